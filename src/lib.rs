@@ -1,1 +1,2 @@
-//! x
+//! Brings a clinic's note images home, completely and provably.
+pub mod item;
