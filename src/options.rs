@@ -1,0 +1,140 @@
+//! What a run is asked to do, checked. Every default stands here once, as a documented constant.
+//!
+//! Reading flags, environment and files is the binary's business.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::manifest::ManifestOptions;
+
+/// Base address of the API: the `servers` entry of the vendor's OpenAPI file.
+pub const API_URL: &str = "https://api.maxcare.ai/v2";
+/// Export folder.
+pub const OUT: &str = "export";
+/// Requests the vendor allows an app a minute ("Maximum 1000 requests per 60 seconds").
+pub const RATE: Rate = Rate { requests: 1000, window: Duration::from_secs(60) };
+/// Images in flight: enough to fill the allowance (17 a second) with images that take two seconds each.
+pub const CONCURRENCY: u32 = 32;
+/// Highest number of images in flight: each holds a connection and two files.
+pub const CONCURRENCY_MAX: u32 = 1024;
+/// Tries for one image.
+pub const MAX_ATTEMPTS: u32 = 8;
+/// No byte moved for so long: the try is given up.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest image.
+pub const MAX_SIZE: u64 = 5 << 30;
+/// Longest time that one image may spend on retries.
+pub const MAX_RETRY_TIME: Duration = Duration::from_mins(15);
+/// Longest outage that is waited out.
+pub const MAX_OUTAGE: Duration = Duration::from_hours(1);
+/// Longest outage that is waited out before the first answer of a run: a wrong address should not hold a night.
+pub const MAX_OUTAGE_AT_START: Duration = Duration::from_mins(2);
+/// Free space that is left on the disk.
+pub const MIN_FREE: u64 = 100 << 20;
+/// Connecting has so long, name lookup and TLS handshake included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A whole API answer has so long.
+pub const API_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is in flight has so long to end after the first signal.
+pub const DRAIN: Duration = Duration::from_secs(30);
+
+/// So many requests in any window of that length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// From 1.
+    pub requests: u32,
+    /// More than zero.
+    pub window: Duration,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}s", self.requests, self.window.as_secs_f64())
+    }
+}
+
+/// What becomes of a manifest with bad rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadRow {
+    /// The whole manifest is refused before any request.
+    #[default]
+    Stop,
+    /// They count as failed, the others are fetched.
+    Skip,
+}
+
+/// Where the manifest comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl Source {
+    /// The name to show: the path, or `-`.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Stdin => PathBuf::from("-"),
+        }
+    }
+}
+
+/// The API's address and how it may be reached.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Base address with its version path, without a trailing slash.
+    pub url: reqwest::Url,
+    /// The key.
+    pub key: SecretString,
+    /// File the key came from, read again when the API refuses the key.
+    pub key_file: Option<PathBuf>,
+    /// Plain `http` is allowed to other hosts than loopback.
+    pub allow_http: bool,
+    /// Hosts that a signed URL may name; empty: any public one. A leading `*.` stands for any subdomain.
+    pub storage_hosts: Vec<String>,
+    /// Certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The manifest.
+    pub source: Source,
+    /// How to read it.
+    pub manifest: ManifestOptions,
+    /// What becomes of bad rows.
+    pub on_bad_row: OnBadRow,
+    /// The export folder.
+    pub out: PathBuf,
+    /// Folder for ledger and lock, where it is not `.exporter` in the export folder.
+    pub state_dir: Option<PathBuf>,
+    /// The API.
+    pub api: ApiOptions,
+    /// The allowance.
+    pub rate: Rate,
+    /// Images in flight.
+    pub concurrency: NonZeroU32,
+    /// Tries for one image.
+    pub max_attempts: NonZeroU32,
+    /// No byte moved for so long: the try is given up.
+    pub stall_timeout: Duration,
+    /// Largest image, in bytes.
+    pub max_size: u64,
+    /// Longest time that one image may spend on retries.
+    pub max_retry_time: Duration,
+    /// Longest outage that is waited out.
+    pub max_outage: Duration,
+    /// Free space that is left on the disk, in bytes.
+    pub min_free: u64,
+    /// Nothing new is taken after that instant.
+    pub deadline: Option<tokio::time::Instant>,
+}
