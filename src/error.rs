@@ -253,6 +253,13 @@ pub enum Failure {
         /// What broke, without URL.
         what: String,
     },
+    /// The connection was closed without a byte of an answer, as an idle one may be at any time.
+    Stale {
+        /// Who closed it.
+        service: Service,
+        /// In words, without URL.
+        what: String,
+    },
     /// Nothing, or not all, came in time.
     Timeout {
         /// Who was silent.
@@ -271,6 +278,8 @@ pub enum Failure {
         /// Where and why.
         what: String,
     },
+    /// The organization was refused for other rows, with these words; this row was not tried.
+    OrgClosed(ItemError),
     /// The run stops; this attempt was given back.
     Stopped,
 }
@@ -305,13 +314,15 @@ impl Failure {
                 format!("the image has {bytes} bytes or more, --max-size allows {limit}"),
                 "",
             ),
-            Self::Connect { what, .. } | Self::Tls { what, .. } | Self::Broken { what, .. } => {
-                (ErrorCode::Network, what.clone(), "")
-            }
+            Self::Connect { what, .. }
+            | Self::Tls { what, .. }
+            | Self::Broken { what, .. }
+            | Self::Stale { what, .. } => (ErrorCode::Network, what.clone(), ""),
             Self::Timeout { what, .. } => (ErrorCode::Timeout, what.clone(), ""),
             Self::Corrupt(what) => (ErrorCode::Integrity, what.clone(), ""),
             Self::NotAnImage(what) => (ErrorCode::NotAnImage, what.clone(), ""),
             Self::Disk(what) | Self::DiskLost { what } => (ErrorCode::Disk, what.clone(), ""),
+            Self::OrgClosed(refusal) => return refusal.clone(),
             Self::Stopped => (ErrorCode::Network, "the run stopped first".to_owned(), ""),
         };
         ItemError { code: Some(code), error, trace_id: trace_id.to_owned() }

@@ -21,11 +21,13 @@ pub enum Event {
         /// The manifest, `-` for standard input.
         manifest: PathBuf,
     },
-    /// Checking which delivered images are still there.
-    Checking {
-        /// Images delivered earlier.
-        delivered: u64,
+    /// Something worth knowing that is no trouble.
+    Notice {
+        /// In words.
+        what: String,
     },
+    /// Checking which delivered images are still there.
+    Checking,
     /// The work is known and begins.
     Begin {
         /// The export folder.

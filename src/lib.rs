@@ -1,9 +1,22 @@
 //! Brings a clinic's note images home, completely and provably.
+pub mod check;
+pub mod control;
 pub mod error;
 pub mod event;
+pub mod fetch;
+pub mod health;
+pub mod http;
+pub mod image;
 pub mod item;
+pub mod layout;
+pub mod ledger;
+pub mod limit;
 pub mod manifest;
 pub mod options;
+pub mod remote;
 pub mod report;
+pub mod retry;
 pub mod run;
 pub mod stop;
+pub mod store;
+pub mod time;

@@ -138,3 +138,23 @@ pub struct RunOptions {
     /// Nothing new is taken after that instant.
     pub deadline: Option<tokio::time::Instant>,
 }
+
+/// Reads a key from the text of a file or an environment variable: one line, nothing but visible ASCII.
+///
+/// # Errors
+/// Says what is wrong with it, without showing it.
+pub fn parse_key(text: &str) -> Result<SecretString, &'static str> {
+    let key = text.strip_suffix('\n').unwrap_or(text);
+    let key = key.strip_suffix('\r').unwrap_or(key);
+    if key.is_empty() {
+        Err("is empty")
+    } else if key.contains('\n') {
+        Err("has more than one line")
+    } else if key.contains(['"', '\'']) {
+        Err("holds quotation marks")
+    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err("holds blanks or characters that no key has")
+    } else {
+        Ok(SecretString::from(key))
+    }
+}

@@ -1,42 +1,142 @@
-//! Placeholder until the reports land.
-/// Rows by state: they always add up to `rows`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Rows of the manifest.
-    pub rows: u64,
-    /// Delivered by this run.
-    pub stored: u64,
-    /// Delivered by an earlier run.
-    pub skipped: u64,
-    /// Same image as an earlier row.
-    pub duplicate: u64,
-    /// Given up.
-    pub failed: u64,
-    /// The run stopped first.
-    pub untried: u64,
+//! The reports: what a person, a script or an auditor reads of an export.
+//!
+//! Everything here is written from the ledger and from nothing else, so that the same ledger always gives the
+//! same bytes: no clock, no environment, no version of the program at hand. A file is replaced atomically or
+//! not at all, and the memory used does not grow with the rows. What state a row is in is decided in the
+//! ledger's view `results`; nothing here decides it again.
+
+mod atomic;
+mod bag;
+mod csv;
+mod exit;
+mod notes;
+mod rows;
+mod same;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, Row};
+
+use self::atomic::Draft;
+pub use self::atomic::remove_leftovers;
+pub use self::exit::exit_code;
+pub use self::summary::{Counts, Notes, Org, Summary, counts, summary};
+use crate::error::RunError;
+
+/// Writes all reports into the export folder: `report.csv`, `failed.csv`, `notes.csv`, `manifest-sha256.txt`,
+/// `bagit.txt`, `bag-info.txt`, `summary.json` and, last, `tagmanifest-sha256.txt`; makes `data/` if it is not
+/// there. Blocks; a million rows take some seconds. Called again with the same ledger it writes the same bytes.
+///
+/// The newest run in the ledger is the one that is reported: its end and exit code must be in the ledger before.
+/// `conn` must not be in a transaction. The sorting uses temporary tables, which are gone afterwards.
+///
+/// # Errors
+/// [`RunError::Disk`] where the disk is full or read-only, [`RunError::Io`] for any other file error,
+/// [`RunError::Sqlite`] where the ledger cannot be read. The reports written before the error are whole and
+/// stay, the others are those of before; no temporary file stays behind.
+pub fn write_all(conn: &Connection, folder: &Path) -> Result<Summary, RunError> {
+    write_files(conn, folder).map_err(RunError::from)
 }
-/// Summary.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Summary {
-    /// Rows by state.
-    #[serde(flatten)]
-    pub counts: Counts,
-    /// Bytes delivered by this run.
-    pub bytes: u64,
-    /// How long the run took.
-    pub seconds: f64,
-    /// Requests to the API.
-    pub api_requests: u64,
-    /// 429 answers.
-    pub api_429: u64,
-    /// Tries beyond the first.
-    pub retries: u64,
-    /// Rows whose bytes an earlier row had.
-    pub same_content: u64,
-    /// Delivered earlier, not asked for by this manifest.
-    pub not_in_manifest: u64,
-    /// Exit code of the run.
-    pub exit_code: u8,
-    /// Failed and untried rows by code.
-    pub failures: std::collections::BTreeMap<String, u64>,
+
+fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
+    // one view of the ledger for all files; dropping it takes the temporary tables back
+    let snapshot = conn.unchecked_transaction()?;
+    let summary = summary::collect(&snapshot)?;
+    bag::make_payload_folder(folder)?;
+
+    let mut report = Draft::begin(folder, "report.csv")?;
+    let mut failed = Draft::begin(folder, "failed.csv")?;
+    rows::write(&snapshot, &mut report, &mut failed)?;
+    let mut tags = vec![report.finish()?, failed.finish()?];
+
+    let mut file = Draft::begin(folder, "notes.csv")?;
+    notes::write(&snapshot, &mut file)?;
+    tags.push(file.finish()?);
+
+    let mut file = Draft::begin(folder, "manifest-sha256.txt")?;
+    let payload = bag::write_manifest(&snapshot, &mut file)?;
+    tags.push(file.finish()?);
+
+    let mut file = Draft::begin(folder, "bagit.txt")?;
+    bag::write_declaration(&mut file)?;
+    tags.push(file.finish()?);
+
+    let mut file = Draft::begin(folder, "bag-info.txt")?;
+    bag::write_info(&summary, payload, &mut file)?;
+    tags.push(file.finish()?);
+
+    let mut file = Draft::begin(folder, "summary.json")?;
+    summary::write(&summary, &mut file)?;
+    tags.push(file.finish()?);
+
+    let mut file = Draft::begin(folder, "tagmanifest-sha256.txt")?;
+    bag::write_tags(&mut tags, &mut file)?;
+    file.finish()?;
+
+    fs_err::File::open(folder)?.sync_all()?;
+    Ok(summary)
+}
+
+/// What stops the writing. `?` takes it from SQLite and from files alike.
+#[derive(Debug)]
+enum Trouble {
+    Ledger(rusqlite::Error),
+    File(io::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<Trouble> for RunError {
+    fn from(trouble: Trouble) -> Self {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match trouble {
+            // sorting a large ledger spills into temporary files
+            Trouble::Ledger(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+                Self::Disk(format!("the ledger or its temporary files: {error}"))
+            }
+            Trouble::Ledger(error) => Self::Sqlite(error),
+            Trouble::File(error)
+                if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) =>
+            {
+                Self::Disk(error.to_string())
+            }
+            Trouble::File(error) => Self::io("the reports could not be written")(error),
+        }
+    }
+}
+
+/// A text column without copying it; NULL is the empty text.
+fn text<'row>(row: &'row Row<'_>, column: usize) -> rusqlite::Result<&'row str> {
+    Ok(row.get_ref(column)?.as_str_or_null().map_err(|error| wrong(column, error))?.unwrap_or_default())
+}
+
+/// A BLOB (or text) column without copying it; NULL is empty.
+fn bytes<'row>(row: &'row Row<'_>, column: usize) -> rusqlite::Result<&'row [u8]> {
+    Ok(row.get_ref(column)?.as_bytes_or_null().map_err(|error| wrong(column, error))?.unwrap_or_default())
+}
+
+/// A column that counts something; NULL is `None`.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    row.get::<_, Option<i64>>(column)?
+        .map(|n| u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n)))
+        .transpose()
+}
+
+fn wrong(column: usize, error: FromSqlError) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, Box::new(error))
 }

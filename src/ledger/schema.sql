@@ -100,13 +100,13 @@ CREATE TABLE bad_rows (
 
 -- Begun downloads, so that a later try or run can go on with them.
 CREATE TABLE parts (
-    key          INTEGER NOT NULL,
-    note         INTEGER NOT NULL REFERENCES notes,
-    name         TEXT NOT NULL,
-    file         TEXT NOT NULL,                    -- in the state folder
-    etag         TEXT NOT NULL,
-    object       BLOB,
-    length       INTEGER,                          -- of the whole object, where announced
+    note    INTEGER NOT NULL REFERENCES notes,
+    name    TEXT NOT NULL,
+    file    TEXT NOT NULL,                         -- in `.exporter` of the export folder
+    etag    TEXT NOT NULL,                         -- the version that the bytes belong to
+    object  BLOB NOT NULL,                         -- SHA-256 of the object's address without its signature
+    length  INTEGER NOT NULL,                      -- of the whole object
+    durable INTEGER NOT NULL,                      -- bytes that would survive a power cut
     PRIMARY KEY (note, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,376 @@
+//! What all rows of a run have in common: whether it goes on, whether the way is open, who is refused.
+//!
+//! Tasks come here before each try and wait where they have to; every wait ends at once when the run drains.
+//! 429, 401 and an outage are states of the run, kept here, and never failures of an image.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Failure, ItemError, RunError, Said, Service};
+use crate::event::{Event, Events};
+use crate::health::{Change, Charge, Entry, Health};
+use crate::limit::Limiter;
+use crate::options::{MAX_OUTAGE_AT_START, RunOptions};
+use crate::run::Stopped;
+
+/// 403s in succession after which an organization is left alone.
+const REFUSALS: u32 = 5;
+/// Organizations remembered; those with nothing to remember are forgotten beyond that.
+const REMEMBERED: usize = 10_000;
+
+#[derive(Debug, Default)]
+struct Org {
+    in_flight: u32,
+    refused: u32,
+    accepted: bool,
+    tripped: Option<ItemError>,
+}
+
+/// The shared state of a run.
+#[derive(Debug)]
+pub struct Control {
+    /// The request clock.
+    pub limiter: Limiter,
+    /// Where people are told.
+    pub events: Events,
+    drain: CancellationToken,
+    cut: CancellationToken,
+    reason: Mutex<Option<Stopped>>,
+    health: Mutex<Health>,
+    orgs: Mutex<HashMap<i64, Org>>,
+    limited_since: Mutex<Option<Instant>>,
+    changed: Notify,
+    deadline: Option<Instant>,
+    max_outage: Duration,
+    left: std::sync::atomic::AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // every section is a few assignments: a panic elsewhere leaves nothing half-done
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Control {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn new(options: &RunOptions, events: Events) -> Self {
+        Self {
+            limiter: Limiter::new(options.rate),
+            events,
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            reason: Mutex::new(None),
+            health: Mutex::new(Health::new(options.max_outage, MAX_OUTAGE_AT_START)),
+            orgs: Mutex::new(HashMap::new()),
+            limited_since: Mutex::new(None),
+            changed: Notify::new(),
+            deadline: options.deadline,
+            max_outage: options.max_outage,
+            left: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    /// Takes nothing new from now on. The first reason is the one that counts.
+    pub fn stop(&self, why: Stopped) {
+        let mut reason = lock(&self.reason);
+        if reason.is_none() && !self.is_draining() {
+            if !matches!(why, Stopped::Signal(_)) {
+                self.events.send(Event::Draining { why: why.to_string() });
+            }
+            *reason = Some(why);
+        }
+        drop(reason);
+        self.drain.cancel();
+    }
+
+    /// Cuts what is in flight: bytes at hand are kept for the next run.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    /// Whether nothing new is taken any more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Whether what is in flight was cut.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
+    /// Whether what is in flight has only so long to end: after a signal, and where the run had to stop. At
+    /// `--until` it may finish.
+    #[must_use]
+    pub fn has_drain_limit(&self) -> bool {
+        !matches!(*lock(&self.reason), None | Some(Stopped::Deadline | Stopped::Limited(_)))
+    }
+
+    /// When nothing new is taken any more.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Ends when nothing new is taken any more.
+    pub async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Ends when what is in flight is cut.
+    pub async fn cutting(&self) {
+        self.cut.cancelled().await;
+    }
+
+    /// Why the run stops.
+    pub fn take_reason(&self) -> Option<Stopped> {
+        lock(&self.reason).take()
+    }
+
+    /// Code and words for a row that is left because the run stops.
+    #[must_use]
+    pub fn leave(&self) -> Option<ItemError> {
+        match lock(&self.reason).as_ref()? {
+            Stopped::Error(error) => error.code().map(|code| ItemError {
+                code: Some(code),
+                error: error.to_string(),
+                trace_id: String::new(),
+            }),
+            Stopped::Limited(error) => Some(error.clone()),
+            Stopped::Signal(_) | Stopped::Deadline => None,
+        }
+    }
+
+    /// Rows that are not at their end.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Tells how many rows are not at their end.
+    pub fn set_left(&self, rows: u64) {
+        self.left.store(rows, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Waits for `pause`.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`] as soon as the run drains.
+    pub async fn pause(&self, pause: Duration) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            () = self.draining() => Err(Failure::Stopped),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    /// Waits until row `seq` may try. True where it is the probe of an outage.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`] where the run stops, also because the outage lasted too long.
+    pub async fn way_open(&self, seq: i64) -> Result<bool, Failure> {
+        loop {
+            if self.is_draining() {
+                return Err(Failure::Stopped);
+            }
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let entry = lock(&self.health).enter(seq, Instant::now());
+            let until = match entry {
+                Entry::Go => return Ok(false),
+                Entry::Probe => return Ok(true),
+                Entry::Over => {
+                    self.outage_too_long();
+                    return Err(Failure::Stopped);
+                }
+                Entry::WaitUntil(until) => until,
+            };
+            tokio::select! {
+                biased;
+                () = self.draining() => return Err(Failure::Stopped),
+                () = changed => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    fn outage_too_long(&self) {
+        let outage = lock(&self.health)
+            .outage(Instant::now())
+            .map(|(service, waited, last)| (service, waited, last.clone()));
+        if let Some((service, waited, last)) = outage {
+            self.stop(Stopped::Error(RunError::Outage {
+                service,
+                waited,
+                code: last.code.unwrap_or(crate::error::ErrorCode::Network),
+                what: last.error,
+            }));
+        }
+    }
+
+    /// A service gave row `seq` a whole answer.
+    pub fn answered(&self, seq: i64, service: Service) {
+        let change = lock(&self.health).answered(seq, service, Instant::now());
+        self.tell(change);
+    }
+
+    /// Row `seq`'s try met `failure`. Says whether it counts against the image.
+    pub fn failed(&self, seq: i64, failure: &Failure) -> Charge {
+        let (charge, change) = lock(&self.health).failed(seq, failure, self.left(), Instant::now());
+        self.tell(change);
+        // a probe that failed makes room for the next one
+        self.changed.notify_waiters();
+        charge
+    }
+
+    /// Row `seq` leaves without having met anything.
+    pub fn left_way(&self, seq: i64) {
+        lock(&self.health).left(seq);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether a failure of `service` at `when` belongs to an outage after all.
+    #[must_use]
+    pub fn forgives(&self, service: Service, when: Instant) -> bool {
+        lock(&self.health).forgives(service, when)
+    }
+
+    /// Whether nobody can tell yet if row `seq` is sick alone.
+    #[must_use]
+    pub fn undecided(&self, seq: i64, service: Service) -> bool {
+        lock(&self.health).undecided(seq, service)
+    }
+
+    /// Whether an outage is on.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        lock(&self.health).outage(Instant::now()).is_some()
+    }
+
+    fn tell(&self, change: Option<Change>) {
+        match change {
+            Some(Change::Down(why)) => self.events.send(Event::Outage { why }),
+            Some(Change::Up(after)) => self.events.send(Event::Recovered { after }),
+            None => return,
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until an organization may be asked for: one that has not accepted the key yet is asked for a few rows
+    /// at a time, so that a refused one costs no more than that.
+    ///
+    /// # Errors
+    /// The refusal, where the organization is left alone; [`Failure::Stopped`] where the run drains.
+    pub async fn org_open(&self, org: i64) -> Result<OrgPass<'_>, OrgClosed> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut orgs = lock(&self.orgs);
+                if orgs.len() > REMEMBERED {
+                    orgs.retain(|_, org| org.in_flight > 0 || org.refused > 0);
+                }
+                let state = orgs.entry(org).or_default();
+                if let Some(refusal) = &state.tripped {
+                    return Err(OrgClosed::Tripped(refusal.clone()));
+                }
+                if state.accepted || state.in_flight < REFUSALS {
+                    state.in_flight += 1;
+                    return Ok(OrgPass { control: self, org });
+                }
+            }
+            tokio::select! {
+                biased;
+                () = self.draining() => return Err(OrgClosed::Stopped),
+                () = changed => {}
+            }
+        }
+    }
+
+    /// The words with which an organization was refused that is left alone.
+    #[must_use]
+    pub fn org_refusal(&self, org: i64) -> Option<ItemError> {
+        lock(&self.orgs).get(&org)?.tripped.clone()
+    }
+
+    /// The API accepted the organization, or refused it. True where it is left alone from now on.
+    pub fn org_answered(&self, org: i64, refusal: Option<&ItemError>) -> bool {
+        let mut orgs = lock(&self.orgs);
+        let state = orgs.entry(org).or_default();
+        match refusal {
+            None => {
+                state.accepted = true;
+                state.refused = 0;
+                drop(orgs);
+                self.changed.notify_waiters();
+                false
+            }
+            Some(refusal) => {
+                state.refused += 1;
+                let trips = state.refused >= REFUSALS && state.tripped.is_none();
+                if trips {
+                    state.tripped = Some(refusal.clone());
+                }
+                drop(orgs);
+                self.changed.notify_waiters();
+                trips
+            }
+        }
+    }
+
+    /// The API answered 429: the limiter knows how long to wait; whether so long may be waited is decided here.
+    pub fn limited(&self, said: &Said) {
+        let now = Instant::now();
+        let since = *lock(&self.limited_since).get_or_insert(now);
+        let wait = self.limiter.closed_for();
+        let item = Failure::RateLimited(said.clone()).describe();
+        if self.deadline.is_some_and(|deadline| now + wait > deadline) {
+            self.stop(Stopped::Limited(item));
+        } else if wait > self.max_outage || now + wait > since + self.max_outage {
+            self.stop(Stopped::Error(RunError::RateLimited(format!(
+                "the API asks to wait {:.0?}, {:.0?} are allowed (--max-outage)",
+                wait, self.max_outage
+            ))));
+        } else {
+            self.events.send(Event::Limited { wait });
+        }
+    }
+
+    /// The API answered something else than 429.
+    pub fn not_limited(&self) {
+        *lock(&self.limited_since) = None;
+    }
+}
+
+/// An organization's place in flight, given back when dropped.
+#[derive(Debug)]
+pub struct OrgPass<'c> {
+    control: &'c Control,
+    org: i64,
+}
+
+impl Drop for OrgPass<'_> {
+    fn drop(&mut self) {
+        if let Some(org) = lock(&self.control.orgs).get_mut(&self.org) {
+            org.in_flight = org.in_flight.saturating_sub(1);
+        }
+        self.control.changed.notify_waiters();
+    }
+}
+
+/// Why an organization may not be asked for.
+#[derive(Debug)]
+pub enum OrgClosed {
+    /// It was refused five times in succession.
+    Tripped(ItemError),
+    /// The run stops.
+    Stopped,
+}

@@ -1,0 +1,132 @@
+//! The bytes of one object: from the first one, or on from where an earlier try or run was cut off.
+//!
+//! Bytes of two versions are never mixed: a download goes on only with If-Match on a strong ETag, only where the
+//! answer says the same range and the same ETag, and only for the same object.
+
+use futures::StreamExt;
+
+use super::journey::Journey;
+use crate::error::{Failure, Service};
+use crate::event::Progress;
+use crate::ledger::{PartRecord, Write};
+use crate::remote::{Meta, Opened, Remote, Resume, SignedUrl};
+use crate::store::{Part, PartWriter};
+
+/// A download that is cut is kept for a later run from that size on; below it, it is sooner fetched again.
+const KEEP_FROM: u64 = 1 << 20;
+
+/// Bytes of an earlier try, and the version that they belong to.
+pub(super) struct AtHand {
+    /// `None`: in a file that an earlier run made durable.
+    writer: Option<PartWriter>,
+    record: PartRecord,
+}
+
+impl AtHand {
+    pub(super) const fn of_earlier_run(record: PartRecord) -> Self {
+        Self { writer: None, record }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.writer.as_ref().map_or(self.record.durable, PartWriter::received)
+    }
+}
+
+impl<R: Remote> Journey<'_, R> {
+    /// Downloads the whole object.
+    pub(super) async fn download(&mut self, url: &SignedUrl) -> Result<(Part, Meta), Failure> {
+        let object = url.object();
+        let resume =
+            self.part.as_ref().filter(|part| part.record.object == object && part.bytes() > 0).map(|part| {
+                Resume { from: part.bytes(), etag: part.record.etag.clone(), length: part.record.length }
+            });
+        let opened = self.fetcher.remote.open(url, resume.as_ref()).await?;
+        self.fits(&opened)?;
+        let mut writer = self.writer(opened.from, opened.meta.md5.is_some()).await?;
+        let Opened { meta, body, .. } = opened;
+        match self.receive(body, &mut writer).await {
+            Ok(()) => Ok((writer.finish().await?, meta)),
+            Err(failure) => {
+                if let (true, Some(length)) = (is_strong(&meta.etag), meta.length) {
+                    let record = PartRecord { etag: meta.etag, object, length, durable: 0 };
+                    self.part = Some(AtHand { writer: Some(writer), record });
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Refuses what is announced to be too large, before a byte of it is written.
+    fn fits(&self, opened: &Opened) -> Result<(), Failure> {
+        let Some(length) = opened.meta.length else { return Ok(()) };
+        if length > self.fetcher.max_size {
+            return Err(Failure::TooLarge { bytes: length, limit: self.fetcher.max_size });
+        }
+        // a small image hardly changes what is free; that is asked at every delivery
+        if length > KEEP_FROM { self.fetcher.folder.room_for(length - opened.from) } else { Ok(()) }
+    }
+
+    /// The part that the body goes into: the one at hand where the body goes on from it, else a new one.
+    async fn writer(&mut self, from: u64, md5: bool) -> Result<PartWriter, Failure> {
+        let path = self.fetcher.folder.part(&self.item.part);
+        let at_hand = self.part.take();
+        if from == 0 {
+            return Ok(PartWriter::new(path, md5));
+        }
+        match at_hand.and_then(|part| part.writer) {
+            Some(writer) if writer.received() == from => Ok(writer),
+            _ => PartWriter::resume(path, from, md5).await,
+        }
+    }
+
+    async fn receive(
+        &self,
+        mut body: futures::stream::BoxStream<'static, Result<bytes::Bytes, Failure>>,
+        writer: &mut PartWriter,
+    ) -> Result<(), Failure> {
+        let fetcher = self.fetcher;
+        loop {
+            let piece = tokio::select! {
+                biased;
+                () = fetcher.control.cutting() => return Err(Failure::Stopped),
+                piece = tokio::time::timeout(fetcher.stall, body.next()) => piece,
+            };
+            let piece = piece.map_err(|_| Failure::Timeout {
+                service: Service::Storage,
+                what: format!("no byte of the image for {} s", fetcher.stall.as_secs_f64()),
+            })?;
+            let Some(piece) = piece else { return Ok(()) };
+            let piece = piece?;
+            Progress::add(&fetcher.progress.received, piece.len() as u64);
+            writer.push(piece).await?;
+            if writer.received() > fetcher.max_size {
+                return Err(Failure::TooLarge { bytes: writer.received(), limit: fetcher.max_size });
+            }
+        }
+    }
+
+    /// The row ends without its image: what is at hand is kept for the next run where that is worth it.
+    pub(super) async fn end(&mut self) {
+        let path = self.fetcher.folder.part(&self.item.part);
+        let item = Box::new(self.item.clone());
+        let kept = match self.part.take() {
+            Some(AtHand { writer: None, .. }) => return, // as the earlier run left it
+            Some(AtHand { writer: Some(writer), record }) if writer.received() >= KEEP_FROM => {
+                writer.keep().await.ok().map(|durable| PartRecord { durable, ..record })
+            }
+            _ => None,
+        };
+        if kept.is_none() {
+            // best effort: what stays is swept away at the next start
+            let _ = tokio::fs::remove_file(path).await;
+        }
+        if let Err(error) = self.fetcher.ledger.post(Write::Part(item, kept)) {
+            tracing::debug!("a part is not remembered: {error}");
+        }
+    }
+}
+
+/// Only a strong ETag names bytes (RFC 9110, section 8.8.1).
+fn is_strong(etag: &str) -> bool {
+    etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"')
+}

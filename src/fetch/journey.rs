@@ -1,0 +1,322 @@
+//! A row on its way: its tries, what they cost, and what it carries from one to the next.
+
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use super::download::AtHand;
+use super::{Fetcher, Outcome};
+use crate::check::check;
+use crate::control::OrgClosed;
+use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, clean};
+use crate::event::{Event, Progress};
+use crate::health::Charge;
+use crate::item::Item;
+use crate::ledger::{Delivered, Given, Work};
+use crate::remote::{Remote, SignedUrl};
+use crate::retry::{Budget, Verdict, answering_service, silent_service, verdict};
+use crate::run::Stopped;
+use crate::store::{Delivery, Receipt};
+use crate::time;
+
+/// A signed URL is used for another try while it is younger than that: an hour is its life, and the credentials
+/// behind it may end earlier.
+const URL_FRESH: Duration = Duration::from_mins(20);
+
+pub(super) struct Journey<'f, R> {
+    pub(super) fetcher: &'f Fetcher<R>,
+    pub(super) item: &'f Item,
+    org: i64,
+    budget: Budget,
+    url: Option<SignedUrl>,
+    /// Version of the key that the last request was sent with.
+    key: u64,
+    /// New URLs that were asked for at no charge: after a refusal, and after something that is no image.
+    renewed: (bool, bool),
+    /// A stale connection was forgiven already.
+    stale: bool,
+    /// Bytes of an earlier try.
+    pub(super) part: Option<AtHand>,
+    /// Charged failures that may turn out to be an outage's.
+    suspects: Vec<(Service, Instant)>,
+    /// When the current try began.
+    began: Instant,
+    tries: u32,
+    last: Option<ItemError>,
+}
+
+impl<'f, R: Remote> Journey<'f, R> {
+    pub(super) fn new(fetcher: &'f Fetcher<R>, work: &'f Work) -> Self {
+        Self {
+            fetcher,
+            item: &work.item,
+            org: work.org,
+            budget: Budget::new(fetcher.max_attempts, fetcher.max_retry_time),
+            url: None,
+            key: 0,
+            renewed: (false, false),
+            stale: false,
+            part: work.part.clone().map(AtHand::of_earlier_run),
+            suspects: Vec::new(),
+            began: Instant::now(),
+            tries: 0,
+            last: None,
+        }
+    }
+
+    /// One try.
+    pub(super) async fn attempt(&mut self) -> Result<Receipt, Failure> {
+        let place = self.place().await?;
+        self.began = Instant::now();
+        let url = self.signed_url().await?;
+        let object = url.object();
+        let (part, meta) = self.download(&url).await?;
+        drop(place);
+        let checked = check(&part, &meta, self.item.wanted)?;
+        // the body was whole: whatever the disk does now is not the storage's fault
+        self.fetcher.control.answered(self.item.seq, Service::Storage);
+        let record = Delivered {
+            item: self.item.clone(),
+            path: crate::layout::with_extension(&self.item.stem, checked.extension),
+            bytes: part.bytes,
+            sha256: part.sha256,
+            content_type: clean(&meta.content_type),
+            etag: meta.etag,
+            object,
+            checked_by: checked.by.join("+"),
+            attempts: self.budget.attempts() + 1,
+            stored_at: time::now(),
+            warning: checked.warnings.join("; "),
+        };
+        self.fetcher.committer.deliver(Delivery { part, record }).await
+    }
+
+    /// Waits for the way to be open and for a place on it.
+    async fn place(&mut self) -> Result<SemaphorePermit<'f>, Failure> {
+        let control = &self.fetcher.control;
+        loop {
+            let probe = control.way_open(self.item.seq).await?;
+            self.forgive();
+            let place = tokio::select! {
+                biased;
+                () = control.draining() => None,
+                place = self.fetcher.places.acquire() => place.ok(),
+            };
+            match place {
+                // an outage may have begun while this one waited
+                Some(place) if probe || !control.is_out() => return Ok(place),
+                Some(_) => {}
+                None => {
+                    control.left_way(self.item.seq);
+                    return Err(Failure::Stopped);
+                }
+            }
+        }
+    }
+
+    /// Gives back the tries that an outage took.
+    fn forgive(&mut self) {
+        let control = &self.fetcher.control;
+        let budget = &mut self.budget;
+        self.suspects.retain(|(service, when)| {
+            let forgiven = control.forgives(*service, *when);
+            if forgiven {
+                budget.refund();
+            }
+            !forgiven
+        });
+    }
+
+    /// The URL at hand while it is fresh, else a new one.
+    async fn signed_url(&mut self) -> Result<SignedUrl, Failure> {
+        if let Some(url) = &self.url
+            && url.issued.elapsed() < URL_FRESH
+        {
+            return Ok(url.clone());
+        }
+        let control = &self.fetcher.control;
+        let _pass = match control.org_open(self.org).await {
+            Ok(pass) => pass,
+            Err(OrgClosed::Stopped) => return Err(Failure::Stopped),
+            Err(OrgClosed::Tripped(refusal)) => return Err(Failure::OrgClosed(refusal)),
+        };
+        let ticket = tokio::select! {
+            biased;
+            () = control.draining() => return Err(Failure::Stopped),
+            ticket = control.limiter.ready(control.left()) => ticket,
+        };
+        if control.is_draining() {
+            control.limiter.unsent(ticket);
+            return Err(Failure::Stopped);
+        }
+        // five refusals may have come while this one waited
+        if let Some(refusal) = control.org_refusal(self.org) {
+            control.limiter.unsent(ticket);
+            return Err(Failure::OrgClosed(refusal));
+        }
+        Progress::add(&self.fetcher.progress.api_requests, 1);
+        let resolved = self.fetcher.remote.resolve(self.item).await;
+        self.key = resolved.key;
+        control.limiter.answered(ticket, &resolved.hints);
+        match &resolved.url {
+            Err(Failure::RateLimited(said)) => {
+                Progress::add(&self.fetcher.progress.api_429, 1);
+                control.limited(said);
+            }
+            Ok(_) => {
+                control.not_limited();
+                control.answered(self.item.seq, Service::Api);
+                control.org_answered(self.org, None);
+            }
+            Err(_) => control.not_limited(),
+        }
+        let url = resolved.url?;
+        self.url = Some(url.clone());
+        Ok(url)
+    }
+
+    /// Decides what follows from a failure: `None` to try again, else how the row ends.
+    pub(super) async fn after(&mut self, failure: Failure) -> Option<Outcome> {
+        let control = &self.fetcher.control;
+        if let Some(service) = answering_service(&failure) {
+            control.answered(self.item.seq, service);
+        }
+        let charge = control.failed(self.item.seq, &failure);
+        let error = failure.describe();
+        let decided = verdict(&failure);
+        match decided {
+            Verdict::Leave => return Some(self.leave()),
+            Verdict::Wait => {
+                self.last = Some(error);
+                return None;
+            }
+            Verdict::KeyRefused => {
+                if self.fetcher.remote.renew_key(self.key) {
+                    return None;
+                }
+                if let Failure::Unauthorized(said) = failure {
+                    control.stop(Stopped::Error(RunError::Unauthorized(said)));
+                }
+                self.budget.charge();
+                return Some(self.given(false, error));
+            }
+            Verdict::StopRun(_) => {
+                control.stop(Stopped::Error(run_error(&failure)));
+                self.budget.charge();
+                return Some(self.given(false, error));
+            }
+            Verdict::OrgRefused => {
+                self.budget.charge();
+                let trips = control.org_answered(self.org, Some(&error));
+                let given = self.record(true, error);
+                return Some(if trips { Outcome::Tripped(given) } else { Outcome::Given(given) });
+            }
+            Verdict::OrgClosed => return Some(self.given(true, error)),
+            Verdict::GiveUp => {
+                self.budget.charge();
+                return Some(self.given(true, error));
+            }
+            Verdict::NewUrl => {
+                self.url = None;
+                self.part = None;
+                let done = match failure {
+                    Failure::Denied(_) => &mut self.renewed.0,
+                    _ => &mut self.renewed.1,
+                };
+                if std::mem::replace(done, true) {
+                    self.budget.charge();
+                    return Some(self.given(true, error));
+                }
+                self.told(Duration::ZERO, error);
+                return None;
+            }
+            Verdict::PartWorthless => {
+                // without a part this cannot happen again: nothing to charge, nothing to wait for
+                self.part = None;
+                self.told(Duration::ZERO, error);
+                return None;
+            }
+            Verdict::AtOnce if !std::mem::replace(&mut self.stale, true) => return None,
+            Verdict::Again | Verdict::AgainSlowly | Verdict::AtOnce => {}
+            Verdict::FromTheStart => self.part = None,
+        }
+        self.again(&failure, charge, decided == Verdict::AgainSlowly, error).await
+    }
+
+    /// Pays for a failure and waits before the next try, or gives up.
+    async fn again(
+        &mut self,
+        failure: &Failure,
+        charge: Charge,
+        slowly: bool,
+        error: ItemError,
+    ) -> Option<Outcome> {
+        let control = &self.fetcher.control;
+        if charge == Charge::Free {
+            // an outage is waited out where the way is asked for
+            self.told(Duration::ZERO, error);
+            return None;
+        }
+        self.budget.charge();
+        let service = silent_service(failure);
+        if let Some(service) = service {
+            self.suspects.push((service, self.began));
+        }
+        if self.tries > 0 {
+            self.budget.spend(self.began.elapsed());
+        }
+        self.tries += 1;
+        let Some(pause) = self.budget.pause(slowly) else {
+            self.last = Some(error.clone());
+            let given = self.record(true, error);
+            return Some(match service {
+                Some(service) if control.undecided(self.item.seq, service) => {
+                    Outcome::Undecided(given, service)
+                }
+                _ => Outcome::Given(given),
+            });
+        };
+        self.told(pause, error);
+        match control.pause(pause).await {
+            Ok(()) => None,
+            Err(_) => Some(self.leave()),
+        }
+    }
+
+    /// Another try will follow.
+    fn told(&mut self, after: Duration, error: ItemError) {
+        Progress::add(&self.fetcher.progress.retries, 1);
+        self.fetcher.control.events.send(Event::Retry {
+            line: self.item.line,
+            attempt: self.budget.attempts(),
+            after,
+            why: error.error.clone(),
+        });
+        self.last = Some(error);
+    }
+
+    /// The run stops: the row is left to the next one.
+    fn leave(&self) -> Outcome {
+        let nothing = ItemError { code: None, error: String::new(), trace_id: String::new() };
+        let error = self.fetcher.control.leave().or_else(|| self.last.clone()).unwrap_or(nothing);
+        self.given(false, error)
+    }
+
+    fn given(&self, failed: bool, error: ItemError) -> Outcome {
+        Outcome::Given(self.record(failed, error))
+    }
+
+    fn record(&self, failed: bool, error: ItemError) -> Given {
+        Given { seq: self.item.seq, failed, attempts: self.budget.attempts(), error }
+    }
+}
+
+/// Why no row can go on.
+fn run_error(failure: &Failure) -> RunError {
+    let described = failure.describe();
+    match described.code {
+        Some(ErrorCode::Disk) => RunError::Disk(described.error),
+        _ => RunError::Tls(described.error),
+    }
+}

@@ -1,0 +1,201 @@
+//! The network as it really is: [`Remote`] over reqwest.
+//!
+//! Two clients that share nothing: only the API's carries the key and the organization, only the storage's is
+//! bound to checked addresses. Neither follows a redirect, sends a referer or unpacks a body. No URL leaves this
+//! module in an error: what reqwest says is taken apart here.
+
+pub mod address;
+mod api;
+mod classify;
+mod storage;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Failure, RunError};
+use crate::item::Item;
+use crate::options::{ApiOptions, CONNECT_TIMEOUT, parse_key};
+use crate::remote::{Opened, Remote, Resolved, Resume, SignedUrl};
+
+/// S3 closes idle connections after some 5 s; asking on a closed one costs a try.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// API and storage over the network.
+#[derive(Debug)]
+pub struct Http {
+    api: Client,
+    storage: Client,
+    base: Url,
+    /// The key and its version, which counts how often it was renewed.
+    key: RwLock<(u64, SecretString)>,
+    key_file: Option<std::path::PathBuf>,
+    addresses: Arc<address::Policy>,
+    stall: Duration,
+}
+
+impl Http {
+    /// Makes the clients; nothing is dialled yet.
+    ///
+    /// # Errors
+    /// [`RunError::Settings`] where a certificate file or a proxy setting cannot be used.
+    pub fn new(
+        options: &ApiOptions,
+        stall: Duration,
+        proxy: Option<&ProxySettings>,
+    ) -> Result<Self, RunError> {
+        let addresses = Arc::new(address::Policy::new(
+            &options.url,
+            &options.storage_hosts,
+            options.allow_http,
+            proxy.is_some(),
+        ));
+        let client = |for_api| -> Result<ClientBuilder, RunError> {
+            let resolver = address::Resolver { policy: Arc::clone(&addresses), for_api };
+            let mut builder = Client::builder()
+                .user_agent(concat!("exporter/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(IDLE)
+                .dns_resolver(Arc::new(resolver));
+            if let Some(proxy) = proxy {
+                builder = builder.proxy(proxy.to_reqwest()?);
+            }
+            if let Some(file) = &options.ca_file {
+                builder = builder.tls_certs_merge(certificates(file)?);
+            }
+            Ok(builder)
+        };
+        let api = client(true)?;
+        // S3 speaks HTTP/1.1; one request at a time a connection also keeps one slow body from holding others
+        let storage = client(false)?.http1_only();
+        Ok(Self {
+            api: api.build().map_err(unusable)?,
+            storage: storage.build().map_err(unusable)?,
+            base: options.url.clone(),
+            key: RwLock::new((0, options.key.clone())),
+            key_file: options.key_file.clone(),
+            addresses,
+            stall,
+        })
+    }
+
+    fn key(&self) -> (u64, SecretString) {
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Remote for Http {
+    async fn resolve(&self, item: &Item) -> Resolved {
+        api::resolve(self, item).await
+    }
+
+    async fn open(&self, url: &SignedUrl, resume: Option<&Resume>) -> Result<Opened, Failure> {
+        storage::open(self, url, resume).await
+    }
+
+    fn renew_key(&self, refused: u64) -> bool {
+        let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
+        if key.0 != refused {
+            return true; // renewed while that request was on its way
+        }
+        let Some(file) = &self.key_file else { return false };
+        let Ok(text) = fs_err::read_to_string(file) else { return false };
+        let Ok(new) = parse_key(&text) else { return false };
+        if key.1.expose_secret() == new.expose_secret() {
+            return false;
+        }
+        *key = (refused + 1, new);
+        true
+    }
+}
+
+/// The proxy of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Its address, may hold a password.
+    url: String,
+    /// Hosts that are reached without it.
+    exceptions: Option<String>,
+}
+
+impl ProxySettings {
+    /// Reads `HTTPS_PROXY` and `NO_PROXY`, in lower case too. `HTTP_PROXY` is never read.
+    #[must_use]
+    pub fn from_env() -> Option<Self> {
+        let read = |name: &str| {
+            [name.to_owned(), name.to_ascii_lowercase()]
+                .iter()
+                .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+        };
+        Some(Self { url: read("HTTPS_PROXY")?, exceptions: read("NO_PROXY") })
+    }
+
+    /// Host and port, for people to read.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let with_scheme =
+            if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) };
+        Url::parse(&with_scheme).ok().map_or_else(
+            || "(unreadable)".to_owned(),
+            |url| match (url.host_str(), url.port_or_known_default()) {
+                (Some(host), Some(port)) => format!("{host}:{port}"),
+                _ => "(unreadable)".to_owned(),
+            },
+        )
+    }
+
+    fn to_reqwest(&self) -> Result<Proxy, RunError> {
+        let proxy = Proxy::https(&self.url).map_err(|_| {
+            RunError::Settings("HTTPS_PROXY is not a proxy address (http://host:port)".to_owned())
+        })?;
+        Ok(proxy.no_proxy(self.exceptions.as_deref().and_then(NoProxy::from_string)))
+    }
+}
+
+fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, RunError> {
+    let wrong = |why: String| {
+        RunError::Settings(format!(
+            "--ca-file {}: {why}; a PEM file of certificates is wanted",
+            file.display()
+        ))
+    };
+    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong("cannot be read".to_owned()))?;
+    if certificates.is_empty() {
+        return Err(wrong("holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
+
+fn unusable(error: reqwest::Error) -> RunError {
+    RunError::Settings(format!(
+        "no HTTPS client can be made ({}); --ca-file names certificates to trust where the system has none",
+        classify::reason(&error.without_url())
+    ))
+}
+
+/// A header as text; empty where it is missing or not text.
+fn text(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// Reads a body of at most `cap` bytes; the rest is left, and the connection with it. `Ok((bytes, whole))`.
+async fn capped(response: &mut reqwest::Response, cap: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = cap - bytes.len();
+        if chunk.len() > room {
+            bytes.extend_from_slice(&chunk[..room]);
+            return Ok((bytes, false));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, true))
+}

@@ -1,0 +1,287 @@
+//! GET of a signed URL: the object as the storage serves it, byte for byte.
+//!
+//! The request carries nothing but what a presigned GET may carry unsigned: Range, If-Match, Accept-Encoding and
+//! User-Agent (Amazon S3 User Guide, using presigned URLs).
+
+use futures::StreamExt;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANGE};
+use reqwest::{Response, Url};
+
+use super::{Http, capped, classify, text};
+use crate::error::{Failure, Said, Service, clean};
+use crate::remote::{Meta, Opened, Resume, SignedUrl};
+
+/// An error's XML has a few hundred bytes.
+const CAP: usize = 16 * 1024;
+
+pub(super) async fn open(
+    http: &Http,
+    signed: &SignedUrl,
+    resume: Option<&Resume>,
+) -> Result<Opened, Failure> {
+    let url = unchanged(signed)?;
+    http.addresses.check_url(&url).map_err(Failure::UrlRefused)?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let mut request = http.storage.get(url).header(ACCEPT_ENCODING, "identity");
+    if let Some(resume) = resume {
+        request = request.header(RANGE, format!("bytes={}-", resume.from)).header(IF_MATCH, &resume.etag);
+    }
+    let silent = || Failure::Timeout {
+        service: Service::Storage,
+        what: format!("{} at {host}: no byte for {} s", Service::Storage, http.stall.as_secs_f64()),
+    };
+    let response = match tokio::time::timeout(http.stall, request.send()).await {
+        Err(_) => return Err(silent()),
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) if classify::is_stale(&error) => {
+            let what = format!("{} at {host}: the connection was closed without an answer", Service::Storage);
+            return Err(Failure::Stale { service: Service::Storage, what });
+        }
+        Ok(Err(error)) => return Err(classify::failure(error, Service::Storage, &host)),
+    };
+    match (response.status().as_u16(), resume) {
+        (200, _) => Ok(opened(response, 0, host)),
+        (206, Some(resume)) => continued(&response, resume).map(|()| opened(response, resume.from, host)),
+        (status, _) => {
+            let said = tokio::time::timeout(http.stall, said(response)).await.map_err(|_| silent())?;
+            Err(refusal(status, said))
+        }
+    }
+}
+
+/// The URL, if the library sends exactly these bytes: a signature covers them all.
+fn unchanged(signed: &SignedUrl) -> Result<Url, Failure> {
+    let url = Url::parse(signed.expose())
+        .map_err(|error| Failure::ApiNonsense(format!("data.url is not a URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Failure::UrlRefused(format!("its scheme is {}, not https", clean(url.scheme()))));
+    }
+    if url.fragment().is_some() {
+        return Err(Failure::UrlChanged("it holds a '#', what follows is never sent".to_owned()));
+    }
+    // user info never goes into the request line: the address check refuses it in better words
+    if url.as_str() != signed.expose() && url.username().is_empty() {
+        return Err(Failure::UrlChanged("the HTTP library would write it in another way".to_owned()));
+    }
+    Ok(url)
+}
+
+fn opened(response: Response, from: u64, host: String) -> Opened {
+    let mut meta = meta(response.headers());
+    // what the framing of the body says, which hyper holds the body to
+    meta.length = response.content_length().map(|rest| from + rest);
+    let body = response
+        .bytes_stream()
+        .map(move |chunk| chunk.map_err(|error| classify::failure(error, Service::Storage, &host)))
+        .boxed();
+    Opened { meta, from, body }
+}
+
+fn meta(headers: &HeaderMap) -> Meta {
+    let etag = text(headers, ETAG.as_str());
+    let encrypted = text(headers, "x-amz-server-side-encryption");
+    let customer_key = headers.contains_key("x-amz-server-side-encryption-customer-algorithm");
+    let plain = matches!(&*encrypted, "" | "AES256") && !customer_key;
+    Meta {
+        length: None,
+        md5: plain.then(|| md5_of(&etag)).flatten(),
+        content_type: text(headers, "content-type"),
+        content_encoding: encoding(headers),
+        checksums: checksums(headers),
+        etag,
+    }
+}
+
+/// `aws-chunked` is how it was uploaded, `identity` is none: neither changes the bytes.
+fn encoding(headers: &HeaderMap) -> String {
+    let value = text(headers, "content-encoding").to_ascii_lowercase();
+    let real: Vec<&str> = value
+        .split(',')
+        .map(str::trim)
+        .filter(|one| !matches!(*one, "" | "identity" | "aws-chunked"))
+        .collect();
+    clean(&real.join(","))
+}
+
+/// An ETag is the MD5 of the bytes where it is a strong one of 32 hex digits (Amazon S3 User Guide, checking
+/// object integrity); whether encryption makes it something else is asked elsewhere.
+fn md5_of(etag: &str) -> Option<[u8; 16]> {
+    let digits = etag.strip_prefix('"')?.strip_suffix('"')?;
+    if digits.len() != 32 || !digits.is_ascii() {
+        return None;
+    }
+    let mut md5 = [0; 16];
+    for (byte, pair) in md5.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(md5)
+}
+
+/// Checksums of the whole object; one that ends in `-N` is made of parts and cannot be computed from the bytes.
+fn checksums(headers: &HeaderMap) -> Vec<(String, String)> {
+    const PREFIX: &str = "x-amz-checksum-";
+    let composite = text(headers, "x-amz-checksum-type").eq_ignore_ascii_case("composite");
+    headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().strip_prefix(PREFIX)?, value.to_str().ok()?)))
+        .filter(|(name, value)| *name != "type" && !composite && !value.contains('-'))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A 206 must go on exactly where the part ends, in the same version of the object.
+fn continued(response: &Response, resume: &Resume) -> Result<(), Failure> {
+    let range = text(response.headers(), CONTENT_RANGE.as_str());
+    let last = resume.length.saturating_sub(1);
+    if range != format!("bytes {}-{last}/{}", resume.from, resume.length) {
+        return Err(Failure::PartWorthless(format!(
+            "the storage continued with another range ({})",
+            clean(&range)
+        )));
+    }
+    if text(response.headers(), ETAG.as_str()) != resume.etag {
+        return Err(Failure::PartWorthless("the object changed between two tries".to_owned()));
+    }
+    Ok(())
+}
+
+/// A status other than 200 or an expected 206 → failure, by the error's own code before the status.
+pub(super) fn refusal(status: u16, said: Said) -> Failure {
+    match (status, &*said.code) {
+        (_, "RequestTimeout" | "SlowDown" | "InternalError" | "ServiceUnavailable") => {
+            Failure::StorageDown(said)
+        }
+        (_, "InvalidObjectState") => Failure::Archived(said),
+        (_, "NoSuchKey" | "NoSuchBucket") | (404, _) => Failure::Missing(said),
+        (412 | 416, _) => {
+            Failure::PartWorthless(format!("the storage answered {said} to a continued download"))
+        }
+        (400 | 401 | 403, _) => Failure::Denied(said),
+        (300..=399, _) => Failure::Redirected(said),
+        (408 | 425 | 429 | 500.., _) => Failure::StorageDown(said),
+        _ => Failure::StorageRefused(said),
+    }
+}
+
+async fn said(mut response: Response) -> Said {
+    let status = response.status();
+    let header_id = text(response.headers(), "x-amz-request-id");
+    let (body, _) = capped(&mut response, CAP).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&body);
+    let mut said = Said {
+        status: status.as_u16(),
+        code: clean(element(&body, "Code")),
+        message: clean(element(&body, "Message")),
+        trace_id: clean(if header_id.is_empty() { element(&body, "RequestId") } else { &header_id }),
+    };
+    if said.code.is_empty() {
+        status.canonical_reason().unwrap_or("unknown status").clone_into(&mut said.message);
+    }
+    said
+}
+
+/// The text of an element of S3's flat error document. Its other elements may echo secrets and are not read.
+fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let inside = || {
+        let start = xml.find(&format!("<{name}>"))? + name.len() + 2;
+        let end = start + xml[start..].find("</")?;
+        Some(&xml[start..end])
+    };
+    inside().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    reqwest::header::HeaderName::from_static(name),
+                    reqwest::header::HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    const MD5: &str = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+
+    #[test]
+    fn an_etag_is_an_md5_only_by_s3s_rules() {
+        assert!(meta(&headers(&[("etag", MD5)])).md5.is_some());
+        assert!(meta(&headers(&[("etag", MD5), ("x-amz-server-side-encryption", "AES256")])).md5.is_some());
+        for other in [
+            vec![("etag", MD5), ("x-amz-server-side-encryption", "aws:kms")],
+            vec![("etag", MD5), ("x-amz-server-side-encryption-customer-algorithm", "AES256")],
+            vec![("etag", "\"d41d8cd98f00b204e9800998ecf8427e-2\"")],
+            vec![("etag", "W/\"d41d8cd98f00b204e9800998ecf8427e\"")],
+            vec![("etag", "d41d8cd98f00b204e9800998ecf8427e")],
+            vec![("etag", "\"+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1\"")],
+            vec![],
+        ] {
+            let md5 = meta(&headers(&other)).md5;
+            assert_eq!(md5, None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn checksums_of_parts_are_left_out() {
+        let found = checksums(&headers(&[
+            ("x-amz-checksum-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+            ("x-amz-checksum-crc32", "AAAAAA==-2"),
+            ("x-amz-checksum-type", "FULL_OBJECT"),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "sha256");
+        assert!(
+            checksums(&headers(&[
+                ("x-amz-checksum-crc32", "AAAAAA=="),
+                ("x-amz-checksum-type", "COMPOSITE")
+            ]))
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn the_errors_own_code_decides_before_the_status() {
+        let said = |code: &str| Said { code: code.to_owned(), ..Said::default() };
+        assert!(matches!(refusal(400, said("RequestTimeout")), Failure::StorageDown(_)));
+        assert!(matches!(refusal(403, said("InvalidObjectState")), Failure::Archived(_)));
+        assert!(matches!(refusal(403, said("AccessDenied")), Failure::Denied(_)));
+        assert!(matches!(refusal(400, said("ExpiredToken")), Failure::Denied(_)));
+        assert!(matches!(refusal(404, said("")), Failure::Missing(_)));
+        assert!(matches!(refusal(301, said("PermanentRedirect")), Failure::Redirected(_)));
+    }
+
+    #[test]
+    fn only_harmless_elements_of_an_error_are_read() {
+        let xml =
+            "<Error><Code>ExpiredToken</Code><Message>expired</Message><Token-0>secret</Token-0></Error>";
+        assert_eq!((element(xml, "Code"), element(xml, "Message")), ("ExpiredToken", "expired"));
+        assert_eq!(element("<Code>never closed", "Code"), "");
+    }
+
+    #[test]
+    fn a_url_that_the_library_would_write_in_another_way_is_never_sent() {
+        let sign = |url: &str| SignedUrl::new(url.to_owned(), tokio::time::Instant::now());
+        for fine in [
+            "https://s3.amazonaws.com/b/k%20%2B%C3%BC.jpg?X-Amz-Signature=a%2Fb",
+            "http://127.0.0.1:9000/b/k?a=1",
+        ] {
+            assert!(unchanged(&sign(fine)).is_ok(), "{fine}");
+        }
+        for changed in [
+            "https://s3.amazonaws.com/b/a b?x=1",
+            "https://s3.amazonaws.com/b/ü?x=1",
+            "https://s3.amazonaws.com/b/../k?x=1",
+            "https://s3.amazonaws.com:443/b?x=1",
+            "https://S3.amazonaws.com/b?x=1",
+            "https://s3.amazonaws.com/b?x=1#y",
+            "https://s3.amazonaws.com?x=1",
+        ] {
+            assert!(matches!(unchanged(&sign(changed)), Err(Failure::UrlChanged(_))), "{changed}");
+        }
+    }
+}

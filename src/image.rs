@@ -1,0 +1,243 @@
+//! What the bytes are, by their own first and last bytes. Pure; bytes are never altered.
+
+/// Bytes of the start that are looked at.
+pub const HEAD: usize = 512;
+/// Bytes of the end that are looked at.
+pub const TAIL: usize = 64;
+
+/// A format that is known by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG (ITU T.81).
+    Jpeg,
+    /// PNG (RFC 2083).
+    Png,
+    /// WebP in RIFF.
+    WebP,
+    /// GIF 87a or 89a.
+    Gif,
+    /// HEIC or HEIF (ISO 23008-12).
+    Heic,
+    /// AVIF.
+    Avif,
+    /// TIFF, either byte order, `BigTIFF` too.
+    Tiff,
+    /// Windows bitmap.
+    Bmp,
+    /// PDF.
+    Pdf,
+    /// DICOM part 10.
+    Dicom,
+}
+
+impl Format {
+    /// The extension of its files.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+            Self::WebP => "webp",
+            Self::Gif => "gif",
+            Self::Heic => "heic",
+            Self::Avif => "avif",
+            Self::Tiff => "tif",
+            Self::Bmp => "bmp",
+            Self::Pdf => "pdf",
+            Self::Dicom => "dcm",
+        }
+    }
+
+    /// Knows a format by the first bytes of a file.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        let at = |offset: usize, magic: &[u8]| {
+            head.get(offset..offset + magic.len()).is_some_and(|bytes| bytes == magic)
+        };
+        Some(match head {
+            _ if at(0, b"\xff\xd8\xff") => Self::Jpeg,
+            _ if at(0, b"\x89PNG\r\n\x1a\n") => Self::Png,
+            _ if at(0, b"RIFF") && at(8, b"WEBP") => Self::WebP,
+            _ if at(0, b"GIF87a") || at(0, b"GIF89a") => Self::Gif,
+            _ if at(4, b"ftyp") => return brand(head),
+            _ if at(0, b"II*\0") || at(0, b"MM\0*") || at(0, b"II+\0") || at(0, b"MM\0+") => Self::Tiff,
+            // two letters are little to go by: the reserved words must be 0 too
+            _ if at(0, b"BM") && at(6, &[0; 4]) => Self::Bmp,
+            _ if at(0, b"%PDF-") => Self::Pdf,
+            _ if at(128, b"DICM") => Self::Dicom,
+            _ => return None,
+        })
+    }
+
+    /// The format that a `Content-Type` names.
+    #[must_use]
+    pub fn of_content_type(content_type: &str) -> Option<Self> {
+        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        Some(match &*kind {
+            "image/jpeg" | "image/jpg" | "image/pjpeg" => Self::Jpeg,
+            "image/png" => Self::Png,
+            "image/webp" => Self::WebP,
+            "image/gif" => Self::Gif,
+            "image/heic" | "image/heif" => Self::Heic,
+            "image/avif" => Self::Avif,
+            "image/tiff" => Self::Tiff,
+            "image/bmp" | "image/x-ms-bmp" => Self::Bmp,
+            "application/pdf" => Self::Pdf,
+            "application/dicom" => Self::Dicom,
+            _ => return None,
+        })
+    }
+
+    /// Whether the last bytes are those of a whole file; `None` where the format's end cannot be known.
+    #[must_use]
+    pub fn has_end(self, tail: &[u8]) -> Option<bool> {
+        match self {
+            // cameras and scanners pad behind the end-of-image marker
+            Self::Jpeg => {
+                let end = tail.iter().rposition(|byte| !matches!(byte, 0 | b' ' | b'\r' | b'\n'));
+                Some(end.is_some_and(|end| tail[..=end].ends_with(b"\xff\xd9")))
+            }
+            Self::Png => Some(tail.ends_with(b"\0\0\0\0IEND\xae\x42\x60\x82")),
+            _ => None,
+        }
+    }
+}
+
+/// ISO base media files (ISO 14496-12) name their brands in the first box.
+fn brand(head: &[u8]) -> Option<Format> {
+    let size = head.get(..4).map(|size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]))?;
+    let end = (size as usize).min(head.len());
+    let brands = head.get(8..end)?;
+    let known = |brand: &[u8]| match brand {
+        b"avif" | b"avis" => Some(Format::Avif),
+        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => Some(Format::Heic),
+        _ => None,
+    };
+    let major = brands.get(..4)?;
+    // `mif1` says only "an image": a more telling brand among the compatible ones wins
+    let telling = brands.chunks_exact(4).skip(2).find(|brand| matches!(*brand, b"avif" | b"avis"));
+    if matches!(major, b"mif1" | b"msf1") {
+        return telling.and_then(known).or_else(|| known(major));
+    }
+    known(major).or_else(|| brands.chunks_exact(4).skip(2).find_map(known))
+}
+
+/// What came instead of an image.
+#[must_use]
+pub fn not_an_image(head: &[u8], content_type: &str) -> Option<&'static str> {
+    if head.is_empty() {
+        return Some("nothing (0 bytes)");
+    }
+    if Format::of(head).is_some() {
+        return None;
+    }
+    let kind = content_type.to_ascii_lowercase();
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let starts =
+        |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
+    let markup = text.first() == Some(&b'<')
+        && text.get(1).is_some_and(|c| c.is_ascii_alphabetic() || b"!?".contains(c));
+    if starts("<!doctype html")
+        || starts("<html")
+        || starts("<head")
+        || starts("<body")
+        || kind.starts_with("text/html")
+    {
+        return Some("HTML");
+    }
+    if markup || kind.contains("xml") {
+        return Some("XML");
+    }
+    let json = match text.first() {
+        Some(b'{') => text[1..].trim_ascii_start().first().is_some_and(|c| matches!(c, b'"' | b'}')),
+        Some(b'[') => {
+            text[1..].trim_ascii_start().first().is_some_and(|c| b"{[\"]-0123456789tfn".contains(c))
+        }
+        _ => false,
+    };
+    // a binary file may begin with a bracket, but not go on as text
+    if json && text.iter().all(|c| !c.is_ascii_control() || c.is_ascii_whitespace()) || kind.contains("json")
+    {
+        return Some("JSON");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_known_by_their_first_bytes() {
+        let mut dicom = vec![0; 128];
+        dicom.extend(b"DICM");
+        let cases: [(&[u8], &str); 16] = [
+            (b"\xff\xd8\xff\xe0\0\x10JFIF", "jpg"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "png"),
+            (b"RIFF\x10\0\0\0WEBPVP8 ", "webp"),
+            (b"GIF89a\x01\0", "gif"),
+            (b"GIF87a\x01\0", "gif"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic"),
+            (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf", "heic"),
+            (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "avif"),
+            (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "avif"),
+            (b"II*\0\x08\0\0\0", "tif"),
+            (b"MM\0*\0\0\0\x08", "tif"),
+            (b"II+\0\x08\0\0\0", "tif"),
+            (b"BM\x36\0\x0c\0\0\0\0\0\x36\0\0\0", "bmp"),
+            (b"%PDF-1.7\n", "pdf"),
+            (&dicom, "dcm"),
+            (b"GIF89a", "gif"),
+        ];
+        for (head, extension) in cases {
+            assert_eq!(Format::of(head).map(Format::extension), Some(extension), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_known_format() {
+        for head in [
+            &b""[..],
+            b"\xff\xd8",
+            b"BMW is a car",
+            b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+            b"RIFF\0\0\0\0WAVE",
+        ] {
+            assert_eq!(Format::of(head), None, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn pages_and_messages_are_no_images() {
+        let cases: [(&[u8], &str, Option<&str>); 14] = [
+            (b"", "image/jpeg", Some("nothing (0 bytes)")),
+            (b"<!DOCTYPE html><html>", "image/jpeg", Some("HTML")),
+            (b"\n  <html>", "", Some("HTML")),
+            (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", "", Some("XML")),
+            (b"<Error><Code>InternalError</Code>", "image/png", Some("XML")),
+            (b"<svg xmlns=", "image/svg+xml", Some("XML")),
+            (b"{\"code\":\"success\"}", "image/jpeg", Some("JSON")),
+            (b"[1, 2]", "", Some("JSON")),
+            (b"login", "text/html; charset=utf-8", Some("HTML")),
+            (b"{\"a\0\x01", "", None),
+            (b"<\0\x01binary", "", None),
+            (b"\xff\xd8\xff\xe0", "text/html", None),
+            (b"plain bytes", "application/octet-stream", None),
+            (b"\x01\x02\x03", "", None),
+        ];
+        for (head, content_type, expected) in cases {
+            assert_eq!(not_an_image(head, content_type), expected, "{head:?} as {content_type}");
+        }
+    }
+
+    #[test]
+    fn a_cut_jpeg_or_png_misses_its_end() {
+        assert_eq!(Format::Jpeg.has_end(b"..\xff\xd9"), Some(true));
+        assert_eq!(Format::Jpeg.has_end(b"..\xff\xd9\0\0\0\n"), Some(true));
+        assert_eq!(Format::Jpeg.has_end(b"..\xff"), Some(false));
+        assert_eq!(Format::Jpeg.has_end(b""), Some(false));
+        assert_eq!(Format::Png.has_end(b"\0\0\0\0IEND\xae\x42\x60\x82"), Some(true));
+        assert_eq!(Format::Png.has_end(b"IDAT"), Some(false));
+        assert_eq!(Format::Gif.has_end(b";"), None);
+    }
+}

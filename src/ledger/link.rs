@@ -1,0 +1,161 @@
+//! What the rows of a manifest have to do with each other and with what is delivered.
+//!
+//! Rows whose key (a hash of org, note and lower-cased segment) is the same either name the same image, or two
+//! images whose files would collide on a file system that ignores case: the first keeps the plain name.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::load::insert_bad;
+use super::write::int;
+use crate::layout;
+use crate::manifest::BadRow;
+
+/// An image that rows with one key name.
+struct Identity {
+    note: i64,
+    name: String,
+    first: i64,
+    first_line: i64,
+    wanted: Option<Vec<u8>>,
+}
+
+/// Marks duplicates and gives colliding images names of their own. Returns the rows that ask for another hash
+/// than an earlier row for the same image.
+pub(super) fn duplicates(connection: &Connection) -> rusqlite::Result<Vec<(i64, BadRow)>> {
+    let mut contradictions = Vec::new();
+    let mut keys = connection.prepare(
+        "SELECT key FROM rows WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1 ORDER BY key",
+    )?;
+    let mut shared = keys.query([])?;
+    while let Some(row) = shared.next()? {
+        group(connection, row.get(0)?, &mut contradictions)?;
+    }
+    drop(shared);
+    drop(keys);
+    against_delivered(connection)?;
+    too_long(connection)?;
+    contradictions.sort_by_key(|(seq, _)| *seq);
+    Ok(contradictions)
+}
+
+fn group(connection: &Connection, key: i64, contradictions: &mut Vec<(i64, BadRow)>) -> rusqlite::Result<()> {
+    let mut identities: Vec<Identity> = Vec::new();
+    let mut select = connection
+        .prepare_cached("SELECT seq, line, note, name, wanted FROM rows WHERE key = ?1 ORDER BY seq")?;
+    let mut mark = connection.prepare_cached("UPDATE rows SET first = ?2 WHERE seq = ?1")?;
+    let mut rename = connection.prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?;
+    let mut rows = select.query([key])?;
+    while let Some(row) = rows.next()? {
+        let (seq, line): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (note, name, wanted): (i64, String, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        match identities.iter_mut().find(|it| it.note == note && it.name == name) {
+            Some(first) => match (&first.wanted, wanted) {
+                (Some(a), Some(b)) if *a != b => {
+                    contradictions.push((seq, contradiction(connection, seq, line, first.first_line)?));
+                }
+                (None, Some(hash)) => {
+                    // the first row asks for no hash: it takes over this one's, so that nothing is dropped
+                    connection
+                        .prepare_cached("UPDATE rows SET wanted = ?2 WHERE seq = ?1")?
+                        .execute(params![first.first, hash])?;
+                    first.wanted = Some(hash);
+                    mark.execute(params![seq, first.first])?;
+                }
+                _ => {
+                    mark.execute(params![seq, first.first])?;
+                }
+            },
+            None => {
+                if !identities.is_empty() {
+                    rename.execute(params![seq, layout::hashed(&name)])?;
+                }
+                identities.push(Identity { note, name, first: seq, first_line: line, wanted });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn contradiction(connection: &Connection, seq: i64, line: i64, first: i64) -> rusqlite::Result<BadRow> {
+    connection.query_row(
+        "SELECT o.name, n.name, r.name FROM rows r JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
+         WHERE r.seq = ?1",
+        [seq],
+        |row| {
+            Ok(BadRow {
+                line: line.unsigned_abs(),
+                org: row.get(0)?,
+                note: row.get(1)?,
+                image: row.get(2)?,
+                reason: format!("sha256 differs from that of line {first} for the same image"),
+            })
+        },
+    )
+}
+
+/// An image delivered earlier owns its name, whatever this manifest's order; a known image keeps its own.
+fn against_delivered(connection: &Connection) -> rusqlite::Result<()> {
+    let mut select = connection.prepare(
+        "SELECT r.seq, r.name, r.note FROM rows r JOIN images i ON i.key = r.key
+         WHERE r.first IS NULL AND NOT (i.note = r.note AND i.name = r.name)",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (seq, name, note): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let own: Option<String> = connection
+            .prepare_cached(
+                "SELECT i.path FROM images i JOIN rows r ON r.key = i.key WHERE r.seq = ?1 AND i.note = ?2 AND i.name = ?3",
+            )?
+            .query_row(params![seq, note, name], |row| row.get(0))
+            .optional()?;
+        let segment = own.map_or_else(|| Some(layout::hashed(&name)), |path| segment_of(&path));
+        connection
+            .prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?
+            .execute(params![seq, segment])?;
+    }
+    Ok(())
+}
+
+/// `data/<org>/<note>/<segment>.<ext>` → `<segment>`.
+fn segment_of(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next()?;
+    Some(name.rsplit_once('.').map_or(name, |(segment, _)| segment).to_owned())
+}
+
+/// A name that is too long for a file system is cut.
+fn too_long(connection: &Connection) -> rusqlite::Result<()> {
+    // an escaped byte takes three: a shorter id cannot be too long
+    let mut select = connection
+        .prepare("SELECT seq, name FROM rows WHERE length(CAST(name AS BLOB)) > ?1 AND segment IS NULL")?;
+    let mut rows = select.query([int(layout::MAX_SEGMENT as u64 / 3)])?;
+    while let Some(row) = rows.next()? {
+        let (seq, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        if layout::needs_hash(&layout::segment(&name)) {
+            connection
+                .prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?
+                .execute(params![seq, layout::hashed(&name)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Links rows to images that are delivered and have the hash that is asked for.
+pub(super) fn delivered(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE rows SET image = i.id FROM images i
+         WHERE i.key = rows.key AND i.note = rows.note AND i.name = rows.name AND rows.first IS NULL
+           AND (rows.wanted IS NULL OR rows.wanted = i.sha256)",
+        [],
+    )?;
+    Ok(())
+}
+
+/// Turns a row into a bad one.
+pub(super) fn make_bad(connection: &Connection, seq: i64, bad: &BadRow) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE rows SET note = NULL, name = NULL, key = NULL, wanted = NULL, raw = NULL WHERE seq = ?1",
+        )?
+        .execute([seq])?;
+    insert_bad(connection, seq, bad)
+}

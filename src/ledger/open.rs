@@ -1,0 +1,190 @@
+//! Opening a ledger: the state folder, the lock, the schema's version.
+//!
+//! Nothing is created where only reading was asked for, and nothing of a damaged, newer or lost ledger is
+//! touched.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::sqlite_error;
+use crate::error::RunError;
+
+/// The state folder in the export folder.
+pub const STATE_DIR: &str = ".exporter";
+/// The ledger in the state folder.
+pub const LEDGER_FILE: &str = "ledger.sqlite";
+/// The lock in the state folder.
+pub const LOCK_FILE: &str = "lock";
+/// Version of `schema.sql`, kept in the file as `user_version`.
+const VERSION: i64 = 1;
+/// 16 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// An export folder that is ours until this is dropped.
+#[derive(Debug)]
+pub struct State {
+    /// The ledger, ready to be given a thread.
+    pub connection: Connection,
+    /// Whether this call made the ledger.
+    pub fresh: bool,
+    /// The lock: it dies with the process.
+    pub lock: File,
+}
+
+/// Takes the lock of the folder `out` and opens its ledger, making both where there are none.
+///
+/// # Errors
+/// [`RunError::InUse`], [`RunError::Ledger`], [`RunError::Disk`] or [`RunError::Io`].
+pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
+    let state = state_folder(out, state_dir);
+    make_dir(out)?;
+    make_dir(&out.join(STATE_DIR))?;
+    make_dir(&state)?;
+    let lock = lock(out, &state.join(LOCK_FILE))?;
+    let path = state.join(LEDGER_FILE);
+    let fresh = !path.exists();
+    if fresh {
+        if holds_images(out) {
+            return Err(RunError::Ledger { path, what: "is missing, but data/ holds images".to_owned() });
+        }
+        // SQLite gives its log and index the mode of this file
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(disk("making", &path))?;
+    }
+    let connection = Connection::open_with_flags(
+        &path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(|error| named(&path, error))?;
+    prepare(&connection, &state).map_err(|error| named(&path, error))?;
+    migrate(&connection, &path)?;
+    Ok(State { connection, fresh, lock })
+}
+
+/// Opens the ledger of an export for reading, while a run may be going on.
+///
+/// # Errors
+/// [`RunError::NoExport`] where there is none, [`RunError::Ledger`] where it cannot be used.
+pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection, RunError> {
+    let path = state_folder(out, state_dir).join(LEDGER_FILE);
+    if !path.exists() {
+        return Err(RunError::NoExport(out.to_owned()));
+    }
+    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|error| named(&path, error))?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| named(&path, error))?;
+    check_version(&connection, &path)?;
+    Ok(connection)
+}
+
+/// Where ledger and lock of an export live.
+#[must_use]
+pub fn state_folder(out: &Path, state_dir: Option<&Path>) -> PathBuf {
+    state_dir.map_or_else(|| out.join(STATE_DIR), Path::to_owned)
+}
+
+fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_secs(30))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // a commit that returned must survive a power cut; NORMAL does not flush the log
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "temp_store", "FILE")?;
+    // sorting a million rows needs room that /tmp may not have; the file system of the export must have it
+    connection.pragma_update(None, "temp_store_directory", state.to_string_lossy().as_ref())?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // every reference is written by the code that made the row it points to
+    connection.pragma_update(None, "foreign_keys", false)?;
+    Ok(())
+}
+
+fn migrate(connection: &Connection, path: &Path) -> Result<(), RunError> {
+    if check_version(connection, path)? == 0 {
+        let schema = include_str!("schema.sql");
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {VERSION}; COMMIT;"))
+            .map_err(|error| named(path, error))?;
+    }
+    Ok(())
+}
+
+/// The version, 0 for a file without tables.
+fn check_version(connection: &Connection, path: &Path) -> Result<i64, RunError> {
+    let refuse = |what: String| RunError::Ledger { path: path.to_owned(), what };
+    let version: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| named(path, error))?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| named(path, error))?;
+    match (version, tables) {
+        (VERSION, 1..) | (0, 0) => Ok(version),
+        (newer, _) if newer > VERSION => Err(refuse(format!(
+            "has version {newer}, this program knows {VERSION}: it was written by a newer exporter"
+        ))),
+        _ => Err(refuse("is not a ledger of exporter".to_owned())),
+    }
+}
+
+fn named(path: &Path, error: rusqlite::Error) -> RunError {
+    match sqlite_error(error) {
+        RunError::Ledger { what, .. } => RunError::Ledger { path: path.to_owned(), what },
+        other => other,
+    }
+}
+
+fn holds_images(out: &Path) -> bool {
+    std::fs::read_dir(out.join("data")).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn lock(out: &Path, path: &Path) -> Result<File, RunError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(disk("opening", path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(RunError::InUse { folder: out.to_owned(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(error)) => return Err(disk("locking", path)(error)),
+    }
+    // the number is a courtesy to the next one who finds the folder locked
+    file.set_len(0).map_err(disk("writing", path))?;
+    file.rewind().map_err(disk("writing", path))?;
+    writeln!(file, "{}", std::process::id()).map_err(disk("writing", path))?;
+    Ok(file)
+}
+
+/// Makes a folder that only its owner may enter; one that is there is left as it is.
+fn make_dir(path: &Path) -> Result<(), RunError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(disk("making", path))
+}
+
+/// Sorts an I/O error: what is full, read-only or gone stops every run, the rest is named.
+pub(crate) fn disk(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    let what = format!("{doing} {}", path.display());
+    move |error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+            RunError::Disk(format!("{what}: {error}"))
+        }
+        _ => RunError::Io { what, source: error },
+    }
+}

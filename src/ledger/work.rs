@@ -1,0 +1,196 @@
+//! What is still to be fetched, taken org by org in turn.
+//!
+//! The work of a run is a temporary table of (round, org, row): the n-th open row of every org belongs to round
+//! n, and one cursor walks over it. So one large clinic does not hold back the others, and memory does not grow
+//! with the rows.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::write::{PartRecord, int};
+use crate::error::ItemError;
+use crate::item::{ImageId, Item, NoteId, OrgId, Sha256, hex};
+use crate::layout;
+
+/// A place in the work: everything up to it is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    round: i64,
+    org: i64,
+}
+
+/// A row to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The image.
+    pub item: Item,
+    /// Number of its org, for [`drop_org`].
+    pub org: i64,
+    /// Bytes of an earlier run that are at hand.
+    pub part: Option<PartRecord>,
+}
+
+/// Rows whose image is delivered, with path and size.
+///
+/// # Errors
+/// Where the ledger cannot be read, or `look` fails.
+pub fn delivered_rows(
+    connection: &Connection,
+    mut look: impl FnMut(i64, &str, u64) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare(
+        "SELECT i.id, i.path, i.bytes FROM rows r JOIN images i ON i.id = r.image
+         WHERE r.first IS NULL AND i.delivered = 1 ORDER BY r.seq",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let bytes: i64 = row.get(2)?;
+        look(row.get(0)?, row.get_ref(1)?.as_str()?, bytes.unsigned_abs())?;
+    }
+    Ok(())
+}
+
+/// Makes images undelivered whose file is gone or has another size. Returns how many.
+///
+/// # Errors
+/// Where the ledger cannot be read or written.
+pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction()?;
+    let mut vanished = 0;
+    {
+        let mut mark = transaction.prepare("UPDATE images SET delivered = 0 WHERE id = ?1")?;
+        delivered_rows(&transaction, |id, path, bytes| {
+            let whole = std::fs::symlink_metadata(folder.join(path))
+                .is_ok_and(|file| file.is_file() && file.len() == bytes);
+            if !whole {
+                mark.execute([id])?;
+                vanished += 1;
+            }
+            Ok(())
+        })?;
+    }
+    transaction.commit()?;
+    Ok(vanished)
+}
+
+/// Names of the part files that a later run may go on with: few, as a run keeps only what was in flight.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn part_files(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
+    let mut select = connection.prepare("SELECT file FROM parts")?;
+    select.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Lists what is to be done; returns the number of rows.
+///
+/// # Errors
+/// Where the ledger cannot be read or its disk is full.
+pub fn prepare_work(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.execute_batch(
+        "DROP TABLE IF EXISTS temp.work;
+         CREATE TEMP TABLE work (round INTEGER, org INTEGER, row INTEGER, PRIMARY KEY (round, org)) WITHOUT ROWID;",
+    )?;
+    let rows = connection.execute(
+        "INSERT INTO temp.work (round, org, row)
+         SELECT row_number() OVER (PARTITION BY n.org ORDER BY r.seq), n.org, r.seq
+         FROM rows r JOIN notes n ON n.id = r.note LEFT JOIN images i ON i.id = r.image
+         WHERE r.first IS NULL AND coalesce(i.delivered, 0) = 0",
+        [],
+    )?;
+    Ok(rows as u64)
+}
+
+/// The next rows behind the cursor, at most `limit`.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn next_items(connection: &Connection, cursor: &mut Cursor, limit: u32) -> rusqlite::Result<Vec<Work>> {
+    let mut select = connection.prepare_cached(
+        "SELECT w.round, w.org, r.seq, r.line, o.name, n.name, r.name, r.wanted, o.segment, n.segment, r.segment,
+                i.path, p.etag, p.object, p.length, p.durable
+         FROM temp.work w JOIN rows r ON r.seq = w.row JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
+         LEFT JOIN images i ON i.key = r.key AND i.note = r.note AND i.name = r.name
+         LEFT JOIN parts p ON p.note = r.note AND p.name = r.name
+         WHERE (w.round, w.org) > (?1, ?2) ORDER BY w.round, w.org LIMIT ?3",
+    )?;
+    let mut rows = select.query(params![cursor.round, cursor.org, limit])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        *cursor = Cursor { round: row.get(0)?, org: row.get(1)? };
+        let (org, note, image): (String, String, String) = (row.get(4)?, row.get(5)?, row.get(6)?);
+        let (note_segment, image_segment): (Option<String>, Option<String>) = (row.get(9)?, row.get(10)?);
+        let line: i64 = row.get(3)?;
+        let item = Item {
+            seq: row.get(2)?,
+            line: line.unsigned_abs(),
+            stem: layout::path(
+                row.get_ref(8)?.as_str()?,
+                &note_segment.unwrap_or_else(|| layout::segment(&note)),
+                &image_segment.unwrap_or_else(|| layout::segment(&image)),
+            ),
+            part: part_name(&org, &note, &image),
+            wanted: row.get::<_, Option<[u8; 32]>>(7)?.map(Sha256),
+            replaces: row.get(11)?,
+            org: OrgId::new(org),
+            note: NoteId::new(note),
+            image: ImageId::new(image),
+        };
+        let part = match row.get::<_, Option<String>>(12)? {
+            None => None,
+            Some(etag) => Some(PartRecord {
+                etag,
+                object: Sha256(row.get(13)?),
+                length: row.get::<_, i64>(14)?.unsigned_abs(),
+                durable: row.get::<_, i64>(15)?.unsigned_abs(),
+            }),
+        };
+        items.push(Work { item, org: cursor.org, part });
+    }
+    Ok(items)
+}
+
+/// The name of an image's part file: the same in every run, safe and distinct whatever the ids are.
+fn part_name(org: &str, note: &str, image: &str) -> String {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    for id in [org, note, image] {
+        hash.update(int(id.len() as u64).to_be_bytes());
+        hash.update(id);
+    }
+    format!("{}.part", hex(&hash.finalize()[..16]))
+}
+
+/// Gives up all rows of an org behind the cursor, without having tried them. Returns how many.
+///
+/// # Errors
+/// Where the ledger cannot be written.
+pub fn drop_org(
+    connection: &mut Connection,
+    run: i64,
+    org: i64,
+    cursor: Cursor,
+    error: &ItemError,
+) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction()?;
+    let behind = params![org, cursor.round, cursor.org];
+    transaction.execute(
+        "UPDATE rows SET run = ?4, failed = 1, attempts = 0, code = ?5, error = ?6, trace_id = ?7
+         WHERE seq IN (SELECT row FROM temp.work WHERE org = ?1 AND (round, org) > (?2, ?3))",
+        params![
+            org,
+            cursor.round,
+            cursor.org,
+            run,
+            error.code.map_or("", crate::error::ErrorCode::as_str),
+            error.error,
+            error.trace_id
+        ],
+    )?;
+    let rows =
+        transaction.execute("DELETE FROM temp.work WHERE org = ?1 AND (round, org) > (?2, ?3)", behind)?;
+    transaction.commit()?;
+    Ok(rows as u64)
+}

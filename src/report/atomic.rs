@@ -1,0 +1,193 @@
+//! One report file, replaced as a whole.
+//!
+//! The bytes go to a temporary file beside the final name and are hashed on their way; only when they are on
+//! the disk does the name change hands. A draft that is dropped takes its temporary file with it. The folder
+//! itself is made durable by the caller, once for all files.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::error::RunError;
+
+/// Every file that is written here; a leftover is known by its name.
+const NAMES: [&str; 8] = [
+    "report.csv",
+    "failed.csv",
+    "notes.csv",
+    "manifest-sha256.txt",
+    "bagit.txt",
+    "bag-info.txt",
+    "summary.json",
+    "tagmanifest-sha256.txt",
+];
+
+/// Large enough that a system call and a hash call cost nothing beside the formatting.
+const BUFFER: usize = 128 * 1024;
+
+/// A report that is being written.
+pub(super) struct Draft<'folder> {
+    folder: &'folder Path,
+    name: &'static str,
+    out: BufWriter<Hashed>,
+}
+
+/// A report that is in its place.
+pub(super) struct Tag {
+    pub name: &'static str,
+    pub sha256: [u8; 32],
+}
+
+impl<'folder> Draft<'folder> {
+    /// Opens `.<name>.XXXXXX.tmp` in the folder, for its owner alone.
+    pub fn begin(folder: &'folder Path, name: &'static str) -> io::Result<Self> {
+        debug_assert!(NAMES.contains(&name), "{name} would not be found by remove_leftovers");
+        let file = tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(
+            folder,
+            |path| fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path),
+        )?;
+        let hashed = Hashed { file, sha256: Sha256::new() };
+        Ok(Self { folder, name, out: BufWriter::with_capacity(BUFFER, hashed) })
+    }
+
+    /// Brings the bytes to the disk and the file to its name.
+    pub fn finish(self) -> io::Result<Tag> {
+        let Hashed { file, sha256 } = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.as_file().sync_all()?;
+        let path = self.folder.join(self.name);
+        file.persist(&path).map_err(|refused| {
+            let error = refused.error;
+            io::Error::new(error.kind(), format!("failed to rename to `{}`: {error}", path.display()))
+        })?;
+        Ok(Tag { name: self.name, sha256: sha256.finalize().into() })
+    }
+}
+
+impl Write for Draft<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[derive(Debug)]
+struct Hashed {
+    file: NamedTempFile<fs_err::File>,
+    sha256: Sha256,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.as_file_mut().write(bytes)?;
+        self.sha256.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+/// Removes the temporary files of reports that a kill left in the export folder. A folder that is not there
+/// has none. To be called by whoever holds the folder's lock, before anything is written.
+///
+/// # Errors
+/// [`RunError::Io`] where the folder cannot be listed or a leftover cannot be removed.
+pub fn remove_leftovers(folder: &Path) -> Result<(), RunError> {
+    let remove = || -> io::Result<()> {
+        let entries = match fs_err::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(is_leftover) && entry.file_type()?.is_file() {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(RunError::io("leftovers of an earlier run could not be removed"))
+}
+
+fn is_leftover(name: &str) -> bool {
+    let Some(inner) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")) else {
+        return false;
+    };
+    NAMES.into_iter().any(|report| {
+        let random = inner.strip_prefix(report).and_then(|rest| rest.strip_prefix('.'));
+        random.is_some_and(|random| random.len() == 6 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs_err::read_dir(folder)
+            .expect("listed")
+            .map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_finished_draft_replaces_the_file_and_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        fs_err::write(folder.path().join("notes.csv"), "old").expect("written");
+        let mut draft = Draft::begin(folder.path(), "notes.csv").expect("begun");
+        draft.write_all(b"new").expect("written");
+        let tag = draft.finish().expect("finished");
+        assert_eq!(tag.sha256[..], Sha256::digest(b"new")[..]);
+        assert_eq!(names(folder.path()), ["notes.csv"]);
+        let path = folder.path().join("notes.csv");
+        assert_eq!(fs_err::read(&path).expect("read"), b"new");
+        let mode = fs_err::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_dropped_draft_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("folder");
+        fs_err::write(folder.path().join("notes.csv"), "old").expect("written");
+        let mut draft = Draft::begin(folder.path(), "notes.csv").expect("begun");
+        draft.write_all(&vec![b'x'; 2 * BUFFER]).expect("written");
+        drop(draft);
+        assert_eq!(names(folder.path()), ["notes.csv"]);
+        assert_eq!(fs_err::read(folder.path().join("notes.csv")).expect("read"), b"old");
+    }
+
+    #[test]
+    fn leftovers_are_removed_and_nothing_that_only_looks_alike() {
+        let folder = tempfile::tempdir().expect("folder");
+        let draft = Draft::begin(folder.path(), "report.csv").expect("begun");
+        let (_, leftover) = draft.out.into_inner().expect("flushed").file.keep().expect("kept");
+        assert!(leftover.exists());
+        let kept = [".hidden.tmp", ".report.csv.swp", ".report.csv.tmp", "report.csv.abcdef.tmp"];
+        for name in kept {
+            fs_err::write(folder.path().join(name), "").expect("written");
+        }
+        remove_leftovers(folder.path()).expect("removed");
+        assert_eq!(names(folder.path()), kept);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_has_no_leftovers() {
+        let folder = tempfile::tempdir().expect("folder");
+        remove_leftovers(&folder.path().join("nowhere")).expect("nothing to do");
+    }
+}

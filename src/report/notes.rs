@@ -1,0 +1,98 @@
+//! `notes.csv`: which notes of the manifest are complete.
+//!
+//! Images are distinct here: duplicates and bad rows are not counted. Only notes that the loaded manifest asks
+//! for appear, in its order; the ledger's table `notes` knows those of earlier manifests too. The totals are
+//! kept in a temporary table, not in memory, since there may be as many notes as rows.
+
+use std::io::Write;
+
+use rusqlite::{Connection, Statement, params};
+
+use super::csv::Line;
+use super::{Notes, Trouble, bytes, number};
+
+/// Adds up the rows of each note as they pass by in the manifest's order.
+pub(super) struct NoteTotals<'conn> {
+    add: Statement<'conn>,
+    /// Rows of one note mostly stand together: they are written down as one.
+    pending: Option<Pending>,
+}
+
+struct Pending {
+    note: i64,
+    first: i64,
+    images: i64,
+    delivered: i64,
+}
+
+impl<'conn> NoteTotals<'conn> {
+    /// Makes the temporary table `note_totals`.
+    pub fn begin(conn: &'conn Connection) -> rusqlite::Result<Self> {
+        conn.execute_batch(
+            "CREATE TEMP TABLE note_totals (
+                note INTEGER PRIMARY KEY, first INTEGER NOT NULL,
+                images INTEGER NOT NULL, delivered INTEGER NOT NULL
+            ) STRICT",
+        )?;
+        let add = conn.prepare(
+            "INSERT INTO note_totals VALUES (?1, ?2, ?3, ?4) ON CONFLICT (note) DO UPDATE
+             SET images = images + excluded.images, delivered = delivered + excluded.delivered",
+        )?;
+        Ok(Self { add, pending: None })
+    }
+
+    /// Counts a row that is neither bad nor a duplicate.
+    pub fn count(&mut self, seq: i64, note: i64, delivered: bool) -> rusqlite::Result<()> {
+        if self.pending.as_ref().is_none_or(|pending| pending.note != note) {
+            self.flush()?;
+        }
+        let pending = self.pending.get_or_insert(Pending { note, first: seq, images: 0, delivered: 0 });
+        pending.images += 1;
+        pending.delivered += i64::from(delivered);
+        Ok(())
+    }
+
+    /// Ends the counting.
+    pub fn finish(mut self, conn: &Connection) -> rusqlite::Result<Notes> {
+        self.flush()?;
+        conn.query_row(
+            "SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals",
+            [],
+            |row| {
+                let total = number(row, 0)?.unwrap_or_default();
+                let complete = number(row, 1)?.unwrap_or_default();
+                Ok(Notes { total, complete, incomplete: total - complete })
+            },
+        )
+    }
+
+    fn flush(&mut self) -> rusqlite::Result<()> {
+        if let Some(Pending { note, first, images, delivered }) = self.pending.take() {
+            self.add.execute(params![note, first, images, delivered])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the file from the totals.
+pub(super) fn write(conn: &Connection, out: &mut impl Write) -> Result<(), Trouble> {
+    out.write_all(b"org,note,images,delivered,complete\n")?;
+    // the join comes after the sort, so that the names are not sorted along
+    let mut notes = conn.prepare(
+        "SELECT o.name, n.name, t.images, t.delivered
+         FROM (SELECT * FROM note_totals ORDER BY first LIMIT -1) t
+         CROSS JOIN notes n ON n.id = t.note CROSS JOIN orgs o ON o.id = n.org",
+    )?;
+    let mut notes = notes.query([])?;
+    let mut line = Line::default();
+    while let Some(note) = notes.next()? {
+        let (images, delivered) = (number(note, 2)?, number(note, 3)?);
+        line.field(bytes(note, 0)?);
+        line.field(bytes(note, 1)?);
+        line.number(images);
+        line.number(delivered);
+        line.text(if images == delivered { "true" } else { "false" });
+        line.end(out)?;
+    }
+    Ok(())
+}

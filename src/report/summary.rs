@@ -1,0 +1,324 @@
+//! Counts and `summary.json`: the run in numbers.
+//!
+//! One pass over the view `results` adds everything up; on its way it fills the temporary tables that
+//! `notes.csv` and the warnings of `report.csv` are written from. The states always add up to the rows, for the
+//! whole and for every organization. What the run itself measured is taken from its line in the ledger.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::Serialize;
+
+use super::notes::NoteTotals;
+use super::same::SameFinder;
+use super::{bytes, number, text};
+
+/// Rows by state: they always add up to `rows`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Rows of the manifest.
+    pub rows: u64,
+    /// Delivered by this run.
+    pub stored: u64,
+    /// Delivered by an earlier run and still there.
+    pub skipped: u64,
+    /// Same image as an earlier row.
+    pub duplicate: u64,
+    /// Given up, with a reason; bad rows too.
+    pub failed: u64,
+    /// The run stopped first.
+    pub untried: u64,
+}
+
+impl Counts {
+    fn add(&mut self, state: &str) {
+        self.rows += 1;
+        *match state {
+            "stored" => &mut self.stored,
+            "skipped" => &mut self.skipped,
+            "duplicate" => &mut self.duplicate,
+            "failed" => &mut self.failed,
+            _ => &mut self.untried,
+        } += 1;
+    }
+}
+
+/// The newest run in numbers. Serialized it is `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Rows by state.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Bytes of images delivered by this run.
+    pub bytes: u64,
+    /// How long the run took, to the millisecond.
+    pub seconds: f64,
+    /// Requests to the API, retries too.
+    pub api_requests: u64,
+    /// 429 answers among them.
+    pub api_429: u64,
+    /// Tries beyond the first.
+    pub retries: u64,
+    /// Rows whose bytes an earlier row of another image had.
+    pub same_content: u64,
+    /// Images delivered earlier that this manifest does not ask for.
+    pub not_in_manifest: u64,
+    /// `None` for a run that is still on or was killed.
+    pub exit_code: Option<u8>,
+    /// RFC 3339 in UTC; empty where the ledger knows of no run.
+    pub started_at: String,
+    /// RFC 3339 in UTC; for a run that is still on or was killed the time of its newest image, else its start.
+    pub finished_at: String,
+    /// SHA-256 of the manifest's file, in hex.
+    pub manifest_sha256: String,
+    /// Machine the run was made on.
+    pub host: String,
+    /// User who made it.
+    pub user: String,
+    /// Version of the program that made it.
+    pub version: String,
+    /// Why it stopped early; `None` if it did not.
+    pub stop: Option<String>,
+    /// Failed rows by code: they add up to `failed`. Untried rows are not failures, whatever code they carry.
+    pub failures: BTreeMap<String, u64>,
+    /// The manifest's organizations, by name.
+    pub orgs: Vec<Org>,
+    /// The manifest's notes.
+    pub notes: Notes,
+}
+
+/// Rows of one organization: `rows = delivered + failed + untried`. A duplicate counts as its first row does; a
+/// bad row belongs to no organization, since its ids cannot be trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Org {
+    /// Its id, as it stands in the manifest.
+    pub org: String,
+    /// Rows of the manifest, bad ones left out.
+    pub rows: u64,
+    /// Their images are there.
+    pub delivered: u64,
+    /// Given up.
+    pub failed: u64,
+    /// The run stopped first.
+    pub untried: u64,
+    /// Whether all are delivered.
+    pub complete: bool,
+}
+
+/// Notes of the manifest: `total = complete + incomplete`. Bad rows belong to no note.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Notes {
+    /// Notes that the manifest asks for.
+    pub total: u64,
+    /// All their images are delivered.
+    pub complete: u64,
+    /// At least one image is not.
+    pub incomplete: u64,
+}
+
+/// Counts the rows by state, as the newest run left them or has them now. Reads only.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn counts(conn: &Connection) -> Result<Counts, rusqlite::Error> {
+    let mut counts = Counts::default();
+    let mut results = conn.prepare("SELECT state FROM results")?;
+    let mut results = results.query([])?;
+    while let Some(row) = results.next()? {
+        counts.add(text(row, 0)?);
+    }
+    Ok(counts)
+}
+
+/// The newest run in numbers. `conn` must not be in a transaction; temporary tables are used and gone afterwards.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn summary(conn: &Connection) -> Result<Summary, rusqlite::Error> {
+    let snapshot = conn.unchecked_transaction()?;
+    collect(&snapshot)
+}
+
+/// Works inside a transaction of the caller, who gets the temporary tables `note_totals` and `same` with it.
+pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
+    let mut same = SameFinder::begin(conn)?;
+    let mut notes = NoteTotals::begin(conn)?;
+    let mut tally = Tally::default();
+    // a duplicate of a row that is not delivered has to ask what became of that one
+    let mut state_of = conn.prepare("SELECT state FROM results WHERE seq = ?1")?;
+    let mut results = conn.prepare(
+        "SELECT state, seq, line, note_id, org_id, first, error_code, sha256, object FROM results ORDER BY seq",
+    )?;
+    let mut results = results.query([])?;
+    while let Some(row) = results.next()? {
+        let state = text(row, 0)?;
+        let (seq, line) = (row.get(1)?, row.get(2)?);
+        let sha256 = bytes(row, 7)?;
+        let delivered = !sha256.is_empty();
+        tally.counts.add(state);
+        if state == "failed" {
+            tally.fail(text(row, 6)?);
+        }
+        let (Some(note), Some(org)) = (row.get(3)?, row.get(4)?) else { continue };
+        match row.get::<_, Option<i64>>(5)? {
+            Some(_) if delivered => tally.org(org, "duplicate"),
+            Some(first) => state_of.query_row([first], |row| {
+                tally.org(org, text(row, 0)?);
+                Ok(())
+            })?,
+            None => {
+                tally.org(org, state);
+                notes.count(seq, note, delivered)?;
+                if delivered {
+                    same.row(seq, line, sha256, bytes(row, 8)?)?;
+                }
+            }
+        }
+    }
+    let delivered = same.delivered;
+    let same_content = same.finish(conn)?;
+    let notes = notes.finish(conn)?;
+    let Tally { counts, failures, orgs } = tally;
+    let run = Run::newest(conn)?;
+    Ok(Summary {
+        counts,
+        bytes: run.bytes,
+        seconds: run.seconds,
+        api_requests: run.api_requests,
+        api_429: run.api_429,
+        retries: run.retries,
+        same_content,
+        // two rows of one image are duplicates, so each of these has an image of its own
+        not_in_manifest: delivered - counts.stored - counts.skipped,
+        exit_code: run.exit_code,
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+        manifest_sha256: run.manifest_sha256,
+        host: run.host,
+        user: run.user,
+        version: run.version,
+        stop: run.stop,
+        failures,
+        orgs: named(conn, orgs)?,
+        notes,
+    })
+}
+
+/// Writes `summary.json`.
+pub(super) fn write(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, summary)?;
+    out.write_all(b"\n")
+}
+
+/// What is added up in memory: it grows with codes and organizations, not with rows.
+#[derive(Default)]
+struct Tally {
+    counts: Counts,
+    failures: BTreeMap<String, u64>,
+    orgs: HashMap<i64, Org>,
+}
+
+impl Tally {
+    fn fail(&mut self, code: &str) {
+        match self.failures.get_mut(code) {
+            Some(rows) => *rows += 1,
+            None => drop(self.failures.insert(code.to_owned(), 1)),
+        }
+    }
+
+    fn org(&mut self, id: i64, state: &str) {
+        let org = self.orgs.entry(id).or_default();
+        org.rows += 1;
+        *match state {
+            "stored" | "skipped" | "duplicate" => &mut org.delivered,
+            "failed" => &mut org.failed,
+            _ => &mut org.untried,
+        } += 1;
+    }
+}
+
+fn named(conn: &Connection, orgs: HashMap<i64, Org>) -> rusqlite::Result<Vec<Org>> {
+    let mut name = conn.prepare("SELECT name FROM orgs WHERE id = ?1")?;
+    let mut orgs = orgs
+        .into_iter()
+        .map(|(id, org)| {
+            let complete = org.delivered == org.rows;
+            Ok(Org { org: name.query_row([id], |row| row.get(0))?, complete, ..org })
+        })
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    orgs.sort_unstable_by(|a, b| a.org.cmp(&b.org));
+    Ok(orgs)
+}
+
+/// The newest line of the table `runs`.
+#[derive(Default)]
+struct Run {
+    started_at: String,
+    finished_at: String,
+    seconds: f64,
+    manifest_sha256: String,
+    host: String,
+    user: String,
+    version: String,
+    exit_code: Option<u8>,
+    stop: Option<String>,
+    bytes: u64,
+    api_requests: u64,
+    api_429: u64,
+    retries: u64,
+}
+
+impl Run {
+    fn newest(conn: &Connection) -> rusqlite::Result<Self> {
+        let newest = conn
+            .query_row("SELECT * FROM runs ORDER BY id DESC LIMIT 1", [], |row| {
+                Ok((row.get("id")?, row.get::<_, Option<String>>("finished_at")?, Self::read(row)?))
+            })
+            .optional()?;
+        let mut run = match newest {
+            None => return Ok(Self::default()),
+            Some((_, Some(finished_at), run)) => Self { finished_at, ..run },
+            Some((id, None, run)) => run.without_end(conn, id)?,
+        };
+        run.seconds = (run.seconds * 1000.0).round() / 1000.0;
+        Ok(run)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let count = |name| Ok::<_, rusqlite::Error>(number(row, row.as_ref().column_index(name)?)?.unwrap_or(0));
+        Ok(Self {
+            started_at: row.get("started_at")?,
+            finished_at: String::new(),
+            seconds: row.get("seconds")?,
+            manifest_sha256: row.get("manifest_sha256")?,
+            host: row.get("host")?,
+            user: row.get("user")?,
+            version: row.get("version")?,
+            exit_code: row.get("exit_code")?,
+            stop: row.get("stop")?,
+            bytes: count("bytes")?,
+            api_requests: count("api_requests")?,
+            api_429: count("api_429")?,
+            retries: count("retries")?,
+        })
+    }
+
+    /// A run that was killed wrote down no end: what is known of it is in the images it delivered.
+    fn without_end(self, conn: &Connection, id: i64) -> rusqlite::Result<Self> {
+        let (newest, bytes): (Option<String>, _) = conn.query_row(
+            "SELECT max(stored_at), coalesce(sum(bytes), 0) FROM images WHERE run = ?1 AND delivered = 1",
+            [id],
+            |row| Ok((row.get(0)?, number(row, 1)?.unwrap_or_default())),
+        )?;
+        let finished_at = newest.unwrap_or_else(|| self.started_at.clone());
+        let seconds = span(&self.started_at, &finished_at).unwrap_or(self.seconds);
+        Ok(Self { finished_at, seconds, bytes, exit_code: None, ..self })
+    }
+}
+
+fn span(from: &str, to: &str) -> Option<f64> {
+    let (from, to) = (from.parse::<Timestamp>().ok()?, to.parse::<Timestamp>().ok()?);
+    Some(to.duration_since(from).as_secs_f64())
+}

@@ -1,0 +1,313 @@
+//! The reports of a small ledger that holds every kind of row.
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use rusqlite::{Connection, params};
+
+use super::*;
+
+/// Two runs: the first exported another manifest, the second is the one that is reported.
+const RUNS: &str = "
+    INSERT INTO runs (id, started_at, finished_at, seconds, manifest_sha256, host, user, version, exit_code, stop,
+                      bytes, api_requests, api_429, retries) VALUES
+        (1, '2026-03-01T08:00:00.000Z', '2026-03-01T09:00:00.000Z', 3600.0, 'aaaa', 'old-host', 'old-user', '0.0.9',
+         0, NULL, 100, 10, 0, 0),
+        (2, '2026-03-02T08:00:00.000Z', '2026-03-02T08:01:30.500Z', 90.50049, 'bbbb', 'host', 'user', '0.1.0',
+         1, 'the API refuses the key', 60, 9, 2, 3);
+    INSERT INTO manifest VALUES (1, 'bbbb', '', CAST('org_id,note,image,\"my, column\"' AS BLOB), 13, 1);
+    INSERT INTO orgs VALUES (1, 'old', 'old', 'old'), (2, 'zeta', 'zeta', 'zeta'), (3, 'a,b', 'a=2Cb', 'a=2cb');
+    INSERT INTO notes VALUES (1, 1, 'of an earlier manifest', 1, NULL), (2, 3, '=n2', 2, NULL),
+        (3, 2, 'n\"1', 3, NULL), (4, 2, '007', 4, NULL);";
+
+fn image(conn: &Connection, id: i64, note: i64, run: i64, same: (u8, u8), delivered: bool) {
+    let (hash, object) = (fill(same.0), fill(same.1));
+    conn.execute(
+        "INSERT INTO images VALUES (?1, ?2, 'i' || ?1, ?1, ?3, 'data/org/' || ?2 || '/i' || ?1 || '.jpg', ?1 * 10,
+             ?4, 'image/jpeg', '\"tag\"', ?5, 'length+etag-md5', 2, '2026-03-0' || ?6 || 'T08:01:0' || (?1 % 10) || '.000Z',
+             '', ?6, '')",
+        params![id, note, delivered, hash, object, run],
+    )
+    .expect("image");
+}
+
+/// A hash that is one byte over and over.
+fn fill(byte: u8) -> Vec<u8> {
+    vec![byte; 32]
+}
+
+fn row(conn: &Connection, seq: i64, line: i64, note: i64, name: &str, raw: &str, rest: &str) {
+    let sql = format!(
+        "INSERT INTO rows (seq, line, note, name, key, raw, first, image, run, failed, attempts, code, error, trace_id)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, {rest})"
+    );
+    conn.execute(&sql, params![seq, line, note, name, raw.as_bytes()]).expect("row");
+}
+
+const REACHED: &str = "NULL, NULL, NULL, NULL, NULL, NULL";
+
+fn ledger() -> Connection {
+    let conn = empty_ledger();
+    conn.execute_batch(RUNS).expect("runs");
+    image(&conn, 1, 3, 2, (1, 1), true);
+    image(&conn, 2, 3, 1, (2, 2), true);
+    image(&conn, 3, 2, 2, (1, 1), true);
+    image(&conn, 4, 4, 2, (1, 4), true);
+    image(&conn, 5, 2, 1, (1, 5), false);
+    image(&conn, 6, 1, 1, (2, 2), true);
+    conn.execute_batch(
+        "UPDATE images SET content_type = '=cmd|x', etag = 'W/\"a' || char(13) || 'b\"',
+             warning = 'the content type says png' WHERE id = 1;
+         UPDATE images SET object = NULL WHERE id = 2;",
+    )
+    .expect("what the server said");
+
+    row(&conn, 1, 2, 3, "i1", "zeta,\"n\"\"1\",i1,", &format!("NULL, 1, {REACHED}"));
+    row(&conn, 2, 3, 3, "i2", "zeta,\"n\"\"1\",i2,", &format!("NULL, 2, {REACHED}"));
+    row(&conn, 3, 5, 3, "i1", "zeta,\"n\"\"1\",i1,again", &format!("1, NULL, {REACHED}"));
+    row(
+        &conn,
+        4,
+        6,
+        3,
+        "gone",
+        "zeta,\"n\"\"1\",gone,\"it's \"\"mine\"\"\nreally\"",
+        "NULL, NULL, 2, 1, 8, 'not_found', '=1+1, \"said\" the API', '-trace'",
+    );
+    let refused = "NULL, NULL, 2, 0, 1, 'unauthorized', 'the API answered 401', '4bf92f35'";
+    row(&conn, 5, 8, 2, "refused", "\"a,b\",=n2,refused,", refused);
+    row(&conn, 6, 9, 2, "later", "\"a,b\",=n2,later,", &format!("NULL, NULL, {REACHED}"));
+    conn.execute_batch(
+        "INSERT INTO rows (seq, line) VALUES (7, 10); INSERT INTO bad_rows VALUES (7, 'zeta', '', 'x', '-an empty id');",
+    )
+    .expect("bad row");
+    row(&conn, 8, 11, 2, "i3", "\"a,b\",=n2,i3,", &format!("NULL, 3, {REACHED}"));
+    row(&conn, 9, 12, 4, "i4", "zeta,007,i4,", &format!("NULL, 4, {REACHED}"));
+    row(&conn, 10, 13, 3, "gone", "zeta,\"n\"\"1\",gone,", &format!("4, NULL, {REACHED}"));
+    row(&conn, 11, 14, 2, "later", "\"a,b\",=n2,later,", &format!("6, NULL, {REACHED}"));
+    // it failed in the run before, and this one did not come to it
+    row(&conn, 12, 15, 3, "i7", "zeta,\"n\"\"1\",i7,", "NULL, NULL, 1, 1, 8, 'timeout', 'no answer', 'old'");
+    // it was delivered, and has to be fetched again
+    row(&conn, 13, 16, 2, "i5", "\"a,b\",=n2,i5,", &format!("NULL, 5, {REACHED}"));
+    conn
+}
+
+fn empty_ledger() -> Connection {
+    let conn = Connection::open_in_memory().expect("memory");
+    conn.execute_batch(include_str!("../ledger/schema.sql")).expect("schema");
+    conn
+}
+
+fn written(conn: &Connection) -> BTreeMap<String, String> {
+    let folder = tempfile::tempdir().expect("folder");
+    write_all(conn, folder.path()).expect("written");
+    files(folder.path())
+}
+
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    let entries = fs_err::read_dir(folder).expect("listed").map(|entry| entry.expect("entry"));
+    entries
+        .filter(|entry| entry.file_type().expect("type").is_file())
+        .map(|entry| {
+            let name = entry.file_name().into_string().expect("UTF-8");
+            (name, fs_err::read_to_string(entry.path()).expect("read"))
+        })
+        .collect()
+}
+
+#[test]
+fn report_csv_has_a_line_for_every_row_in_the_manifests_order() {
+    assert_snapshot!(written(&ledger())["report.csv"], @"");
+}
+
+#[test]
+fn failed_csv_gives_the_rows_back_as_they_stood_with_the_reason_behind() {
+    assert_snapshot!(written(&ledger())["failed.csv"], @"");
+}
+
+#[test]
+fn failed_csv_has_as_many_fields_in_every_line_as_in_its_header() {
+    let failed = &written(&ledger())["failed.csv"];
+    let rows = ::csv::Reader::from_reader(failed.as_bytes()).into_records().collect::<Result<Vec<_>, _>>();
+    assert_eq!(rows.expect("a strict reader takes it").len(), 5);
+}
+
+#[test]
+fn notes_csv_counts_distinct_images_in_the_order_of_the_manifest() {
+    assert_snapshot!(written(&ledger())["notes.csv"], @"");
+}
+
+#[test]
+fn the_payload_manifest_names_images_of_every_manifest_sorted_by_path() {
+    assert_snapshot!(written(&ledger())["manifest-sha256.txt"], @"");
+}
+
+#[test]
+fn the_bag_is_declared_and_described() {
+    let files = written(&ledger());
+    assert_snapshot!(files["bagit.txt"], @"");
+    assert_snapshot!(files["bag-info.txt"], @"");
+}
+
+#[test]
+fn summary_json_has_the_keys_of_the_contract_in_its_order() {
+    assert_snapshot!(written(&ledger())["summary.json"], @"");
+}
+
+#[test]
+fn the_tag_manifest_holds_the_hash_of_every_other_file() {
+    use sha2::{Digest, Sha256};
+    let files = written(&ledger());
+    let expected: String = files
+        .iter()
+        .filter(|(name, _)| *name != "tagmanifest-sha256.txt")
+        .map(|(name, text)| format!("{}  {name}\n", crate::item::hex(&Sha256::digest(text))))
+        .collect();
+    assert_eq!(files["tagmanifest-sha256.txt"], expected);
+    assert_eq!(files.len(), 8);
+}
+
+#[test]
+fn the_same_ledger_gives_the_same_bytes_and_is_not_changed() {
+    let conn = ledger();
+    let folder = tempfile::tempdir().expect("folder");
+    let first = write_all(&conn, folder.path()).expect("written");
+    let before = files(folder.path());
+    assert_eq!(write_all(&conn, folder.path()).expect("written again"), first);
+    assert_eq!(files(folder.path()), before);
+    assert_eq!(summary(&conn).expect("summary"), first);
+    let temporary: i64 =
+        conn.query_row("SELECT count(*) FROM temp.sqlite_schema", [], |row| row.get(0)).expect("counted");
+    assert_eq!(temporary, 0, "temporary tables stay behind");
+}
+
+#[test]
+fn the_ways_to_count_agree() {
+    let conn = ledger();
+    let summary = summary(&conn).expect("summary");
+    let counts = counts(&conn).expect("counts");
+    assert_eq!(counts, summary.counts);
+    assert_eq!(
+        counts.rows,
+        counts.stored + counts.skipped + counts.duplicate + counts.failed + counts.untried
+    );
+    assert_eq!(counts.failed, summary.failures.values().sum::<u64>());
+    for org in &summary.orgs {
+        assert_eq!(org.rows, org.delivered + org.failed + org.untried, "{org:?}");
+    }
+    assert_eq!(summary.orgs.iter().map(|org| org.rows).sum::<u64>() + 1, counts.rows, "all but the bad row");
+}
+
+#[test]
+fn a_killed_run_ends_with_its_newest_image() {
+    let conn = ledger();
+    conn.execute_batch("UPDATE runs SET finished_at = NULL, seconds = 0, bytes = 0, stop = NULL WHERE id = 2")
+        .expect("killed");
+    let killed = summary(&conn).expect("summary");
+    assert_eq!(killed.finished_at, "2026-03-02T08:01:04.000Z");
+    assert_eq!((killed.seconds, killed.bytes, killed.exit_code), (64.0, 80, None));
+    assert_eq!(killed.counts.stored, 3, "what is delivered is never untried");
+    assert_eq!(written(&conn), written(&conn));
+}
+
+#[test]
+fn a_run_that_was_killed_before_its_first_image_ends_with_its_start() {
+    let conn = ledger();
+    conn.execute_batch(
+        "INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)
+         VALUES (3, '2026-03-03T08:00:00.000Z', 'bbbb', 'host', 'user', '0.1.0')",
+    )
+    .expect("begun");
+    let killed = summary(&conn).expect("summary");
+    assert_eq!(killed.finished_at, "2026-03-03T08:00:00.000Z");
+    assert_eq!((killed.seconds, killed.bytes, killed.counts.stored, killed.counts.skipped), (0.0, 0, 0, 4));
+}
+
+#[test]
+fn a_manifest_without_rows_gives_headers_and_an_empty_bag() {
+    let conn = empty_ledger();
+    conn.execute_batch(RUNS).expect("runs");
+    let files = written(&conn);
+    assert_eq!(files["report.csv"].lines().count(), 1);
+    assert_eq!(files["failed.csv"], "org_id,note,image,\"my, column\",error_code,error,attempts,advice\n");
+    assert_eq!(files["notes.csv"], "org,note,images,delivered,complete\n");
+    assert_eq!(files["manifest-sha256.txt"], "");
+    assert!(files["bag-info.txt"].ends_with("Payload-Oxum: 0.0\n"));
+}
+
+#[test]
+fn a_ledger_that_knows_of_no_run_gives_a_valid_bag_all_the_same() {
+    let files = written(&empty_ledger());
+    assert_eq!(files["bag-info.txt"], "Payload-Oxum: 0.0\n");
+    assert_eq!(files["failed.csv"], "org,note,image,error_code,error,attempts,advice\n");
+}
+
+#[test]
+fn data_is_made_for_its_owner_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    write_all(&ledger(), folder.path()).expect("written");
+    let mode = fs_err::metadata(folder.path().join("data")).expect("data").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_is_an_error_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs_err::create_dir_all(folder.path().join("notes.csv/in the way")).expect("made");
+    let error = write_all(&ledger(), folder.path()).expect_err("refused");
+    let RunError::Io { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("notes.csv"), "{source}");
+    assert_eq!(files(folder.path()).into_keys().collect::<Vec<_>>(), ["failed.csv", "report.csv"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().expect("folder");
+    let nowhere = folder.path().join("nowhere");
+    let error = write_all(&ledger(), &nowhere).expect_err("refused");
+    let RunError::Io { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains(&*nowhere.to_string_lossy()), "{source}");
+}
+
+#[test]
+fn a_full_or_read_only_disk_stops_the_run_as_one() {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    for kind in [StorageFull, QuotaExceeded, ReadOnlyFilesystem] {
+        assert!(matches!(RunError::from(Trouble::from(io::Error::from(kind))), RunError::Disk(_)), "{kind}");
+    }
+    let other = RunError::from(Trouble::from(io::Error::from(PermissionDenied)));
+    assert!(matches!(other, RunError::Io { .. }), "{other:?}");
+}
+
+#[test]
+fn many_rows_with_the_same_bytes_are_all_named() {
+    let conn = empty_ledger();
+    conn.execute_batch(RUNS).expect("runs");
+    for seq in 1..=300_i64 {
+        // every hash comes twice, but the last three come once
+        let hash = if seq > 297 { seq } else { seq % 149 };
+        image(&conn, seq, 2, 2, (0, 0), true);
+        conn.execute(
+            "UPDATE images SET sha256 = ?2, object = NULL WHERE id = ?1",
+            params![seq, <[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest(hash.to_le_bytes()))],
+        )
+        .expect("hash");
+        row(&conn, seq, seq + 1, 2, &format!("i{seq}"), "a,b,c", &format!("NULL, {seq}, {REACHED}"));
+    }
+    assert_eq!(summary(&conn).expect("summary").same_content, 148);
+    let report = &written(&conn)["report.csv"];
+    assert_eq!(report.matches("same bytes as line").count(), 296);
+}
+
+#[test]
+fn the_files_are_for_their_owner_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    write_all(&ledger(), folder.path()).expect("written");
+    for name in files(folder.path()).keys() {
+        let permissions = fs_err::metadata(folder.path().join(name)).expect("metadata").permissions();
+        assert_eq!(permissions.mode() & 0o777, Permissions::from_mode(0o600).mode(), "{name}");
+    }
+}

@@ -1,0 +1,280 @@
+//! Rows in flight: taken from the ledger org by org, one task each, until none is left or the run drains.
+//!
+//! This loop is the only one that decides what is written of a row that is not delivered; delivered rows are
+//! written by the committing thread before anybody hears of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::Stopped;
+use crate::error::{ErrorCode, RunError, Service};
+use crate::event::{Event, Progress};
+use crate::fetch::{Fetcher, Outcome};
+use crate::ledger::{self, Cursor, Given, Tally, Work, Write, sqlite_error};
+use crate::options::DRAIN;
+use crate::remote::Remote;
+use crate::stop::StopHandle;
+
+/// Rows taken from the ledger at a time.
+const CHUNK: u32 = 256;
+/// Tasks beyond the images in flight: they sleep, or wait for the disk. Each may hold an open file.
+const WAITING: usize = 256;
+/// Open files besides those of the tasks: ledger, logs, lookups.
+const OTHER_FILES: u64 = 40;
+/// Rows refused by the storage in succession after which the storage refuses everybody.
+const DENIED: u32 = 20;
+/// How often the run's counters are written down.
+const TALLY: Duration = Duration::from_secs(2);
+/// How often the screen's "waiting" is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// After the time to drain, tasks have so long to put away what they hold.
+const PUT_AWAY: Duration = Duration::from_secs(5);
+
+struct Pipeline<R> {
+    fetcher: Arc<Fetcher<R>>,
+    run: i64,
+    tasks: JoinSet<(Work, Outcome)>,
+    ready: VecDeque<Work>,
+    cursor: Cursor,
+    /// Rows neither taken from the ledger nor dropped.
+    unread: u64,
+    /// Rows that ran out of tries while nobody can tell whether it was their fault.
+    undecided: Vec<(Work, Given, Service)>,
+    /// Rows refused by the storage since the last success.
+    denied: u32,
+    limit: usize,
+}
+
+/// Fetches `todo` rows. Returns when all are at their end, or left; why is with the fetcher's control.
+pub(super) async fn drive<R: Remote>(
+    fetcher: &Arc<Fetcher<R>>,
+    run: i64,
+    todo: u64,
+    stop: &StopHandle,
+    began: Instant,
+) {
+    let mut pipeline = Pipeline {
+        fetcher: Arc::clone(fetcher),
+        run,
+        tasks: JoinSet::new(),
+        ready: VecDeque::new(),
+        cursor: Cursor::default(),
+        unread: todo,
+        undecided: Vec::new(),
+        denied: 0,
+        limit: task_limit(fetcher.places.available_permits()),
+    };
+    if let Err(error) = pipeline.drive(stop, began).await {
+        fetcher.control.stop(Stopped::Error(error));
+    }
+}
+
+/// A task may hold a part file and a connection: a low limit of open files means fewer tasks, not failed rows.
+fn task_limit(concurrency: usize) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let spare = files.saturating_sub(OTHER_FILES).saturating_sub(2 * concurrency as u64);
+    concurrency + usize::try_from(spare).unwrap_or(WAITING).min(WAITING)
+}
+
+/// What the run has done so far.
+pub(super) fn tally(progress: &Progress, began: Instant) -> Tally {
+    Tally {
+        seconds: began.elapsed().as_secs_f64(),
+        bytes: Progress::get(&progress.bytes),
+        api_requests: Progress::get(&progress.api_requests),
+        api_429: Progress::get(&progress.api_429),
+        retries: Progress::get(&progress.retries),
+    }
+}
+
+impl<R: Remote> Pipeline<R> {
+    async fn drive(&mut self, stop: &StopHandle, began: Instant) -> Result<(), RunError> {
+        let control_of = Arc::clone(&self.fetcher);
+        let control = &control_of.control;
+        let mut tallied = tokio::time::interval(TALLY);
+        let mut looked = tokio::time::interval(LOOK);
+        let mut end = None;
+        loop {
+            self.fill().await?;
+            control.set_left(self.left());
+            if self.tasks.is_empty() {
+                if self.undecided.is_empty() || control.is_draining() {
+                    break;
+                }
+                // nobody is left to tell: each was sick alone
+                self.decide(|_| true)?;
+                continue;
+            }
+            let deadline = self.fetcher.control.deadline();
+            let at = |when: Option<Instant>| async move {
+                match when {
+                    Some(when) => sleep_until(when).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.aborted() => {
+                    self.tasks.abort_all();
+                    break;
+                }
+                () = stop.drained(), if !control.is_draining() => {
+                    if let Some(signal) = stop.signal() {
+                        control.stop(Stopped::Signal(signal));
+                    }
+                }
+                () = at(deadline), if !control.is_draining() => control.stop(Stopped::Deadline),
+                () = control.draining(), if end.is_none() && control.has_drain_limit() => {
+                    end = Some(Instant::now() + DRAIN);
+                }
+                () = at(end) => {
+                    if control.is_cut() {
+                        self.tasks.abort_all();
+                        break;
+                    }
+                    control.cut();
+                    end = Some(Instant::now() + PUT_AWAY);
+                }
+                _ = tallied.tick() => {
+                    self.fetcher.ledger.post(Write::Tally(self.run, tally(&self.fetcher.progress, began)))?;
+                }
+                _ = looked.tick() => self.look(),
+                Some(joined) = self.tasks.join_next() => {
+                    let (work, outcome) = joined.map_err(|error| RunError::Internal(error.to_string()))?;
+                    self.take(work, outcome).await?;
+                }
+            }
+        }
+        self.look();
+        Ok(())
+    }
+
+    /// Rows that are not at their end.
+    fn left(&self) -> u64 {
+        self.unread + (self.ready.len() + self.tasks.len() + self.undecided.len()) as u64
+    }
+
+    async fn fill(&mut self) -> Result<(), RunError> {
+        while self.tasks.len() < self.limit && !self.fetcher.control.is_draining() {
+            if self.ready.is_empty() && self.unread > 0 {
+                let mut cursor = self.cursor;
+                let (chunk, cursor) = self
+                    .fetcher
+                    .ledger
+                    .ask(move |connection| {
+                        let chunk =
+                            ledger::next_items(connection, &mut cursor, CHUNK).map_err(sqlite_error)?;
+                        Ok((chunk, cursor))
+                    })
+                    .await?;
+                self.cursor = cursor;
+                self.unread =
+                    if chunk.is_empty() { 0 } else { self.unread.saturating_sub(chunk.len() as u64) };
+                self.ready.extend(chunk);
+            }
+            let Some(work) = self.ready.pop_front() else { break };
+            let fetcher = Arc::clone(&self.fetcher);
+            self.tasks.spawn(async move {
+                let outcome = fetcher.fetch(&work).await;
+                (work, outcome)
+            });
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, work: Work, outcome: Outcome) -> Result<(), RunError> {
+        let progress = Arc::clone(&self.fetcher.progress);
+        match outcome {
+            Outcome::Stored(receipt) => {
+                Progress::add(&progress.stored, 1);
+                Progress::add(&progress.bytes, receipt.bytes);
+                self.denied = 0;
+                if !receipt.warning.is_empty() {
+                    let (line, what) = (Some(work.item.line), receipt.warning);
+                    self.fetcher.control.events.send(Event::Warning { line, what });
+                }
+            }
+            Outcome::Given(given) => self.give(&work, given)?,
+            Outcome::Tripped(given) => {
+                let refusal = given.error.clone();
+                self.give(&work, given)?;
+                self.trip(&work, refusal).await?;
+            }
+            Outcome::Undecided(given, service) => self.undecided.push((work, given, service)),
+        }
+        let control = &self.fetcher.control;
+        if control.is_out() {
+            // it was an outage: those who ran out of tries in it start anew
+            for (work, ..) in self.undecided.drain(..) {
+                self.ready.push_front(work);
+            }
+            return Ok(());
+        }
+        let fetcher = Arc::clone(&self.fetcher);
+        self.decide(|(work, _, service)| !fetcher.control.undecided(work.item.seq, *service))
+    }
+
+    /// Gives up those undecided rows for which it is now clear that they were sick alone.
+    fn decide(&mut self, clear: impl Fn(&(Work, Given, Service)) -> bool) -> Result<(), RunError> {
+        let (sick, rest) = std::mem::take(&mut self.undecided).into_iter().partition(clear);
+        self.undecided = rest;
+        let sick: Vec<_> = sick;
+        for (work, given, _) in sick {
+            self.give(&work, given)?;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, work: &Work, given: Given) -> Result<(), RunError> {
+        let control = &self.fetcher.control;
+        if given.failed {
+            Progress::add(&self.fetcher.progress.failed, 1);
+            control.events.send(Event::Failed { line: work.item.line, error: given.error.clone() });
+            if given.error.code == Some(ErrorCode::StorageDenied) {
+                self.denied += 1;
+                if self.denied == DENIED {
+                    control.stop(Stopped::Error(RunError::StorageDenied {
+                        rows: DENIED,
+                        said: given.error.error.clone(),
+                    }));
+                }
+            }
+        } else if given.error.code.is_none() {
+            return Ok(()); // never reached: the run itself says why
+        }
+        self.fetcher.ledger.post(Write::Given(self.run, given))
+    }
+
+    /// An organization is refused: its other rows are given up without a request.
+    async fn trip(&mut self, work: &Work, refusal: crate::error::ItemError) -> Result<(), RunError> {
+        let (run, org, cursor, error) = (self.run, work.org, self.cursor, refusal.clone());
+        let rows = self
+            .fetcher
+            .ledger
+            .ask(move |connection| {
+                ledger::drop_org(connection, run, org, cursor, &error).map_err(sqlite_error)
+            })
+            .await?;
+        self.unread = self.unread.saturating_sub(rows);
+        Progress::add(&self.fetcher.progress.failed, rows);
+        self.fetcher.control.events.send(Event::Tripped {
+            org: work.item.org.to_string(),
+            rows,
+            why: refusal.error,
+        });
+        Ok(())
+    }
+
+    fn look(&self) {
+        let wait = self.fetcher.control.limiter.waiting(self.left());
+        let waiting = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.fetcher.progress.waiting_ms.store(waiting, std::sync::atomic::Ordering::Relaxed);
+        let places = self.fetcher.places.available_permits();
+        let in_flight = self.fetcher.concurrency.saturating_sub(places);
+        self.fetcher.progress.in_flight.store(in_flight as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+}

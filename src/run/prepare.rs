@@ -1,0 +1,175 @@
+//! Before the first request: the manifest checked and loaded, the folder looked through.
+
+use std::fs::File;
+use std::io::{self, BufReader, Seek};
+use std::sync::Arc;
+
+use crate::error::RunError;
+use crate::event::{Event, Events};
+use crate::item::Sha256;
+use crate::ledger::{self, Ledger, Loaded, Loading, sqlite_error};
+use crate::manifest::{self, Manifest, ManifestOptions};
+use crate::options::{OnBadRow, RunOptions, Source};
+use crate::report;
+use crate::store::Folder;
+
+/// A manifest that can be read: a file that can be read twice, and its hash.
+pub(super) struct Readable {
+    file: File,
+    sha256: Sha256,
+    options: ManifestOptions,
+}
+
+/// Rows in the ledger.
+pub(super) struct InLedger {
+    pub sha256: Sha256,
+    pub loaded: Loaded,
+}
+
+/// Opens the manifest and checks every row of it, unless the ledger knows it already. Makes nothing.
+pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
+    let path = options.source.path();
+    let wrong = |source| RunError::Manifest { path: path.clone(), source };
+    let io_wrong = |error: io::Error| RunError::Manifest { path: path.clone(), source: error.into() };
+    let mut file = open(&options.source).map_err(io_wrong)?;
+    let reading = match &options.source {
+        Source::File(path) => options.manifest.clone().for_file(path),
+        Source::Stdin => options.manifest.clone(),
+    };
+    let state = options.state_dir.as_deref();
+    if let Ok(connection) = ledger::open_read_only(&options.out, state) {
+        let sha256 = manifest::fingerprint(&mut file).map_err(io_wrong)?;
+        file.rewind().map_err(io_wrong)?;
+        let known = ledger::is_loaded(&connection, &sha256, &reading_key(&reading)).unwrap_or(None);
+        if known.is_some_and(|loaded| loaded.bad == 0) {
+            return Ok(Readable { file, sha256, options: reading });
+        }
+    }
+    let checked = manifest::check(BufReader::new(&file), &reading).map_err(wrong)?;
+    file.rewind().map_err(io_wrong)?;
+    if checked.bad > 0 && options.on_bad_row == OnBadRow::Stop {
+        return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
+    }
+    Ok(Readable { file, sha256: checked.fingerprint, options: reading })
+}
+
+/// What has to be the same for the rows in the ledger to be those of a manifest with the same bytes.
+fn reading_key(options: &ManifestOptions) -> String {
+    format!("{options:?}")
+}
+
+/// The manifest as a file that can be read again; standard input goes into a nameless one.
+fn open(source: &Source) -> io::Result<File> {
+    match source {
+        Source::File(path) => {
+            let file = File::open(path)?;
+            let kind = file.metadata()?.file_type();
+            if kind.is_dir() {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, a CSV file is wanted"));
+            }
+            if kind.is_file() { Ok(file) } else { spool(file) }
+        }
+        Source::Stdin => spool(io::stdin().lock()),
+    }
+}
+
+fn spool(mut from: impl io::Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut from, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Brings the rows into the ledger, where they are not there already.
+pub(super) async fn load(
+    ledger: &Ledger,
+    readable: Readable,
+    options: &RunOptions,
+) -> Result<InLedger, RunError> {
+    let Readable { file, sha256, options: reading } = readable;
+    let skip_bad = options.on_bad_row == OnBadRow::Skip;
+    let path = options.source.path();
+    let loaded = ledger
+        .ask(move |connection| {
+            let key = reading_key(&reading);
+            let known = ledger::is_loaded(connection, &sha256, &key).map_err(sqlite_error)?;
+            if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
+                return Ok(loaded);
+            }
+            let wrong = |source| RunError::Manifest { path: path.clone(), source };
+            let mut manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
+            let header = manifest.header().raw().to_vec();
+            let entries = manifest.by_ref();
+            let loaded =
+                ledger::load(connection, Loading { sha256, reading: key, header, entries, skip_bad })?;
+            if loaded.refused_count > 0 {
+                return Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused });
+            }
+            Ok(loaded)
+        })
+        .await?;
+    Ok(InLedger { sha256, loaded })
+}
+
+/// Looks which images are still there, clears away what a killed run left, and lists what is to be done.
+pub(super) async fn work(
+    ledger: &Ledger,
+    folder: &Arc<Folder>,
+    events: &Events,
+    in_ledger: &InLedger,
+) -> Result<u64, RunError> {
+    folder.room_for(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
+    report::remove_leftovers(folder.root())?;
+    let parts = ledger.ask(|connection| ledger::part_files(connection).map_err(sqlite_error)).await?;
+    folder.sweep_parts(|name| parts.contains(name))?;
+    let root = folder.root().to_owned();
+    events.send(Event::Checking);
+    let (vanished, todo, counts) = ledger
+        .ask(move |connection| {
+            let vanished = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;
+            let todo = ledger::prepare_work(connection).map_err(sqlite_error)?;
+            let counts = report::counts(connection).map_err(sqlite_error)?;
+            Ok((vanished, todo, counts))
+        })
+        .await?;
+    if vanished > 0 {
+        let what = format!(
+            "{vanished} delivered {} gone or changed in size; fetched again",
+            if vanished == 1 { "image is" } else { "images are" }
+        );
+        events.send(Event::Warning { line: None, what });
+    }
+    events.send(Event::Begin {
+        folder: folder.root().to_owned(),
+        rows: counts.rows,
+        bad: in_ledger.loaded.bad,
+        duplicates: counts.duplicate,
+        skipped: counts.skipped,
+        todo,
+    });
+    Ok(todo)
+}
+
+/// Takes back what a first run made before its manifest was refused.
+pub(super) fn take_back(options: &RunOptions) {
+    let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
+    for file in [ledger::LEDGER_FILE, ledger::LOCK_FILE] {
+        let _ = std::fs::remove_file(state.join(file));
+    }
+    // only folders that are empty go
+    for folder in [&state, &options.out.join(ledger::STATE_DIR), &options.out] {
+        let _ = std::fs::remove_dir(folder);
+    }
+}
+
+/// The machine's name.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The login name, else the number.
+pub(super) fn user() -> String {
+    let named =
+        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}

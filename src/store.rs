@@ -1,0 +1,127 @@
+//! Bytes → part file → final name, so that no final name ever holds anything but a whole image.
+//!
+//! [`PartWriter`] takes the body as it comes and hashes it on its way to the part file; [`commit`] makes parts
+//! durable, gives them their final names and tells the ledger, many at a time. Modes are 0600 and 0700 whatever
+//! the umask is.
+
+pub mod commit;
+mod part;
+
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::StatVfs;
+
+pub use commit::{Committer, Delivery, Receipt};
+pub use part::{Part, PartWriter};
+
+use crate::error::{Failure, RunError};
+use crate::ledger::{STATE_DIR, disk_error};
+
+/// The export folder, looked at once at the start: it must stay the same file system to the end.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    parts: PathBuf,
+    handle: File,
+    device: u64,
+    min_free: u64,
+}
+
+impl Folder {
+    /// Takes a folder that exists; makes `data/` in it.
+    ///
+    /// # Errors
+    /// Where it cannot be opened or written.
+    pub fn open(root: &Path, min_free: u64) -> Result<Self, RunError> {
+        let data = root.join("data");
+        if !data.is_dir() {
+            std::fs::DirBuilder::new().mode(0o700).create(&data).map_err(disk_error("making", &data))?;
+        }
+        let handle = File::open(root).map_err(disk_error("opening", root))?;
+        handle.sync_all().map_err(disk_error("flushing", root))?;
+        let device = handle.metadata().map_err(disk_error("reading", root))?.dev();
+        Ok(Self { root: root.to_owned(), parts: root.join(STATE_DIR), handle, device, min_free })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Path of a part file.
+    #[must_use]
+    pub fn part(&self, name: &str) -> PathBuf {
+        self.parts.join(name)
+    }
+
+    /// Whether there is room for `more` bytes above what must stay free, on the disk that the run began with.
+    ///
+    /// # Errors
+    /// [`Failure::DiskLost`] where there is not.
+    pub fn room_for(&self, more: u64) -> Result<(), Failure> {
+        let lost = |what: String| Failure::DiskLost { what };
+        let show = self.root.display();
+        let here = std::fs::metadata(&self.root).map_err(|error| lost(format!("{show}: {error}")))?;
+        if here.dev() != self.device {
+            return Err(lost(format!("{show} is another file system than at the start (unmounted?)")));
+        }
+        let free = free_bytes(&self.handle).map_err(|error| lost(format!("{show}: {error}")))?;
+        if free < self.min_free.saturating_add(more) {
+            return Err(lost(format!(
+                "{show} has {free} bytes free; {more} more must leave {} free (--min-free)",
+                self.min_free
+            )));
+        }
+        Ok(())
+    }
+
+    /// Removes part files that are not in `keep`: what a killed run left behind.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read or a file not be removed.
+    pub fn sweep_parts(&self, keep: impl Fn(&str) -> bool) -> Result<(), RunError> {
+        let entries = std::fs::read_dir(&self.parts).map_err(disk_error("reading", &self.parts))?;
+        for entry in entries {
+            let entry = entry.map_err(disk_error("reading", &self.parts))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.ends_with(".part") && !keep(name) {
+                let path = entry.path();
+                std::fs::remove_file(&path).map_err(disk_error("removing", &path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that this user may still write.
+fn free_bytes(handle: &File) -> std::io::Result<u64> {
+    let StatVfs { f_bavail, f_frsize, .. } = rustix::fs::fstatvfs(handle)?;
+    Ok(f_bavail.saturating_mul(f_frsize))
+}
+
+/// Sorts an I/O error: one file's trouble, or the whole disk's.
+fn failure(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
+    use rustix::io::Errno;
+    let what = format!("{doing} {}: {error}", path.display());
+    let for_all = error.raw_os_error().is_some_and(|code| {
+        [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NODEV,
+            Errno::NXIO,
+            Errno::STALE,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::FBIG,
+        ]
+        .contains(&Errno::from_raw_os_error(code))
+    });
+    if for_all { Failure::DiskLost { what } } else { Failure::Disk(what) }
+}

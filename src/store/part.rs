@@ -1,0 +1,345 @@
+//! A part file that grows: bytes are gathered, and handed over to a blocking thread that hashes and writes them.
+//!
+//! Most images are small: their whole body is one hand-over. While a piece of a large one is written the next one
+//! is received already. What is hashed is what is written, and nothing else is ever in the file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use md5::Md5;
+use sha2::{Digest, Sha256 as Hasher};
+use tokio::task::JoinHandle;
+
+use super::failure;
+use crate::error::Failure;
+use crate::image::{HEAD, TAIL};
+use crate::item::Sha256;
+
+/// Bytes gathered before they are handed over: large enough that the hand-over costs nothing beside the write,
+/// small enough that 32 images in flight hold 16 MiB at most.
+const PIECE: usize = 256 * 1024;
+
+/// A whole part file.
+#[derive(Debug)]
+pub struct Part {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Open, to be flushed.
+    pub file: File,
+    /// Size.
+    pub bytes: u64,
+    /// Of all bytes.
+    pub sha256: Sha256,
+    /// Of all bytes, where it was asked for.
+    pub md5: Option<[u8; 16]>,
+    /// The first bytes, at most [`HEAD`].
+    pub head: Vec<u8>,
+    /// The last bytes, at most [`TAIL`].
+    pub tail: Vec<u8>,
+}
+
+/// What the blocking side owns.
+#[derive(Debug)]
+struct Sink {
+    path: PathBuf,
+    file: Option<File>,
+    bytes: u64,
+    sha256: Hasher,
+    md5: Option<Md5>,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Sink {
+    fn new(path: PathBuf, md5: bool) -> Self {
+        Self {
+            path,
+            file: None,
+            bytes: 0,
+            sha256: Hasher::new(),
+            md5: md5.then(Md5::new),
+            head: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Goes on with the first `from` bytes of a file, which are read and hashed again.
+    fn resume(path: PathBuf, from: u64, md5: bool) -> Result<Self, Failure> {
+        let mut sink = Self::new(path, md5);
+        let said = |error: &std::io::Error| failure("reading", &sink.path, error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(NO_FOLLOW)
+            .open(&sink.path)
+            .map_err(|error| said(&error))?;
+        let mut rest = from;
+        let mut piece = vec![0; PIECE];
+        while rest > 0 {
+            let wanted = usize::try_from(rest).unwrap_or(PIECE).min(PIECE);
+            let got =
+                file.read(&mut piece[..wanted]).map_err(|error| failure("reading", &sink.path, &error))?;
+            if got == 0 {
+                return Err(Failure::PartWorthless(format!(
+                    "{} is shorter than recorded",
+                    sink.path.display()
+                )));
+            }
+            sink.hash(&piece[..got]);
+            rest -= got as u64;
+        }
+        let placed = file.set_len(from).and_then(|()| file.seek(SeekFrom::Start(from)));
+        placed.map_err(|error| failure("writing", &sink.path, &error))?;
+        sink.file = Some(file);
+        Ok(sink)
+    }
+
+    fn hash(&mut self, piece: &[u8]) {
+        self.sha256.update(piece);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(piece);
+        }
+        let room = HEAD - self.head.len();
+        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+        if piece.len() >= TAIL {
+            self.tail.clear();
+            self.tail.extend_from_slice(&piece[piece.len() - TAIL..]);
+        } else {
+            self.tail.extend_from_slice(piece);
+            let surplus = self.tail.len().saturating_sub(TAIL);
+            self.tail.drain(..surplus);
+        }
+        self.bytes += piece.len() as u64;
+    }
+
+    fn write(&mut self, pieces: &[Bytes]) -> Result<(), Failure> {
+        if self.file.is_none() {
+            self.file = Some(create(&self.path)?);
+        }
+        for piece in pieces {
+            if let Some(file) = &mut self.file {
+                file.write_all(piece).map_err(|error| failure("writing", &self.path, &error))?;
+            }
+            self.hash(piece);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Part, Failure> {
+        self.write(&[])?;
+        let Some(file) = self.file else {
+            return Err(Failure::Disk(format!("{} was not made", self.path.display())));
+        };
+        Ok(Part {
+            path: self.path,
+            file,
+            bytes: self.bytes,
+            sha256: Sha256(self.sha256.finalize().into()),
+            md5: self.md5.map(|md5| md5.finalize().into()),
+            head: self.head,
+            tail: self.tail,
+        })
+    }
+}
+
+/// A symbolic link in the way is never followed.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
+/// Makes a new file; whatever was there is removed first, never written into.
+fn create(path: &Path) -> Result<File, Failure> {
+    let attempt = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(NO_FOLLOW)
+            .open(path)
+    };
+    let made = match attempt() {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path).and_then(|()| attempt())
+        }
+        other => other,
+    };
+    made.map_err(|error| failure("making", path, &error))
+}
+
+/// The asynchronous side of a part file.
+#[derive(Debug)]
+pub struct PartWriter {
+    gathered: Vec<Bytes>,
+    size: usize,
+    state: State,
+    received: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Here(Box<Sink>),
+    Busy(JoinHandle<Result<Box<Sink>, Failure>>),
+    /// A write failed; the file is not to be trusted.
+    Lost,
+}
+
+impl PartWriter {
+    /// A new part file at `path`, made with its first bytes. `md5` asks for that hash too.
+    #[must_use]
+    pub fn new(path: PathBuf, md5: bool) -> Self {
+        Self {
+            gathered: Vec::new(),
+            size: 0,
+            state: State::Here(Box::new(Sink::new(path, md5))),
+            received: 0,
+        }
+    }
+
+    /// Goes on behind the first `from` bytes of the part file at `path`.
+    ///
+    /// # Errors
+    /// [`Failure::PartWorthless`] where the file does not have them, [`Failure::Disk`] where it cannot be read.
+    pub async fn resume(path: PathBuf, from: u64, md5: bool) -> Result<Self, Failure> {
+        let sink = blocking(move || Sink::resume(path, from, md5).map(Box::new)).await?;
+        Ok(Self { gathered: Vec::new(), size: 0, state: State::Here(sink), received: from })
+    }
+
+    /// Bytes taken so far.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes a piece of the body.
+    ///
+    /// # Errors
+    /// Where an earlier piece could not be written.
+    pub async fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
+        self.received += piece.len() as u64;
+        self.size += piece.len();
+        self.gathered.push(piece);
+        if self.size >= PIECE {
+            let mut sink = self.sink().await?;
+            let pieces = std::mem::take(&mut self.gathered);
+            self.size = 0;
+            self.state = State::Busy(tokio::task::spawn_blocking(move || {
+                sink.write(&pieces)?;
+                Ok(sink)
+            }));
+        }
+        Ok(())
+    }
+
+    /// Writes what is gathered and ends the part.
+    ///
+    /// # Errors
+    /// Where it could not be written.
+    pub async fn finish(mut self) -> Result<Part, Failure> {
+        let mut sink = self.sink().await?;
+        let pieces = std::mem::take(&mut self.gathered);
+        blocking(move || {
+            sink.write(&pieces)?;
+            sink.finish()
+        })
+        .await
+    }
+
+    /// Writes what is gathered and makes it durable; the number of bytes that a later run can go on from.
+    ///
+    /// # Errors
+    /// Where it could not be written.
+    pub async fn keep(mut self) -> Result<u64, Failure> {
+        let mut sink = self.sink().await?;
+        let pieces = std::mem::take(&mut self.gathered);
+        blocking(move || {
+            sink.write(&pieces)?;
+            if let Some(file) = &sink.file {
+                file.sync_all().map_err(|error| failure("flushing", &sink.path, &error))?;
+            }
+            Ok(sink.bytes)
+        })
+        .await
+    }
+
+    async fn sink(&mut self) -> Result<Box<Sink>, Failure> {
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Here(sink) => Ok(sink),
+            State::Busy(task) => task.await.map_err(|_| died())?,
+            State::Lost => Err(died()),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| died())?
+}
+
+fn died() -> Failure {
+    Failure::Disk("an earlier write of this file failed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    #[tokio::test]
+    async fn what_is_hashed_is_what_is_in_the_file() {
+        let dir = folder();
+        let path = dir.path().join("a.part");
+        let mut writer = PartWriter::new(path.clone(), true);
+        let body: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
+        for piece in body.chunks(77_777) {
+            writer.push(Bytes::copy_from_slice(piece)).await.expect("written");
+        }
+        let part = writer.finish().await.expect("finished");
+        let on_disk = std::fs::read(&path).expect("readable");
+        assert_eq!(on_disk, body);
+        assert_eq!(part.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
+        assert_eq!(part.md5, Some(Md5::digest(&on_disk).into()));
+        assert_eq!(part.head, body[..HEAD]);
+        assert_eq!(part.tail, body[body.len() - TAIL..]);
+        assert_eq!(part.bytes, 1_000_003);
+    }
+
+    #[tokio::test]
+    async fn a_resumed_part_forgets_what_lies_behind_the_recorded_bytes() {
+        let dir = folder();
+        let path = dir.path().join("a.part");
+        std::fs::write(&path, b"0123456789garbage").expect("written");
+        let mut writer = PartWriter::resume(path.clone(), 10, false).await.expect("resumed");
+        writer.push(Bytes::from_static(b"abc")).await.expect("written");
+        let part = writer.finish().await.expect("finished");
+        assert_eq!(std::fs::read(&path).expect("readable"), b"0123456789abc");
+        assert_eq!(part.sha256.0, <[u8; 32]>::from(Hasher::digest(b"0123456789abc")));
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_shorter_than_recorded_is_worthless() {
+        let dir = folder();
+        let path = dir.path().join("a.part");
+        std::fs::write(&path, b"0123").expect("written");
+        let resumed = PartWriter::resume(path, 10, false).await;
+        assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_symbolic_link_in_the_way_is_replaced_and_never_written_through() {
+        let dir = folder();
+        let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
+        std::fs::write(&target, b"precious").expect("written");
+        std::os::unix::fs::symlink(&target, &path).expect("linked");
+        let mut writer = PartWriter::new(path.clone(), false);
+        writer.push(Bytes::from_static(b"image")).await.expect("written");
+        writer.finish().await.expect("finished");
+        assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
+        assert!(!std::fs::symlink_metadata(&path).expect("there").is_symlink());
+    }
+}
