@@ -13,9 +13,9 @@ use md5::{Digest as _, Md5};
 
 use super::images::{JPEG_TAIL, jpeg_head, jpeg_tail, mix};
 use super::presign::{Refusal, Signer, hex};
+use super::refusals::{request_time, s3_error};
 use super::registry::ImageRef;
 use super::server::{Body, Step, full, stepped};
-use super::storage::{request_time, s3_error};
 
 /// How many images share a note.
 const PER_NOTE: u64 = 5;

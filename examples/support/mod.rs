@@ -18,72 +18,35 @@ pub mod limiter;
 pub mod log;
 pub mod manifest;
 pub mod presign;
+pub mod refusals;
 pub mod registry;
+pub mod replies;
+pub mod script;
 pub mod server;
 pub mod shape;
+pub mod state;
 pub mod storage;
 pub mod thread;
 
-use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::bulk::Bulk;
 use self::config::Config;
-use self::faults::Script;
-use self::limiter::{Decision, Limiter, Rate};
+use self::limiter::{Limiter, Rate};
 use self::log::{Counts, Entry, Face, Log};
-use self::presign::{Signer, object_path};
+use self::presign::Signer;
 use self::registry::{ImageRef, Registry, default_key};
+use self::script::Script;
 use self::server::{AnyError, serve};
-use self::storage::{BUCKET, Storage};
+use self::state::State;
+use self::storage::Storage;
 use self::thread::SandboxThread;
-
-/// What both servers share.
-pub struct State {
-    keys: Mutex<Vec<String>>,
-    refused: Mutex<HashSet<String>>,
-    limiter: Mutex<Option<Limiter>>,
-    url_lifetime: Duration,
-    api_latency: Duration,
-    storage_latency: Duration,
-    storage_host: String,
-    script: Script,
-    log: Arc<Log>,
-    registry: Registry,
-    signer: Signer,
-    storage: Storage,
-}
-
-impl State {
-    fn admit(&self, now: Instant) -> Option<(Rate, Decision)> {
-        let mut limiter = self.limiter.lock().expect("no holder panics");
-        limiter.as_mut().map(|limiter| (limiter.rate, limiter.admit(now)))
-    }
-
-    fn knows_key(&self, key: &str) -> bool {
-        self.keys.lock().expect("no holder panics").iter().any(|known| known == key)
-    }
-
-    fn refuses(&self, org: &str) -> bool {
-        self.refused.lock().expect("no holder panics").contains(org)
-    }
-
-    fn url_of(&self, key: &str, lifetime: Duration) -> String {
-        self.url_signed(key, SystemTime::now(), lifetime)
-    }
-
-    fn url_signed(&self, key: &str, at: SystemTime, lifetime: Duration) -> String {
-        let at = jiff::Timestamp::try_from(at).expect("a time of this age");
-        let target = self.signer.target(&self.storage_host, &object_path(BUCKET, key), at, lifetime);
-        format!("http://{}{target}", self.storage_host)
-    }
-}
 
 /// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
@@ -257,11 +220,5 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-async fn pause(time: Duration) {
-    if !time.is_zero() {
-        tokio::time::sleep(time).await;
     }
 }

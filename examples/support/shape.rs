@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, Heade
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::faults::StorageFault;
+use super::refusals::s3_error;
 use super::server::{Answer, AnyError, Body, Line, Step, stepped};
-use super::storage::s3_error;
 
 /// How a body is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,17 +3,15 @@
 //! unsigned `x-amz-` headers, the time fields of "Request has expired", request ids.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use hyper::header::{CONTENT_RANGE, RANGE};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
-use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use s3s::S3 as _;
 use s3s::auth::SimpleAuth;
@@ -22,13 +20,13 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
-use super::State;
 use super::faults::StorageFault;
-use super::images::mix;
 use super::log::Face;
-use super::presign::{Signer, parse_time};
-use super::server::{Answer, AnyError, Body, Line, full, held};
+use super::presign::Signer;
+use super::refusals::{precondition, refused, request_ids, request_time, s3_error};
+use super::server::{Answer, AnyError, Line, full, held};
 use super::shape::shaped;
+use super::state::{State, pause};
 
 /// The one bucket.
 pub const BUCKET: &str = "patients-files";
@@ -114,7 +112,7 @@ pub async fn answer(state: Arc<State>, request: Request<Incoming>, line: Line) -
     if let Some(image) = &image {
         ticket.about(&image.org, &image.note, &image.image);
     }
-    super::pause(state.storage_latency).await;
+    pause(state.storage_latency).await;
     let id = image.as_ref().map_or("", |image| image.image.as_str());
     let faults = state.script.take_storage(id).map(flat).unwrap_or_default();
     if let Some(refused) = refused(&head) {
@@ -123,7 +121,7 @@ pub async fn answer(state: Arc<State>, request: Request<Incoming>, line: Line) -
     for fault in &faults {
         match fault {
             StorageFault::Answer { status, headers, body } => {
-                return Ok(held(super::api::scripted(*status, headers, body)?, ticket));
+                return Ok(held(super::replies::scripted(*status, headers, body)?, ticket));
             }
             StorageFault::Error { status, code, message } => {
                 return Ok(held(s3_error(*status, code, message, ""), ticket));
@@ -148,7 +146,7 @@ pub async fn answer(state: Arc<State>, request: Request<Incoming>, line: Line) -
         _ => from_s3s(&state, Request::from_parts(head, body)).await?,
     };
     let object = state.storage.object(&key);
-    if let Some(changed) = precondition(&asked, &answer, object.as_ref()) {
+    if let Some(changed) = precondition(&asked, &answer, object.as_ref().map(|object| object.etag.as_str())) {
         answer = changed;
     } else if let (416, Some(object)) = (answer.status().as_u16(), &object) {
         let span = format!("bytes */{}", object.size);
@@ -179,41 +177,6 @@ async fn from_s3s(state: &State, request: Request<Incoming>) -> Answer {
     Ok(answer)
 }
 
-/// 412 where `If-Match` names another version than the one that would be answered. Judged behind the
-/// signature, as S3 does, and ahead of the range.
-fn precondition(asked: &Parts, answer: &Response<Body>, object: Option<&Object>) -> Option<Response<Body>> {
-    let wanted = asked.headers.get(IF_MATCH)?.to_str().ok()?;
-    if !matches!(answer.status().as_u16(), 200 | 206 | 416) {
-        return None;
-    }
-    let own = answer.headers().get(ETAG).and_then(|etag| etag.to_str().ok());
-    let etag = own.or(object.map(|object| object.etag.as_str()))?;
-    let same = wanted.split(',').any(|one| one.trim() == "*" || one.trim() == etag);
-    (!same).then(|| {
-        let message = "At least one of the pre-conditions you specified did not hold";
-        s3_error(412, "PreconditionFailed", message, "<Condition>If-Match</Condition>")
-    })
-}
-
-/// What S3 refuses before it looks at the signature.
-fn refused(head: &Parts) -> Option<Response<Body>> {
-    let query = head.uri.query().unwrap_or_default();
-    if let Some(value) = head.headers.get(AUTHORIZATION)
-        && query.contains("X-Amz-Algorithm=")
-    {
-        let value = escaped(&String::from_utf8_lossy(value.as_bytes()));
-        let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature \
-                       query string parameter or the Authorization header should be specified";
-        let echo =
-            format!("<ArgumentName>Authorization</ArgumentName><ArgumentValue>{value}</ArgumentValue>");
-        return Some(s3_error(400, "InvalidArgument", message, &echo));
-    }
-    let unsigned = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-"))?;
-    let message = "There were headers present in the request which were not signed";
-    let echo = format!("<HeadersNotSigned>{unsigned}</HeadersNotSigned>");
-    Some(s3_error(403, "AccessDenied", message, &echo))
-}
-
 fn key_of(head: &Parts) -> String {
     let path = head.uri.path().strip_prefix('/').unwrap_or_default();
     let key = path.strip_prefix(BUCKET).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
@@ -225,52 +188,6 @@ fn flat(fault: StorageFault) -> Vec<StorageFault> {
         StorageFault::All(several) => several.into_iter().flat_map(flat).collect(),
         one => vec![one],
     }
-}
-
-/// An S3 error document; `extra` is XML behind the message.
-pub fn s3_error(status: u16, code: &str, message: &str, extra: &str) -> Response<Body> {
-    let [(_, id), (_, host)] = request_ids();
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>{extra}\
-         <RequestId>{id}</RequestId><HostId>{host}</HostId></Error>",
-        escaped(code),
-        escaped(message)
-    );
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/xml")
-        .header("x-amz-request-id", id)
-        .header("x-amz-id-2", host)
-        .body(full(body))
-        .expect("plain headers")
-}
-
-/// The time fields of "Request has expired", from the query that was refused.
-pub fn request_time(query: &str) -> String {
-    let field = |name: &str| {
-        let (_, rest) = query.split_once(name)?;
-        rest.split('&').next()
-    };
-    let mut xml = String::new();
-    let lifetime = field("X-Amz-Expires=").and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
-    let at = field("X-Amz-Date=").and_then(parse_time);
-    if let Some(at) = at {
-        let expires = at + jiff::SignedDuration::from_secs(lifetime);
-        let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ");
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        let _ = write!(xml, "<X-Amz-Expires>{lifetime}</X-Amz-Expires><Expires>{expires}</Expires>");
-        let _ = write!(xml, "<ServerTime>{now}</ServerTime>");
-    }
-    xml
-}
-
-fn request_ids() -> [(&'static str, String); 2] {
-    let id = mix(Timestamp::now().as_nanosecond().unsigned_abs() as u64);
-    [("x-amz-request-id", format!("{id:016X}")), ("x-amz-id-2", format!("{:016x}sandbox", mix(id)))]
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> bool {
