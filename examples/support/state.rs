@@ -1,0 +1,60 @@
+//! What both servers share.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::limiter::{Decision, Limiter, Rate};
+use super::log::Log;
+use super::presign::{Signer, object_path};
+use super::registry::Registry;
+use super::script::Script;
+use super::storage::{BUCKET, Storage};
+
+/// The sandbox behind its two faces.
+pub struct State {
+    pub keys: Mutex<Vec<String>>,
+    pub refused: Mutex<HashSet<String>>,
+    pub limiter: Mutex<Option<Limiter>>,
+    pub url_lifetime: Duration,
+    pub api_latency: Duration,
+    pub storage_latency: Duration,
+    pub storage_host: String,
+    pub script: Script,
+    pub log: Arc<Log>,
+    pub registry: Registry,
+    pub signer: Signer,
+    pub storage: Storage,
+}
+
+impl State {
+    pub fn admit(&self, now: Instant) -> Option<(Rate, Decision)> {
+        let mut limiter = self.limiter.lock().expect("no holder panics");
+        limiter.as_mut().map(|limiter| (limiter.rate, limiter.admit(now)))
+    }
+
+    pub fn knows_key(&self, key: &str) -> bool {
+        self.keys.lock().expect("no holder panics").iter().any(|known| known == key)
+    }
+
+    pub fn refuses(&self, org: &str) -> bool {
+        self.refused.lock().expect("no holder panics").contains(org)
+    }
+
+    pub fn url_of(&self, key: &str, lifetime: Duration) -> String {
+        self.url_signed(key, SystemTime::now(), lifetime)
+    }
+
+    pub fn url_signed(&self, key: &str, at: SystemTime, lifetime: Duration) -> String {
+        let at = jiff::Timestamp::try_from(at).expect("a time of this age");
+        let target = self.signer.target(&self.storage_host, &object_path(BUCKET, key), at, lifetime);
+        format!("http://{}{target}", self.storage_host)
+    }
+}
+
+/// An added latency.
+pub async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
