@@ -22,6 +22,11 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// `1 retry`, `2 retries`.
+pub fn retries(number: u64) -> String {
+    format!("{} {}", count(number), if number == 1 { "retry" } else { "retries" })
+}
+
 /// `512 B`, `1.2 GiB`: powers of 1024, as the settings have it.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -41,7 +46,7 @@ pub fn bytes(number: u64) -> String {
 /// `0.4 s`, `45 s`, `5 min 20 s`, `38 min`, `2 h 13 min`, `3 d 4 h`.
 pub fn duration(time: Duration) -> String {
     let tenths = (time.as_millis() + 50) / 100;
-    if tenths < 100 && tenths % 10 != 0 {
+    if tenths < 100 && !tenths.is_multiple_of(10) {
         return format!("{}.{} s", tenths / 10, tenths % 10);
     }
     let seconds = (time.as_millis() + 500) / 1000;

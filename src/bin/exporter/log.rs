@@ -3,7 +3,7 @@
 //! Invariant: only this package's own events pass. HTTP libraries log whole addresses, and signed addresses are
 //! secrets, so no level and no variable can switch theirs on. Events carry their own fields; spans are not shown.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
@@ -81,12 +81,12 @@ impl Record {
             _ => format!("exporter: {}: ", word(level, colour)),
         };
         if let Some(line) = self.line {
-            text.push_str(&format!("line {line}: "));
+            let _ = write!(text, "line {line}: ");
         }
         text.push_str(&human::safe(&self.message));
         for (name, value) in &self.others {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            text.push_str(&format!(" {name}={}", human::safe(&value)));
+            let _ = write!(text, " {name}={}", human::safe(&value));
         }
         text
     }

@@ -1,5 +1,10 @@
 //! Where the API is and how it may be reached.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help on a terminal, which shows no markdown"
+)]
+
 use std::ffi::OsString;
 
 use clap::Args;

@@ -1,5 +1,10 @@
 //! `exporter run`: the manifest, the export folder, and all the groups of settings.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help on a terminal, which shows no markdown"
+)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

@@ -120,9 +120,7 @@ fn requests(summary: &Summary) -> String {
     if summary.api_429 > 0 {
         let _ = write!(text, ", {} answered 429 (too many)", human::count(summary.api_429));
     }
-    let retries = if summary.retries == 1 { "retry" } else { "retries" };
-    let _ = write!(text, ", {} {retries}", human::count(summary.retries));
-    text
+    format!("{text}, {}", human::retries(summary.retries))
 }
 
 /// `not_found 37, timeout 2`, the most frequent first.

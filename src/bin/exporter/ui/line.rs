@@ -57,15 +57,10 @@ pub fn percent(done: u64, rows: u64) -> u64 {
 
 /// `allowance spent, 23 s, 12 retries, 3 failed`: the numbers stay, the words before them are cut.
 fn status(state: &State, width: usize) -> String {
-    let mut numbers = String::new();
-    if state.now.retries > 0 {
-        let noun = if state.now.retries == 1 { "retry" } else { "retries" };
-        numbers.push_str(&format!(", {} {noun}", human::count(state.now.retries)));
-    }
-    let failed = state.now.failed + state.bad;
-    if failed > 0 {
-        numbers.push_str(&format!(", {} failed", human::count(failed)));
-    }
+    let (retries, failed) = (state.now.retries, state.failed());
+    let retries = if retries > 0 { format!(", {}", human::retries(retries)) } else { String::new() };
+    let failed = if failed > 0 { format!(", {} failed", human::count(failed)) } else { String::new() };
+    let numbers = retries + &failed;
     let doing = cut(&state.doing(), width.saturating_sub(numbers.len()));
     cut(&format!("{doing}{numbers}"), width)
 }

@@ -44,7 +44,7 @@ impl Plain {
         let (rows_per_second, bytes_per_second) = state.speed().unwrap_or_default();
         tracing::info!(
             target: log::PROGRESS, rows = state.rows, done = state.done(), stored = state.now.stored,
-            failed = state.now.failed + state.bad, received = state.now.received, retries = state.now.retries,
+            failed = state.failed(), received = state.now.received, retries = state.now.retries,
             api_requests = state.now.api_requests, api_429 = state.now.api_429, rows_per_second, bytes_per_second,
             seconds_left = state.left().map(|left| left.as_secs()), "{}", text(state)
         );
@@ -93,24 +93,21 @@ fn shortest(requests: u64, rate: Rate) -> Duration {
 
 /// `11,600 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left, 12 retries, 3 failed; allowance spent, 23 s`.
 fn text(state: &State) -> String {
-    let done = state.done();
-    let mut text =
-        format!("{} of {} ({} %)", human::count(done), human::count(state.rows), percent(done, state.rows));
+    let (done, rows) = (state.done(), state.rows);
+    let mut parts =
+        vec![format!("{} of {} ({} %)", human::count(done), human::count(rows), percent(done, rows))];
     if let Some((rows, bytes)) = state.speed() {
-        let (rows, bytes) = (human::per_second(rows), human::bytes(whole(bytes)));
-        text.push_str(&format!(", {rows} images/s, {bytes}/s"));
+        parts.push(format!("{} images/s", human::per_second(rows)));
+        parts.push(format!("{}/s", human::bytes(whole(bytes))));
     }
-    if let Some(left) = state.left() {
-        text.push_str(&format!(", {} left", human::duration(left)));
-    }
+    parts.extend(state.left().map(|left| format!("{} left", human::duration(left))));
     if state.now.retries > 0 {
-        let noun = if state.now.retries == 1 { "retry" } else { "retries" };
-        text.push_str(&format!(", {} {noun}", human::count(state.now.retries)));
+        parts.push(human::retries(state.now.retries));
     }
-    if state.now.failed + state.bad > 0 {
-        text.push_str(&format!(", {} failed", human::count(state.now.failed + state.bad)));
+    if state.failed() > 0 {
+        parts.push(format!("{} failed", human::count(state.failed())));
     }
-    text + "; " + &state.doing()
+    format!("{}; {}", parts.join(", "), state.doing())
 }
 
 #[cfg(test)]
@@ -118,14 +115,14 @@ mod tests {
     use exporter::options::RATE;
     use insta::assert_snapshot;
 
-    use super::super::state::tests::running;
+    use super::super::state::tests::{begun, running};
     use super::*;
 
     #[test]
     fn the_first_line_tells_the_work_and_its_shortest_time() {
         assert_snapshot!(opening(&running(0), RATE), @"");
-        assert_snapshot!(opening(&State { rows: 1, todo: 1, ..State::default() }, RATE), @"");
-        assert_snapshot!(opening(&State::default(), RATE), @"");
+        assert_snapshot!(opening(&begun(1, 1), RATE), @"");
+        assert_snapshot!(opening(&begun(0, 0), RATE), @"");
     }
 
     #[test]

@@ -113,6 +113,11 @@ impl State {
         (self.skipped + self.duplicates + self.bad + self.now.stored + self.now.failed).min(self.rows)
     }
 
+    /// Rows given up, bad rows among them.
+    pub fn failed(&self) -> u64 {
+        self.bad + self.now.failed
+    }
+
     /// Rows and bytes a second over the last minute; `None` while that would be a guess.
     pub fn speed(&self) -> Option<(f64, f64)> {
         let ((begin, first), (end, last)) = (self.samples.front()?, self.samples.back()?);
@@ -163,6 +168,15 @@ fn ceil(time: Duration) -> Duration {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+
+    /// A run that has just begun.
+    pub fn begun(rows: u64, todo: u64) -> State {
+        let mut state = State::default();
+        let skipped = rows - todo;
+        let event = Event::Begin { folder: "export".into(), rows, bad: 0, duplicates: 0, skipped, todo };
+        state.apply(event, Duration::ZERO);
+        state
+    }
 
     /// A run of 50,000 rows that has worked for `seconds` at 16 rows and 12 MiB a second.
     pub fn running(seconds: u64) -> State {
