@@ -1,0 +1,30 @@
+//! What is set for the process before anything else: no core dumps (the key would be in them), files for the
+//! owner only, and the runtime.
+
+use std::io;
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, setrlimit, umask};
+
+/// Hashing and TLS share the worker threads: two keep a slow core from holding everything, more than eight find
+/// nothing to do at the pace the API allows.
+const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
+
+/// No core dumps; new files and folders belong to their owner alone.
+pub fn harden() {
+    // refused only where the limit is zero already
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// The runtime that a run lives in.
+///
+/// # Errors
+/// Where the system gives no threads or no event queue.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(*THREADS.start(), usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(*THREADS.start(), *THREADS.end()))
+        .enable_all()
+        .build()
+}

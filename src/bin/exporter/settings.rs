@@ -1,0 +1,102 @@
+//! From flags and environment to [`RunOptions`], checked before anything is touched.
+//!
+//! Every setting is looked up in the same order (see [`find`]) and refused in the same voice: its name as the
+//! user wrote it, its value, and what is allowed.
+
+mod find;
+mod key;
+mod manifest;
+mod number;
+mod screen;
+pub mod table;
+mod time;
+mod until;
+mod url;
+
+use exporter::options::{self, ApiOptions, RunOptions, Source};
+
+pub use self::find::{Refusal, Sources};
+pub use self::screen::{Progress, Screen, screen};
+pub use self::until::Deadline;
+use crate::cli::{ApiArgs, RunArgs};
+
+/// A run as it was asked for.
+#[derive(Debug)]
+pub struct Settings {
+    /// For the library.
+    pub options: RunOptions,
+    /// When nothing new is taken any more, to be named at the start.
+    pub deadline: Option<Deadline>,
+    /// What is allowed, but unwise.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the settings of `exporter run`.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
+    let (columns, pace) = (&args.columns, &args.pace);
+    let manifest = manifest::options(sources, columns)?;
+    let on_bad_row = sources
+        .text(&table::ON_BAD_ROW, columns.on_bad_row.as_deref(), manifest::on_bad_row)?
+        .unwrap_or_default();
+    let out = sources.path(&table::OUT, args.out.as_deref())?.unwrap_or_else(|| options::OUT.into());
+    let state_dir = sources.path(&table::STATE_DIR, args.state_dir.as_deref())?;
+    let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
+    let rate = sources.text(&table::RATE, pace.rate.as_deref(), number::rate)?;
+    let concurrency = sources.text(&table::CONCURRENCY, pace.concurrency.as_deref(), |text| {
+        number::whole(text, options::CONCURRENCY_MAX, options::CONCURRENCY)
+    })?;
+    let max_attempts = sources.text(&table::MAX_ATTEMPTS, pace.max_attempts.as_deref(), |text| {
+        number::whole(text, number::ATTEMPTS_MAX, options::MAX_ATTEMPTS)
+    })?;
+    let stall_timeout =
+        sources.text(&table::STALL_TIMEOUT, pace.stall_timeout.as_deref(), time::some_duration)?;
+    let max_retry_time =
+        sources.text(&table::MAX_RETRY_TIME, pace.max_retry_time.as_deref(), time::duration)?;
+    let max_outage = sources.text(&table::MAX_OUTAGE, pace.max_outage.as_deref(), time::duration)?;
+    let max_size = sources.text(&table::MAX_SIZE, pace.max_size.as_deref(), number::some_size)?;
+    let deadline = until::deadline(sources, pace)?;
+    let mut warnings = Vec::new();
+    let api = api(&args.api, sources, &mut warnings)?;
+    let options = RunOptions {
+        source: if args.manifest.as_os_str() == "-" {
+            Source::Stdin
+        } else {
+            Source::File(args.manifest.clone())
+        },
+        manifest,
+        on_bad_row,
+        out,
+        state_dir,
+        api,
+        rate: rate.unwrap_or(options::RATE),
+        concurrency: concurrency.unwrap_or(number::non_zero(options::CONCURRENCY)),
+        max_attempts: max_attempts.unwrap_or(number::non_zero(options::MAX_ATTEMPTS)),
+        stall_timeout: stall_timeout.unwrap_or(options::STALL_TIMEOUT),
+        max_size: max_size.unwrap_or(options::MAX_SIZE),
+        max_retry_time: max_retry_time.unwrap_or(options::MAX_RETRY_TIME),
+        max_outage: max_outage.unwrap_or(options::MAX_OUTAGE),
+        min_free: min_free.unwrap_or(options::MIN_FREE),
+        deadline: deadline.as_ref().map(|deadline| deadline.instant),
+    };
+    Ok(Settings { options, deadline, warnings })
+}
+
+fn api(args: &ApiArgs, sources: &Sources<'_>, warnings: &mut Vec<String>) -> Result<ApiOptions, Refusal> {
+    let allow_http = args.allow_http;
+    let url = match sources
+        .text(&table::API_URL, args.api_url.as_deref(), |text| url::api(text, allow_http))?
+    {
+        Some(url) => url,
+        None => url::api(options::API_URL, false).map_err(|why| Refusal::new("the API's address", why))?,
+    };
+    let ca_file = sources.readable(&table::CA_FILE, args.ca_file.as_deref())?;
+    let mut storage_hosts = Vec::with_capacity(args.storage_host.len());
+    for pattern in &args.storage_host {
+        storage_hosts.extend(sources.text(&table::STORAGE_HOST, Some(pattern), url::storage_host)?);
+    }
+    let (key, key_file) = key::find(sources, args.api_key_file.as_deref(), warnings)?;
+    Ok(ApiOptions { url, key, key_file, allow_http, storage_hosts, ca_file })
+}

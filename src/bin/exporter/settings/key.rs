@@ -1,0 +1,147 @@
+//! The API key: from a file, else from `MAXAI_API_KEY`. It is never shown, not even where it is refused.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::find::Found;
+use super::{Refusal, Sources, table};
+use crate::human;
+
+/// The variable that may hold the key itself.
+const VARIABLE: &str = "MAXAI_API_KEY";
+/// A file beyond this is no key.
+const LONGEST: u64 = 4096;
+
+/// The key, and the file it came from.
+pub fn find(
+    sources: &Sources<'_>,
+    flag: Option<&OsStr>,
+    warnings: &mut Vec<String>,
+) -> Result<(SecretString, Option<PathBuf>), Refusal> {
+    if let Some(found) = sources.value(&table::API_KEY_FILE, flag) {
+        let key = read(&found, warnings)?;
+        return Ok((key, Some(found.value.into())));
+    }
+    let Some(value) = sources.variable(VARIABLE) else {
+        let variable = table::API_KEY_FILE.env.unwrap_or_default();
+        return Err(Refusal::new(
+            "there is no API key",
+            format_args!("name a file that holds it with --api-key-file (or {variable}), or set {VARIABLE}"),
+        ));
+    };
+    let text = value.into_string().map_err(|_| Refusal::new(VARIABLE, "the key is not ASCII"))?;
+    check(&text).map_err(|why| Refusal::new(VARIABLE, why))?;
+    Ok((text.into(), None))
+}
+
+fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {
+    let failed = |error: std::io::Error| found.refuse(format_args!("the key file cannot be read: {error}"));
+    let file = std::fs::File::open(&found.value).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    let mut text = String::new();
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(found.refuse("the file is too large to hold a key in one line"));
+    }
+    text.push_str(std::str::from_utf8(&bytes).map_err(|_| found.refuse("the key is not ASCII"))?);
+    let key = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+    check(key).map_err(|why| found.refuse(why))?;
+    // a pipe (`<(pass show key)`) has no mode of its own that would matter
+    if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
+        let path = human::safe(&found.value.to_string_lossy());
+        warnings.push(format!("the key file {path} can be read by others: chmod 600 keeps it private"));
+    }
+    Ok(key.into())
+}
+
+/// What a key cannot be: `Err` says so without showing it.
+fn check(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() {
+        Err("the key is empty")
+    } else if key.contains(['"', '\'']) {
+        Err("the key has quotes in it; leave them out")
+    } else if key.contains(['\n', '\r']) {
+        Err("the key has more than one line")
+    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err("the key has a blank or another character in it that is not visible ASCII")
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn from_file(content: &[u8], mode: u32) -> (Result<String, String>, Vec<String>) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs_err::write(file.path(), content).expect("written");
+        fs_err::set_permissions(file.path(), PermissionsExt::from_mode(mode)).expect("mode");
+        let env = |name: &str| (name == VARIABLE).then(|| OsString::from("from-the-variable"));
+        let mut warnings = Vec::new();
+        let key = find(&Sources::new(&env), Some(file.path().as_os_str()), &mut warnings);
+        let key = key.map(|(key, _)| key.expose_secret().to_owned()).map_err(|refusal| refusal.to_string());
+        (key, warnings)
+    }
+
+    #[test]
+    fn the_file_wins_and_loses_its_line_end() {
+        for content in ["the-key", "the-key\n", "the-key\r\n"] {
+            assert_eq!(
+                from_file(content.as_bytes(), 0o600),
+                (Ok("the-key".to_owned()), vec![]),
+                "{content:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_one_is_refused_and_not_shown() {
+        for content in [
+            "",
+            "\n",
+            "sec ret",
+            "secret\nsecond",
+            "secret\n\n",
+            "\"secret\"",
+            "'secret'",
+            "secrét",
+            "sec\u{1b}ret",
+            "\tsecret",
+        ] {
+            let refusal = from_file(content.as_bytes(), 0o600).0.expect_err(content);
+            assert!(refusal.starts_with("--api-key-file '/"), "{refusal}");
+            assert!(!refusal.contains("sec"), "{refusal}");
+        }
+        assert!(from_file(b"\xff\xfe", 0o600).0.is_err());
+        assert!(from_file(&[b'a'; 5000], 0o600).0.is_err());
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_warned_of() {
+        assert!(from_file(b"key", 0o640).1[0].contains("chmod 600"));
+    }
+
+    #[test]
+    fn without_a_key_both_ways_are_named() {
+        let empty = |_: &str| Some(OsString::new());
+        let refusal = find(&Sources::new(&empty), None, &mut vec![]).expect_err("no key").to_string();
+        assert!(refusal.contains("--api-key-file") && refusal.contains(VARIABLE), "{refusal}");
+    }
+
+    #[test]
+    fn the_variable_is_checked_too() {
+        let env = |name: &str| (name == VARIABLE).then(|| OsString::from(" hidden"));
+        let refusal = find(&Sources::new(&env), None, &mut vec![]).expect_err("a blank").to_string();
+        assert!(refusal.starts_with("MAXAI_API_KEY: ") && !refusal.contains("hidden"), "{refusal}");
+    }
+}

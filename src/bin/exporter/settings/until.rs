@@ -1,0 +1,86 @@
+//! When nothing new is taken any more: `--until` and `--max-duration`, the earlier of the two.
+
+use std::time::Duration;
+
+use jiff::ZonedDateTime;
+use jiff::civil::Time;
+
+use super::{Refusal, Sources, number, table, time};
+use crate::cli::PaceArgs;
+use crate::human;
+
+/// The end of the time that a run may take new images.
+#[derive(Debug)]
+pub struct Deadline {
+    /// For the run.
+    pub instant: tokio::time::Instant,
+    /// For people: `2026-03-01 06:00 (in 4 h 15 min)`.
+    pub shown: String,
+}
+
+/// The earlier of `--until` and `--max-duration`.
+pub fn deadline(sources: &Sources<'_>, pace: &PaceArgs) -> Result<Option<Deadline>, Refusal> {
+    let now = ZonedDateTime::now();
+    let until = sources.text(&table::UNTIL, pace.until.as_deref(), |text| wait(clock(text)?, &now))?;
+    let longest = sources.text(&table::MAX_DURATION, pace.max_duration.as_deref(), time::some_duration)?;
+    let Some(wait) = until.into_iter().chain(longest).min() else { return Ok(None) };
+    let end = now.checked_add(wait).map_err(|error| Refusal::new("the end of the run", error))?;
+    let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M"), human::duration(wait));
+    Ok(Some(Deadline { instant: tokio::time::Instant::now() + wait, shown }))
+}
+
+/// `HH:MM`.
+fn clock(text: &str) -> Result<Time, String> {
+    const SHAPE: &str = "write a time of day as HH:MM, from 00:00 to 23:59";
+    let (hours, minutes) = text.split_once(':').ok_or(SHAPE)?;
+    if !(1..=2).contains(&hours.len()) || minutes.len() != 2 {
+        return Err(SHAPE.to_owned());
+    }
+    let part = |text| number::digits(text).and_then(|number| i8::try_from(number).ok()).ok_or(SHAPE);
+    Time::new(part(hours)?, part(minutes)?, 0, 0).map_err(|_| SHAPE.to_owned())
+}
+
+/// From now to the next occurrence of that time of day, which is tomorrow where it has passed today. A time that
+/// the clock skips in spring counts as the one right after the gap.
+fn wait(time: Time, now: &ZonedDateTime) -> Result<Duration, String> {
+    let words = |error: jiff::Error| format!("the clock cannot tell when that is: {error}");
+    let mut day = now.date();
+    loop {
+        let at = day.to_datetime(time).to_zoned_datetime(now.time_zone().clone()).map_err(words)?;
+        if at > *now {
+            return now.duration_until(&at).try_into().map_err(words);
+        }
+        day = day.tomorrow().map_err(words)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours_from(now: &str, clock_text: &str) -> f64 {
+        let now: ZonedDateTime = now.parse().expect("a time with its zone");
+        wait(clock(clock_text).expect("a clock"), &now).expect("a wait").as_secs_f64() / 3600.0
+    }
+
+    #[test]
+    fn a_time_of_day_is_its_next_occurrence() {
+        assert!((hours_from("2026-03-01T22:00[UTC]", "06:00") - 8.0).abs() < 1e-9);
+        assert!((hours_from("2026-03-01T05:30[UTC]", "6:00") - 0.5).abs() < 1e-9);
+        assert!((hours_from("2026-03-01T06:00[UTC]", "06:00") - 24.0).abs() < 1e-9);
+        assert!((hours_from("2026-12-31T23:00[UTC]", "00:00") - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_change_of_the_clock_is_counted() {
+        assert!((hours_from("2026-03-28T22:00[Europe/Berlin]", "06:00") - 7.0).abs() < 1e-9);
+        assert!((hours_from("2026-10-24T22:00[Europe/Berlin]", "06:00") - 9.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_no_time_of_day_is_refused() {
+        for text in ["", "6", "24:00", "06:60", "06:5", "006:00", "06:00:00", "-1:00", "6 :00", "6pm"] {
+            assert!(clock(text).is_err(), "{text}");
+        }
+    }
+}

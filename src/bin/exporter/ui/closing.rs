@@ -1,0 +1,243 @@
+//! The closing summary on standard output: what became of all rows, where it stands written, what to do next.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use exporter::options::{self, RunOptions, Source};
+use exporter::report::Summary;
+use exporter::run::{Finished, Stopped};
+
+use crate::{exit, human};
+
+/// Where things stand, for the commands that are named.
+#[derive(Debug)]
+pub struct Place {
+    out: PathBuf,
+    stdin: bool,
+}
+
+impl Place {
+    /// From what was asked for.
+    pub fn new(options: &RunOptions) -> Self {
+        Self { out: options.out.clone(), stdin: options.source == Source::Stdin }
+    }
+}
+
+/// The summary, one fact a line.
+pub fn text(finished: &Finished, place: &Place) -> String {
+    let summary = &finished.summary;
+    let mut text = headline(summary, finished.stopped.as_ref()) + "\n";
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    if summary.counts.rows > 0 {
+        fact("rows", states(summary));
+    }
+    if summary.counts.stored > 0 {
+        fact("stored", amount(summary));
+    }
+    if summary.api_requests > 0 {
+        fact("requests", requests(summary));
+    }
+    if !summary.failures.is_empty() {
+        fact("reasons", reasons(summary));
+    }
+    if summary.same_content > 0 {
+        fact("note", format!("{} the same bytes as an earlier one", have(summary.same_content)));
+    }
+    let left = summary.counts.failed + summary.counts.untried > 0;
+    fact("reports", reports(place, left));
+    fact("check", format!("cd {} && sha256sum -c --quiet manifest-sha256.txt", human::shell(&place.out)));
+    if let Some(advice) = next(summary, place) {
+        fact("next", advice);
+    }
+    text
+}
+
+/// The first line never sounds like a success where it is none.
+fn headline(summary: &Summary, stopped: Option<&Stopped>) -> String {
+    let counts = &summary.counts;
+    let untried = || format!("{} not tried", human::counted(counts.untried, "row"));
+    match stopped {
+        Some(Stopped::Error(error)) => return human::safe(&format!("stopped early: {}", exit::chain(error))),
+        Some(Stopped::Signal(signal)) if counts.untried > 0 => {
+            return format!("stopped early: {}, {}", signal.name(), untried());
+        }
+        Some(Stopped::Deadline) if counts.untried > 0 => {
+            return format!("stopped early: the time for this run is over, {}", untried());
+        }
+        _ => {}
+    }
+    if counts.failed > 0 {
+        let rows = human::counted(counts.rows, "row");
+        format!("not complete: {} of {rows} failed", human::count(counts.failed))
+    } else if counts.untried > 0 {
+        format!("not complete: {}", untried())
+    } else if counts.rows == 0 {
+        "nothing to do: the manifest has no rows".to_owned()
+    } else if counts.stored == 0 {
+        match counts.skipped {
+            1 => "nothing to do: the image was delivered before".to_owned(),
+            images => format!("nothing to do: all {} images were delivered before", human::count(images)),
+        }
+    } else {
+        "complete: every row is delivered".to_owned()
+    }
+}
+
+/// `50,000 = 40,000 stored + 9,000 skipped + 1,000 duplicate`.
+fn states(summary: &Summary) -> String {
+    let counts = &summary.counts;
+    let states = [
+        (counts.stored, "stored"),
+        (counts.skipped, "skipped (delivered before)"),
+        (counts.duplicate, "duplicate"),
+        (counts.failed, "failed"),
+        (counts.untried, "not tried"),
+    ];
+    let parts: Vec<String> = states
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, state)| format!("{} {state}", human::count(number)))
+        .collect();
+    format!("{} = {}", human::count(counts.rows), parts.join(" + "))
+}
+
+fn amount(summary: &Summary) -> String {
+    let time = human::duration(Duration::try_from_secs_f64(summary.seconds).unwrap_or_default());
+    // below a second a speed says nothing
+    if summary.seconds < 1.0 {
+        return format!("{} in {time}", human::bytes(summary.bytes));
+    }
+    let images = human::per_second(human::approximate(summary.counts.stored) / summary.seconds);
+    let bytes = super::line::whole(human::approximate(summary.bytes) / summary.seconds);
+    format!("{} in {time}, {images} images/s, {}/s", human::bytes(summary.bytes), human::bytes(bytes))
+}
+
+fn requests(summary: &Summary) -> String {
+    let mut text = format!("{} to the API", human::count(summary.api_requests));
+    if summary.api_429 > 0 {
+        let _ = write!(text, ", {} answered 429 (too many)", human::count(summary.api_429));
+    }
+    format!("{text}, {}", human::retries(summary.retries))
+}
+
+/// `not_found 37, timeout 2`, the most frequent first.
+fn reasons(summary: &Summary) -> String {
+    let mut reasons: Vec<(&str, u64)> =
+        summary.failures.iter().map(|(code, rows)| (code.as_str(), *rows)).collect();
+    reasons.sort_by_key(|(code, rows)| (std::cmp::Reverse(*rows), *code));
+    let parts: Vec<String> = reasons
+        .into_iter()
+        .map(|(code, rows)| {
+            format!("{} {}", if code.is_empty() { "not_reached" } else { code }, human::count(rows))
+        })
+        .collect();
+    parts.join(", ")
+}
+
+fn have(rows: u64) -> String {
+    if rows == 1 { "1 row has".to_owned() } else { format!("{} rows have", human::count(rows)) }
+}
+
+fn reports(place: &Place, left: bool) -> String {
+    let path = |name: &str| human::shell(&place.out.join(name));
+    if left { format!("{}, {}", path("report.csv"), path("failed.csv")) } else { path("report.csv") }
+}
+
+/// What to do about rows that are not delivered.
+fn next(summary: &Summary, place: &Place) -> Option<String> {
+    let failed = human::shell(&place.out.join("failed.csv"));
+    let folder = match place.out.to_str() {
+        Some(options::OUT) => String::new(),
+        _ => format!(" -o {}", human::shell(&place.out)),
+    };
+    match (summary.counts.untried, summary.counts.failed) {
+        (0, 0) => None,
+        (0, _) => Some(format!(
+            "failed.csv has a reason and an advice for each; then: exporter run {failed}{folder}"
+        )),
+        _ if place.stdin => Some(format!("to go on with what is left: exporter run {failed}{folder}")),
+        _ => Some("give the same command again to go on".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use exporter::error::RunError;
+    use exporter::report::Counts;
+    use exporter::stop::Signal;
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn shown(counts: [u64; 5], failures: &[(&str, u64)], stopped: Option<Stopped>, out: &str) -> String {
+        let [stored, skipped, duplicate, failed, untried] = counts;
+        let summary = Summary {
+            counts: Counts { rows: counts.iter().sum(), stored, skipped, duplicate, failed, untried },
+            bytes: stored * 1_700_000,
+            seconds: human::approximate(stored) / 15.5,
+            api_requests: stored + failed,
+            api_429: u64::from(stored > 1000) * 3,
+            retries: failed * 2,
+            same_content: 0,
+            not_in_manifest: 0,
+            exit_code: 0,
+            failures: failures.iter().map(|(code, rows)| ((*code).to_owned(), *rows)).collect(),
+        };
+        text(&Finished { summary, stopped }, &Place { out: out.into(), stdin: false })
+    }
+
+    #[test]
+    fn a_complete_run_says_so_first() {
+        assert_snapshot!(shown([40_000, 9_000, 1_000, 0, 0], &[], None, "export"), @"");
+    }
+
+    #[test]
+    fn failed_rows_are_counted_by_reason_with_the_way_on() {
+        let failures = [("not_found", 1), ("timeout", 37)];
+        assert_snapshot!(shown([1_200, 0, 0, 38, 0], &failures, None, "my export"), @"");
+    }
+
+    #[test]
+    fn a_run_that_stopped_early_never_looks_like_a_success() {
+        let failures = [("", 900)];
+        let signal = Some(Stopped::Signal(Signal::Interrupt));
+        assert_snapshot!(shown([100, 0, 0, 0, 900], &failures, signal, "export"), @"");
+        let error = Some(Stopped::Error(RunError::Disk("/srv/export is full".to_owned())));
+        assert_snapshot!(shown([100, 0, 0, 0, 900], &[("disk", 900)], error, "/srv/export"), @"");
+    }
+
+    #[test]
+    fn a_signal_after_the_last_row_takes_nothing_away() {
+        let text = shown([100, 0, 0, 0, 0], &[], Some(Stopped::Signal(Signal::Terminate)), "export");
+        assert!(text.starts_with("complete: "), "{text}");
+    }
+
+    #[test]
+    fn nothing_to_do_is_said_in_words() {
+        assert_snapshot!(shown([0, 1_234, 6, 0, 0], &[], None, "export"), @"");
+        assert_snapshot!(shown([0; 5], &[], None, "export"), @"");
+    }
+
+    #[test]
+    fn a_manifest_from_standard_input_goes_on_from_failed_csv() {
+        let counts = Counts { rows: 1, untried: 1, ..Counts::default() };
+        let summary = Summary {
+            counts,
+            bytes: 0,
+            seconds: 0.0,
+            api_requests: 0,
+            api_429: 0,
+            retries: 0,
+            same_content: 0,
+            not_in_manifest: 0,
+            exit_code: 4,
+            failures: std::collections::BTreeMap::new(),
+        };
+        let finished = Finished { summary, stopped: Some(Stopped::Deadline) };
+        let text = text(&finished, &Place { out: "export".into(), stdin: true });
+        assert!(text.contains("exporter run export/failed.csv\n"), "{text}");
+    }
+}
