@@ -64,6 +64,8 @@ impl Stopped {
 pub struct Finished {
     /// What was done.
     pub summary: Summary,
+    /// Exit code of the run, computed from the rows' states and the stop.
+    pub exit_code: u8,
     /// Why it ended early, if it did.
     pub stopped: Option<Stopped>,
     /// Why the reports could not be written, if so.

@@ -45,10 +45,10 @@ impl<'folder> Draft<'folder> {
     /// Opens `.<name>.XXXXXX.tmp` in the folder, for its owner alone.
     pub fn begin(folder: &'folder Path, name: &'static str) -> io::Result<Self> {
         debug_assert!(NAMES.contains(&name), "{name} would not be found by remove_leftovers");
-        let file = tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(
-            folder,
-            |path| fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path),
-        )?;
+        let file =
+            tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(folder, |path| {
+                fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+            })?;
         let hashed = Hashed { file, sha256: Sha256::new() };
         Ok(Self { folder, name, out: BufWriter::with_capacity(BUFFER, hashed) })
     }

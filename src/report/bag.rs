@@ -37,7 +37,8 @@ pub(super) fn make_payload_folder(folder: &Path) -> io::Result<()> {
 
 /// `manifest-sha256.txt`, sorted by the bytes of the path.
 pub(super) fn write_manifest(conn: &Connection, out: &mut impl Write) -> Result<Payload, Trouble> {
-    let mut images = conn.prepare("SELECT path, sha256, bytes FROM images WHERE delivered = 1 ORDER BY path")?;
+    let mut images =
+        conn.prepare("SELECT path, sha256, bytes FROM images WHERE delivered = 1 ORDER BY path")?;
     let mut images = images.query([])?;
     let mut payload = Payload::default();
     while let Some(image) = images.next()? {

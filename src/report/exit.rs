@@ -18,7 +18,7 @@ pub const fn exit_code(counts: &Counts, stopped: Option<&Stopped>) -> u8 {
         // never to be seen; but a row that is not delivered must not pass for success
         None if untried => 1,
         _ if failed => 3,
-        Some(Stopped::Deadline) if untried => 4,
+        Some(Stopped::Deadline | Stopped::Limited(_)) if untried => 4,
         _ => 0,
     }
 }

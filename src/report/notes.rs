@@ -55,15 +55,11 @@ impl<'conn> NoteTotals<'conn> {
     /// Ends the counting.
     pub fn finish(mut self, conn: &Connection) -> rusqlite::Result<Notes> {
         self.flush()?;
-        conn.query_row(
-            "SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals",
-            [],
-            |row| {
-                let total = number(row, 0)?.unwrap_or_default();
-                let complete = number(row, 1)?.unwrap_or_default();
-                Ok(Notes { total, complete, incomplete: total - complete })
-            },
-        )
+        conn.query_row("SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals", [], |row| {
+            let total = number(row, 0)?.unwrap_or_default();
+            let complete = number(row, 1)?.unwrap_or_default();
+            Ok(Notes { total, complete, incomplete: total - complete })
+        })
     }
 
     fn flush(&mut self) -> rusqlite::Result<()> {

@@ -46,7 +46,7 @@ impl Counts {
 }
 
 /// The newest run in numbers. Serialized it is `summary.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Rows by state.
     #[serde(flatten)]
@@ -287,7 +287,8 @@ impl Run {
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let count = |name| Ok::<_, rusqlite::Error>(number(row, row.as_ref().column_index(name)?)?.unwrap_or(0));
+        let count =
+            |name| Ok::<_, rusqlite::Error>(number(row, row.as_ref().column_index(name)?)?.unwrap_or(0));
         Ok(Self {
             started_at: row.get("started_at")?,
             finished_at: String::new(),

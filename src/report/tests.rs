@@ -204,8 +204,10 @@ fn the_ways_to_count_agree() {
 #[test]
 fn a_killed_run_ends_with_its_newest_image() {
     let conn = ledger();
-    conn.execute_batch("UPDATE runs SET finished_at = NULL, seconds = 0, bytes = 0, stop = NULL WHERE id = 2")
-        .expect("killed");
+    conn.execute_batch(
+        "UPDATE runs SET finished_at = NULL, seconds = 0, bytes = 0, stop = NULL WHERE id = 2",
+    )
+    .expect("killed");
     let killed = summary(&conn).expect("summary");
     assert_eq!(killed.finished_at, "2026-03-02T08:01:04.000Z");
     assert_eq!((killed.seconds, killed.bytes, killed.exit_code), (64.0, 80, None));

@@ -27,12 +27,11 @@ pub(super) async fn end(
             let written =
                 ledger::end_run(connection, run, &time::now(), code, stop, &tally).map_err(sqlite_error);
             match written.and_then(|()| report::write_all(connection, &folder)) {
-                Ok(summary) => Ok(Finished { summary, stopped, reports: None }),
+                Ok(summary) => Ok(Finished { summary, exit_code: code, stopped, reports: None }),
                 Err(error) => {
                     // a run that says nothing of what it did is worse than one without files
-                    let mut summary = report::summary(connection).map_err(sqlite_error)?;
-                    summary.exit_code = Some(1);
-                    Ok(Finished { summary, stopped, reports: Some(error) })
+                    let summary = report::summary(connection).map_err(sqlite_error)?;
+                    Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
                 }
             }
         })

@@ -77,10 +77,14 @@ fn end(finished: &Finished, place: &closing::Place, screen: Screen) -> ExitCode 
     if let Some(Stopped::Error(error)) = &finished.stopped {
         exit::say(error);
     }
+    if let Some(error) = &finished.reports {
+        exit::say(error);
+        tracing::error!("the reports are not those of this run; once that is mended run again");
+    }
     if !screen.quiet()
         && let Err(error) = out::stdout(&closing::text(finished, place))
     {
         tracing::error!("the summary could not be written to standard output: {error}");
     }
-    ExitCode::from(finished.summary.exit_code)
+    ExitCode::from(finished.exit_code)
 }

@@ -64,8 +64,8 @@ fn headline(summary: &Summary, stopped: Option<&Stopped>) -> String {
         Some(Stopped::Signal(signal)) if counts.untried > 0 => {
             return format!("stopped early: {}, {}", signal.name(), untried());
         }
-        Some(Stopped::Deadline) if counts.untried > 0 => {
-            return format!("stopped early: the time for this run is over, {}", untried());
+        Some(stopped @ (Stopped::Deadline | Stopped::Limited(_))) if counts.untried > 0 => {
+            return format!("stopped early: {stopped}, {}", untried());
         }
         _ => {}
     }
@@ -181,12 +181,13 @@ mod tests {
             api_requests: stored + failed,
             api_429: u64::from(stored > 1000) * 3,
             retries: failed * 2,
-            same_content: 0,
-            not_in_manifest: 0,
-            exit_code: 0,
             failures: failures.iter().map(|(code, rows)| ((*code).to_owned(), *rows)).collect(),
+            ..Summary::default()
         };
-        text(&Finished { summary, stopped }, &Place { out: out.into(), stdin: false })
+        text(
+            &Finished { summary, exit_code: 0, stopped, reports: None },
+            &Place { out: out.into(), stdin: false },
+        )
     }
 
     #[test]
@@ -224,19 +225,9 @@ mod tests {
     #[test]
     fn a_manifest_from_standard_input_goes_on_from_failed_csv() {
         let counts = Counts { rows: 1, untried: 1, ..Counts::default() };
-        let summary = Summary {
-            counts,
-            bytes: 0,
-            seconds: 0.0,
-            api_requests: 0,
-            api_429: 0,
-            retries: 0,
-            same_content: 0,
-            not_in_manifest: 0,
-            exit_code: 4,
-            failures: std::collections::BTreeMap::new(),
-        };
-        let finished = Finished { summary, stopped: Some(Stopped::Deadline) };
+        let summary = Summary { counts, ..Summary::default() };
+        let finished =
+            Finished { summary, exit_code: 4, stopped: Some(Stopped::Deadline), reports: None };
         let text = text(&finished, &Place { out: "export".into(), stdin: true });
         assert!(text.contains("exporter run export/failed.csv\n"), "{text}");
     }

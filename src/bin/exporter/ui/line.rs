@@ -12,7 +12,7 @@ const NARROWEST: usize = 8;
 pub fn lines(state: &State, width: usize) -> Vec<String> {
     let status = status(state, width);
     match state.phase {
-        Phase::Starting | Phase::Reading(_) | Phase::Checking(_) => vec![status],
+        Phase::Starting | Phase::Reading(_) | Phase::Checking => vec![status],
         _ => vec![bar(state, width), status],
     }
 }

@@ -50,7 +50,7 @@ pub enum Phase {
     #[default]
     Starting,
     Reading(String),
-    Checking(u64),
+    Checking,
     Fetching,
     Reporting,
     Ended,
@@ -80,7 +80,7 @@ impl State {
             Event::Reading { manifest } => {
                 self.phase = Phase::Reading(human::safe(&manifest.to_string_lossy()))
             }
-            Event::Checking { delivered } => self.phase = Phase::Checking(delivered),
+            Event::Checking => self.phase = Phase::Checking,
             Event::Begin { rows, bad, duplicates, skipped, todo, .. } => {
                 (self.rows, self.bad, self.duplicates) = (rows, bad, duplicates);
                 (self.skipped, self.todo) = (skipped, todo);
@@ -142,10 +142,7 @@ impl State {
         match &self.phase {
             Phase::Starting => "starting".to_owned(),
             Phase::Reading(manifest) => format!("reading {manifest}"),
-            Phase::Checking(0) => "checking the export folder".to_owned(),
-            Phase::Checking(images) => {
-                format!("checking {} delivered before", human::counted(*images, "image"))
-            }
+            Phase::Checking => "checking the export folder".to_owned(),
             Phase::Reporting => "writing the reports".to_owned(),
             Phase::Ended => "done".to_owned(),
             Phase::Fetching if self.draining => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use exporter::event::Event;
 
-use crate::human;
+use crate::{human, log};
 
 /// So many failed rows, and so many warnings about rows, are told one by one; the reports have them all.
 const TOLD: u32 = 20;
@@ -40,10 +40,8 @@ impl Teller {
     pub fn tell(&mut self, event: &Event, signalled: bool) {
         match event {
             Event::Reading { manifest } => tracing::info!("reading {}", manifest.display()),
-            Event::Checking { delivered: 0 } => {}
-            Event::Checking { delivered } => {
-                tracing::info!("checking {} delivered before", human::counted(*delivered, "image"));
-            }
+            Event::Notice { what } => tracing::warn!(target: log::PROGRESS, "{what}"),
+            Event::Checking => tracing::info!("checking which images are delivered already"),
             Event::Begin { folder, todo, .. } => {
                 tracing::info!("{} to fetch into {}", human::counted(*todo, "image"), folder.display());
             }
