@@ -21,7 +21,7 @@ use support::presign::hex;
 use support::registry::ImageRef;
 
 const ORG: &str = ORGS[0];
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 fn client() -> Client {
     let builder = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
@@ -387,7 +387,7 @@ async fn rate_headers_come_when_the_policy_says_so() {
         (RateHeaders::Only429, false, true),
         (RateHeaders::Never, false, false),
     ] {
-        let rate = Rate { headers, ..Rate::new(1, Duration::from_secs(60)) };
+        let rate = Rate { headers, ..Rate::new(1, Duration::from_mins(1)) };
         let sandbox = with(Config { rate: Some(rate), ..Config::default() }).await;
         let first = ask(&sandbox, "i").await.expect("an answer");
         let second = ask(&sandbox, "i").await.expect("an answer");

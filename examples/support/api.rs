@@ -94,7 +94,7 @@ async fn faulty(state: &State, route: &Route, org: Option<&str>, line: &Line, fa
         (Route::Url { note, image }, Some(org)) => state.registry.key_of(&ImageRef::new(org, note, image)),
         _ => None,
     };
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     Ok(match fault {
         ApiFault::Answer { status, headers, body } => scripted(status, &headers, &body)?,
         ApiFault::Close => return Err("scripted close".into()),

@@ -13,7 +13,7 @@ use md5::{Digest as _, Md5};
 
 use super::images::{JPEG_TAIL, jpeg_head, jpeg_tail, mix};
 use super::presign::{Refusal, Signer, hex};
-use super::refusals::{request_time, s3_error};
+use super::refusals::{request_ids, request_time, s3_error};
 use super::registry::ImageRef;
 use super::server::{Body, Step, full, stepped};
 
@@ -36,7 +36,7 @@ impl Bulk {
         Self { rows, size: size.max(head.len() + JPEG_TAIL), head, hashed_head }
     }
 
-    pub fn row(&self, index: u64) -> ImageRef {
+    pub fn row(index: u64) -> ImageRef {
         let note = index / PER_NOTE;
         ImageRef::new(uuid(1, note % 3), uuid(2, note), uuid(3, index))
     }
@@ -45,20 +45,20 @@ impl Bulk {
     pub fn write_manifest(&self, mut to: impl Write) -> std::io::Result<()> {
         writeln!(to, "org,note,image")?;
         for index in 0..self.rows {
-            let ImageRef { org, note, image } = self.row(index);
+            let ImageRef { org, note, image } = Self::row(index);
             writeln!(to, "{org},{note},{image}")?;
         }
         to.flush()
     }
 
     pub fn key_of(&self, image: &ImageRef) -> Option<String> {
-        self.index_of(&image.image).filter(|&index| self.row(index) == *image)?;
+        self.index_of(&image.image).filter(|&index| Self::row(index) == *image)?;
         Some(format!("{}/{}/{}.jpg", image.org, image.note, image.image))
     }
 
     pub fn image_of(&self, key: &str) -> Option<ImageRef> {
         let index = self.index_of(key.rsplit('/').next()?.strip_suffix(".jpg")?)?;
-        let image = self.row(index);
+        let image = Self::row(index);
         (self.key_of(&image)? == key).then_some(image)
     }
 
@@ -67,7 +67,7 @@ impl Bulk {
         u64::from_str_radix(index, 16).ok().filter(|&index| index < self.rows)
     }
 
-    /// The object of `image`: its two parts and its ETag.
+    /// The object of `image`: its two parts and its `ETag`.
     fn object(&self, image: &str) -> (Bytes, Bytes, String) {
         let seed = self.index_of(image).unwrap_or_default();
         let tail = jpeg_tail(seed, self.size - self.head.len());
@@ -98,8 +98,11 @@ impl Bulk {
 }
 
 fn answer(status: StatusCode, etag: &str, length: usize, body: Body) -> Response<Body> {
+    let [(id, id_value), (host, host_value)] = request_ids();
     Response::builder()
         .status(status)
+        .header(id, id_value)
+        .header(host, host_value)
         .header(ETAG, etag)
         .header(CONTENT_TYPE, "image/jpeg")
         .header(CONTENT_LENGTH, length)
@@ -149,19 +152,19 @@ mod tests {
     fn rows_and_keys_lead_to_each_other_and_nowhere_else() {
         let bulk = Bulk::new(100, 4096);
         for index in [0, 1, 99] {
-            let row = bulk.row(index);
+            let row = Bulk::row(index);
             let key = bulk.key_of(&row).expect("a known row");
             assert_eq!(bulk.image_of(&key), Some(row));
         }
-        assert_eq!(bulk.key_of(&bulk.row(100)), None, "one behind the last");
-        let stranger = ImageRef { note: "other".into(), ..bulk.row(5) };
+        assert_eq!(bulk.key_of(&Bulk::row(100)), None, "one behind the last");
+        let stranger = ImageRef { note: "other".into(), ..Bulk::row(5) };
         assert_eq!(bulk.key_of(&stranger), None, "right image, wrong note");
     }
 
     #[test]
     fn its_objects_are_the_jpegs_of_their_number() {
         let bulk = Bulk::new(10, 4096);
-        let (head, tail, etag) = bulk.object(&bulk.row(7).image);
+        let (head, tail, etag) = bulk.object(&Bulk::row(7).image);
         let whole = [head, tail].concat();
         assert_eq!(whole, jpeg(7, 4096));
         assert_eq!(etag, format!("\"{}\"", hex(&Md5::digest(&whole))));

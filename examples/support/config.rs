@@ -38,7 +38,7 @@ impl Default for Config {
             api_keys: vec![API_KEY.to_owned()],
             refused_orgs: Vec::new(),
             rate: None,
-            url_lifetime: Duration::from_secs(3600),
+            url_lifetime: Duration::from_hours(1),
             api_latency: Duration::ZERO,
             storage_latency: Duration::ZERO,
             api_port: 0,

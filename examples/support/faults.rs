@@ -89,7 +89,7 @@ pub enum StorageFault {
     /// The true answer with these headers besides, in place of any of the same name.
     Headers(Headers),
     NoEtag,
-    /// This ETag, as it stands (quotes are yours to write).
+    /// This `ETag`, as it stands (quotes are yours to write).
     Etag(String),
     /// `Content-Encoding: gzip` over bytes that are none.
     Gzip,

@@ -138,15 +138,15 @@ pub fn png(seed: u64, width: u32, height: u32) -> Vec<u8> {
     let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
     header.extend([8, 2, 0, 0, 0]); // 8 bits, RGB
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
-    chunk(&mut bytes, b"IHDR", &header);
-    chunk(&mut bytes, b"tEXt", format!("Comment\0sandbox image {seed}").as_bytes());
-    chunk(&mut bytes, b"IDAT", &stored_zlib(&pixels));
-    chunk(&mut bytes, b"IEND", b"");
+    chunk(&mut bytes, *b"IHDR", &header);
+    chunk(&mut bytes, *b"tEXt", format!("Comment\0sandbox image {seed}").as_bytes());
+    chunk(&mut bytes, *b"IDAT", &stored_zlib(&pixels));
+    chunk(&mut bytes, *b"IEND", b"");
     bytes
 }
 
 /// Appends a PNG chunk: length, kind, content, CRC.
-fn chunk(bytes: &mut Vec<u8>, kind: &[u8; 4], content: &[u8]) {
+fn chunk(bytes: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) {
     let length = u32::try_from(content.len()).expect("samples are small");
     bytes.extend(length.to_be_bytes());
     let from = bytes.len();
@@ -181,7 +181,7 @@ fn crc32(data: &[u8]) -> u32 {
     !data.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
 }
 
-/// SplitMix64: every number gives another, evenly spread one.
+/// `SplitMix64`: every number gives another, evenly spread one.
 pub fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

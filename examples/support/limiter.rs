@@ -124,7 +124,7 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(60);
+    const WINDOW: Duration = Duration::from_mins(1);
 
     fn limiter(algorithm: Algorithm) -> (Limiter, Instant) {
         let start = Instant::now();
@@ -152,7 +152,7 @@ mod tests {
     fn a_fixed_window_forgets_everything_at_its_end() {
         let (mut limiter, start) = limiter(Algorithm::Fixed);
         assert_eq!(burst(&mut limiter, start + Duration::from_secs(59), 15), 10);
-        assert_eq!(burst(&mut limiter, start + Duration::from_secs(60), 15), 10);
+        assert_eq!(burst(&mut limiter, start + Duration::from_mins(1), 15), 10);
     }
 
     #[test]
@@ -161,17 +161,17 @@ mod tests {
         assert_eq!(burst(&mut limiter, start, 4), 4);
         assert_eq!(burst(&mut limiter, start + Duration::from_secs(30), 15), 6);
         assert_eq!(burst(&mut limiter, start + Duration::from_millis(59_999), 15), 0);
-        assert_eq!(burst(&mut limiter, start + Duration::from_secs(60), 15), 4);
+        assert_eq!(burst(&mut limiter, start + Duration::from_mins(1), 15), 4);
     }
 
     #[test]
     fn a_counter_frees_its_slots_little_by_little_after_the_window() {
         let (mut limiter, start) = limiter(Algorithm::Counter);
         assert_eq!(burst(&mut limiter, start, 10), 10);
-        assert_eq!(burst(&mut limiter, start + Duration::from_secs(60), 15), 0, "nothing at the reset");
+        assert_eq!(burst(&mut limiter, start + Duration::from_mins(1), 15), 0, "nothing at the reset");
         assert_eq!(burst(&mut limiter, start + Duration::from_secs(66), 15), 1, "a tenth after a tenth");
         assert_eq!(burst(&mut limiter, start + Duration::from_secs(90), 15), 4, "half after half");
-        assert_eq!(burst(&mut limiter, start + Duration::from_secs(180), 15), 10, "all after an idle window");
+        assert_eq!(burst(&mut limiter, start + Duration::from_mins(3), 15), 10, "all after an idle window");
     }
 
     #[test]

@@ -144,7 +144,7 @@ mod tests {
             Signer::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1");
         let at: Timestamp = "2013-05-24T00:00:00Z".parse().expect("a time");
         let target =
-            signer.target("examplebucket.s3.amazonaws.com", "/test.txt", at, Duration::from_secs(86400));
+            signer.target("examplebucket.s3.amazonaws.com", "/test.txt", at, Duration::from_hours(24));
         assert_eq!(
             target,
             "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
@@ -171,7 +171,7 @@ mod tests {
     fn its_own_targets_hold_until_they_expire_or_change() {
         let signer = Signer::new("A", "s", "us-east-1");
         let at: Timestamp = "2026-05-24T00:00:00Z".parse().expect("a time");
-        let target = signer.target("h:1", "/b/k", at, Duration::from_secs(60));
+        let target = signer.target("h:1", "/b/k", at, Duration::from_mins(1));
         let (path, query) = target.split_once('?').expect("a query");
         let later = |seconds| at + jiff::SignedDuration::from_secs(seconds);
         assert_eq!(signer.check("h:1", path, query, later(60)), Ok(()));

@@ -88,7 +88,7 @@ pub fn request_time(query: &str) -> String {
 }
 
 pub fn request_ids() -> [(&'static str, String); 2] {
-    let id = mix(Timestamp::now().as_nanosecond().unsigned_abs() as u64);
+    let id = mix(Timestamp::now().as_microsecond().cast_unsigned());
     [("x-amz-request-id", format!("{id:016X}")), ("x-amz-id-2", format!("{:016x}sandbox", mix(id)))]
 }
 

@@ -102,9 +102,9 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn status(fault: Option<ApiFault>) -> u16 {
+    fn status(fault: Option<&ApiFault>) -> u16 {
         match fault {
-            Some(ApiFault::Answer { status, .. }) => status,
+            Some(ApiFault::Answer { status, .. }) => *status,
             _ => 0,
         }
     }
@@ -117,9 +117,10 @@ mod tests {
         script.api_next(ApiFault::status(401));
         script.api_always(Some(ApiFault::status(503)));
         assert_eq!(script.waiting(Face::Api), 3);
-        let met: Vec<u16> = ["a", "a", "a", "a", "b"].map(|image| status(script.take_api(image))).into();
+        let met: Vec<u16> =
+            ["a", "a", "a", "a", "b"].map(|image| status(script.take_api(image).as_ref())).into();
         assert_eq!(met, [500, 502, 401, 503, 503]);
         script.api_always(None);
-        assert_eq!(status(script.take_api("a")), 0);
+        assert_eq!(status(script.take_api("a").as_ref()), 0);
     }
 }

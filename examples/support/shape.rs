@@ -135,7 +135,9 @@ mod tests {
 
     fn steps(faults: &[StorageFault]) -> Vec<Step> {
         let mut sending = Sending::default();
-        faults.iter().for_each(|fault| sending.add(fault));
+        for fault in faults {
+            sending.add(fault);
+        }
         sending.steps(&Bytes::from_static(b"abcdef"))
     }
 

@@ -59,7 +59,7 @@ impl Storage {
         Ok(Self { folder, service, files, objects: Mutex::default() })
     }
 
-    /// Uploads an object as a single PUT does: its ETag is its MD5.
+    /// Uploads an object as a single PUT does: its `ETag` is its MD5.
     pub async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), AnyError> {
         let size = bytes.len();
         let input = PutObjectInput::builder()
