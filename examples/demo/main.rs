@@ -141,7 +141,8 @@ impl Build {
                 None => return Err("the profile folder has no name".into()),
             };
             let status = Command::new(cargo.unwrap_or_else(|| "cargo".into()))
-                .args(["build", "--quiet", "--bin", "exporter", "--profile", profile])
+                // together with this example, so that all it shares with it is not built a second time
+                .args(["build", "--quiet", "--bin", "exporter", "--example", "demo", "--profile", profile])
                 .arg("--target-dir")
                 .arg(&self.target)
                 .current_dir(env!("CARGO_MANIFEST_DIR"))
