@@ -9,6 +9,7 @@ use reqwest::{Response, Url};
 
 use super::{Http, capped, classify, text};
 use crate::error::{Failure, Said, Service, clean};
+use crate::item::unhex;
 use crate::remote::{Meta, Opened, Resume, SignedUrl};
 
 /// An error's XML has a few hundred bytes.
@@ -106,15 +107,7 @@ fn encoding(headers: &HeaderMap) -> String {
 /// An ETag is the MD5 of the bytes where it is a strong one of 32 hex digits (Amazon S3 User Guide, checking
 /// object integrity); whether encryption makes it something else is asked elsewhere.
 fn md5_of(etag: &str) -> Option<[u8; 16]> {
-    let digits = etag.strip_prefix('"')?.strip_suffix('"')?;
-    if digits.len() != 32 || !digits.is_ascii() {
-        return None;
-    }
-    let mut md5 = [0; 16];
-    for (byte, pair) in md5.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(md5)
+    unhex(etag.strip_prefix('"')?.strip_suffix('"')?)
 }
 
 /// Checksums of the whole object; one that ends in `-N` is made of parts and cannot be computed from the bytes.

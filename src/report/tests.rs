@@ -120,12 +120,35 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn report_csv_has_a_line_for_every_row_in_the_manifests_order() {
-    assert_snapshot!(written(&ledger())["report.csv"], @"");
+    assert_snapshot!(written(&ledger())["report.csv"], @r#"
+    line,org,note,image,state,path,bytes,sha256,content_type,etag,checked_by,attempts,stored_at,error_code,error,trace_id,warning
+    2,zeta,"n""1",i1,stored,data/org/3/i1.jpg,10,0101010101010101010101010101010101010101010101010101010101010101,'=cmd|x,"W/""a\u{d}b""",length+etag-md5,2,2026-03-02T08:01:01.000Z,,,,the content type says png; same bytes as line 11; same object in the storage as line 11
+    3,zeta,"n""1",i2,skipped,data/org/3/i2.jpg,20,0202020202020202020202020202020202020202020202020202020202020202,image/jpeg,"""tag""",length+etag-md5,0,2026-03-01T08:01:02.000Z,,,,
+    5,zeta,"n""1",i1,duplicate,data/org/3/i1.jpg,,0101010101010101010101010101010101010101010101010101010101010101,,,,0,,,,,
+    6,zeta,"n""1",gone,failed,,,,,,,8,,not_found,"'=1+1, ""said"" the API",'-trace,
+    8,"a,b",=n2,refused,untried,,,,,,,1,,unauthorized,the API answered 401,4bf92f35,
+    9,"a,b",=n2,later,untried,,,,,,,0,,,the API refuses the key,,
+    10,zeta,,x,failed,,,,,,,0,,bad_row,'-an empty id,,
+    11,"a,b",=n2,i3,stored,data/org/2/i3.jpg,30,0101010101010101010101010101010101010101010101010101010101010101,image/jpeg,"""tag""",length+etag-md5,2,2026-03-02T08:01:03.000Z,,,,same bytes as line 2; same object in the storage as line 2
+    12,zeta,007,i4,stored,data/org/4/i4.jpg,40,0101010101010101010101010101010101010101010101010101010101010101,image/jpeg,"""tag""",length+etag-md5,2,2026-03-02T08:01:04.000Z,,,,same bytes as line 2
+    13,zeta,"n""1",gone,duplicate,,,,,,,0,,,,,
+    14,"a,b",=n2,later,duplicate,,,,,,,0,,,,,
+    15,zeta,"n""1",i7,untried,,,,,,,0,,,the API refuses the key,,
+    16,"a,b",=n2,i5,untried,,,,,,,0,,,the API refuses the key,,
+    "#);
 }
 
 #[test]
 fn failed_csv_gives_the_rows_back_as_they_stood_with_the_reason_behind() {
-    assert_snapshot!(written(&ledger())["failed.csv"], @"");
+    assert_snapshot!(written(&ledger())["failed.csv"], @r#"
+    org_id,note,image,"my, column",error_code,error,attempts,advice
+    zeta,"n""1",gone,"it's ""mine""
+    really",not_found,"'=1+1, ""said"" the API",8,"check the ids, and whether the image was deleted or belongs to another organization"
+    "a,b",=n2,refused,,unauthorized,the API answered 401,1,check the API key (MAXAI_API_KEY or --api-key-file) and run again
+    "a,b",=n2,later,,,the API refuses the key,0,run again; this row was not reached
+    zeta,"n""1",i7,,,the API refuses the key,0,run again; this row was not reached
+    "a,b",=n2,i5,,,the API refuses the key,0,run again; this row was not reached
+    "#);
 }
 
 #[test]
@@ -137,24 +160,95 @@ fn failed_csv_has_as_many_fields_in_every_line_as_in_its_header() {
 
 #[test]
 fn notes_csv_counts_distinct_images_in_the_order_of_the_manifest() {
-    assert_snapshot!(written(&ledger())["notes.csv"], @"");
+    assert_snapshot!(written(&ledger())["notes.csv"], @r#"
+    org,note,images,delivered,complete
+    zeta,"n""1",4,2,false
+    "a,b",=n2,4,1,false
+    zeta,007,1,1,true
+    "#);
 }
 
 #[test]
 fn the_payload_manifest_names_images_of_every_manifest_sorted_by_path() {
-    assert_snapshot!(written(&ledger())["manifest-sha256.txt"], @"");
+    assert_snapshot!(written(&ledger())["manifest-sha256.txt"], @"
+    0202020202020202020202020202020202020202020202020202020202020202  data/org/1/i6.jpg
+    0101010101010101010101010101010101010101010101010101010101010101  data/org/2/i3.jpg
+    0101010101010101010101010101010101010101010101010101010101010101  data/org/3/i1.jpg
+    0202020202020202020202020202020202020202020202020202020202020202  data/org/3/i2.jpg
+    0101010101010101010101010101010101010101010101010101010101010101  data/org/4/i4.jpg
+    ");
 }
 
 #[test]
 fn the_bag_is_declared_and_described() {
     let files = written(&ledger());
-    assert_snapshot!(files["bagit.txt"], @"");
-    assert_snapshot!(files["bag-info.txt"], @"");
+    assert_snapshot!(files["bagit.txt"], @"
+    BagIt-Version: 1.0
+    Tag-File-Character-Encoding: UTF-8
+    ");
+    assert_snapshot!(files["bag-info.txt"], @"
+    Bag-Software-Agent: exporter 0.1.0
+    Bagging-Date: 2026-03-02
+    Internal-Sender-Description: SHA-256 of the CSV manifest that was exported last
+    Internal-Sender-Identifier: bbbb
+    Payload-Oxum: 160.5
+    ");
 }
 
 #[test]
 fn summary_json_has_the_keys_of_the_contract_in_its_order() {
-    assert_snapshot!(written(&ledger())["summary.json"], @"");
+    assert_snapshot!(written(&ledger())["summary.json"], @r#"
+    {
+      "rows": 13,
+      "stored": 3,
+      "skipped": 1,
+      "duplicate": 3,
+      "failed": 2,
+      "untried": 4,
+      "bytes": 60,
+      "seconds": 90.5,
+      "api_requests": 9,
+      "api_429": 2,
+      "retries": 3,
+      "same_content": 2,
+      "not_in_manifest": 1,
+      "exit_code": 1,
+      "started_at": "2026-03-02T08:00:00.000Z",
+      "finished_at": "2026-03-02T08:01:30.500Z",
+      "manifest_sha256": "bbbb",
+      "host": "host",
+      "user": "user",
+      "version": "0.1.0",
+      "stop": "the API refuses the key",
+      "failures": {
+        "bad_row": 1,
+        "not_found": 1
+      },
+      "orgs": [
+        {
+          "org": "a,b",
+          "rows": 5,
+          "delivered": 1,
+          "failed": 0,
+          "untried": 4,
+          "complete": false
+        },
+        {
+          "org": "zeta",
+          "rows": 7,
+          "delivered": 4,
+          "failed": 2,
+          "untried": 1,
+          "complete": false
+        }
+      ],
+      "notes": {
+        "total": 3,
+        "complete": 1,
+        "incomplete": 2
+      }
+    }
+    "#);
 }
 
 #[test]

@@ -192,22 +192,56 @@ mod tests {
 
     #[test]
     fn a_complete_run_says_so_first() {
-        assert_snapshot!(shown([40_000, 9_000, 1_000, 0, 0], &[], None, "export"), @"");
+        assert_snapshot!(shown([40_000, 9_000, 1_000, 0, 0], &[], None, "export"), @"
+        complete: every row is delivered
+        rows      50,000 = 40,000 stored + 9,000 skipped (delivered before) + 1,000 duplicate
+        stored    63.3 GiB in 43 min, 15.5 images/s, 25.1 MiB/s
+        requests  40,000 to the API, 3 answered 429 (too many), 0 retries
+        reports   export/report.csv
+        check     cd export && sha256sum -c --quiet manifest-sha256.txt
+        ");
     }
 
     #[test]
     fn failed_rows_are_counted_by_reason_with_the_way_on() {
         let failures = [("not_found", 1), ("timeout", 37)];
-        assert_snapshot!(shown([1_200, 0, 0, 38, 0], &failures, None, "my export"), @"");
+        assert_snapshot!(shown([1_200, 0, 0, 38, 0], &failures, None, "my export"), @"
+        not complete: 38 of 1,238 rows failed
+        rows      1,238 = 1,200 stored + 38 failed
+        stored    1.9 GiB in 1 min 17 s, 15.5 images/s, 25.1 MiB/s
+        requests  1,238 to the API, 3 answered 429 (too many), 76 retries
+        reasons   timeout 37, not_found 1
+        reports   'my export/report.csv', 'my export/failed.csv'
+        check     cd 'my export' && sha256sum -c --quiet manifest-sha256.txt
+        next      failed.csv has a reason and an advice for each; then: exporter run 'my export/failed.csv' -o 'my export'
+        ");
     }
 
     #[test]
     fn a_run_that_stopped_early_never_looks_like_a_success() {
         let failures = [("", 900)];
         let signal = Some(Stopped::Signal(Signal::Interrupt));
-        assert_snapshot!(shown([100, 0, 0, 0, 900], &failures, signal, "export"), @"");
+        assert_snapshot!(shown([100, 0, 0, 0, 900], &failures, signal, "export"), @"
+        stopped early: Ctrl-C, 900 rows not tried
+        rows      1,000 = 100 stored + 900 not tried
+        stored    162 MiB in 6.5 s, 15.5 images/s, 25.1 MiB/s
+        requests  100 to the API, 0 retries
+        reasons   not_reached 900
+        reports   export/report.csv, export/failed.csv
+        check     cd export && sha256sum -c --quiet manifest-sha256.txt
+        next      give the same command again to go on
+        ");
         let error = Some(Stopped::Error(RunError::Disk("/srv/export is full".to_owned())));
-        assert_snapshot!(shown([100, 0, 0, 0, 900], &[("disk", 900)], error, "/srv/export"), @"");
+        assert_snapshot!(shown([100, 0, 0, 0, 900], &[("disk", 900)], error, "/srv/export"), @"
+        stopped early: /srv/export is full. What is delivered is safe; make room or mend the disk, and run again to go on
+        rows      1,000 = 100 stored + 900 not tried
+        stored    162 MiB in 6.5 s, 15.5 images/s, 25.1 MiB/s
+        requests  100 to the API, 0 retries
+        reasons   disk 900
+        reports   /srv/export/report.csv, /srv/export/failed.csv
+        check     cd /srv/export && sha256sum -c --quiet manifest-sha256.txt
+        next      give the same command again to go on
+        ");
     }
 
     #[test]
@@ -218,16 +252,24 @@ mod tests {
 
     #[test]
     fn nothing_to_do_is_said_in_words() {
-        assert_snapshot!(shown([0, 1_234, 6, 0, 0], &[], None, "export"), @"");
-        assert_snapshot!(shown([0; 5], &[], None, "export"), @"");
+        assert_snapshot!(shown([0, 1_234, 6, 0, 0], &[], None, "export"), @"
+        nothing to do: all 1,234 images were delivered before
+        rows      1,240 = 1,234 skipped (delivered before) + 6 duplicate
+        reports   export/report.csv
+        check     cd export && sha256sum -c --quiet manifest-sha256.txt
+        ");
+        assert_snapshot!(shown([0; 5], &[], None, "export"), @"
+        nothing to do: the manifest has no rows
+        reports   export/report.csv
+        check     cd export && sha256sum -c --quiet manifest-sha256.txt
+        ");
     }
 
     #[test]
     fn a_manifest_from_standard_input_goes_on_from_failed_csv() {
         let counts = Counts { rows: 1, untried: 1, ..Counts::default() };
         let summary = Summary { counts, ..Summary::default() };
-        let finished =
-            Finished { summary, exit_code: 4, stopped: Some(Stopped::Deadline), reports: None };
+        let finished = Finished { summary, exit_code: 4, stopped: Some(Stopped::Deadline), reports: None };
         let text = text(&finished, &Place { out: "export".into(), stdin: true });
         assert!(text.contains("exporter run export/failed.csv\n"), "{text}");
     }

@@ -120,17 +120,17 @@ mod tests {
 
     #[test]
     fn the_first_line_tells_the_work_and_its_shortest_time() {
-        assert_snapshot!(opening(&running(0), RATE), @"");
-        assert_snapshot!(opening(&begun(1, 1), RATE), @"");
-        assert_snapshot!(opening(&begun(0, 0), RATE), @"");
+        assert_snapshot!(opening(&running(0), RATE), @"50,000 rows: 40,000 to fetch, 9,000 delivered before, 1,000 duplicates; at least 40 min at 1000/60s");
+        assert_snapshot!(opening(&begun(1, 1), RATE), @"1 row: 1 to fetch; at least 1 s at 1000/60s");
+        assert_snapshot!(opening(&begun(0, 0), RATE), @"0 rows: 0 to fetch");
     }
 
     #[test]
     fn a_line_tells_what_is_done_how_fast_and_what_is_waited_for() {
         let mut state = running(100);
-        assert_snapshot!(text(&state), @"");
+        assert_snapshot!(text(&state), @"11,600 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left; fetching, 32 in flight");
         (state.now.retries, state.now.failed, state.now.waiting) = (1, 3, Duration::from_secs(23));
-        assert_snapshot!(text(&state), @"");
+        assert_snapshot!(text(&state), @"11,603 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left, 1 retry, 3 failed; allowance spent, 23 s");
     }
 
     #[test]
