@@ -1,2 +1,3 @@
 //! Brings a clinic's note images home, completely and provably.
 pub mod item;
+pub mod manifest;

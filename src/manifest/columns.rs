@@ -1,0 +1,170 @@
+//! Which column of a header is org, note, image and sha256.
+//!
+//! Invariant: the four are different columns, and each is the only one that could be meant; where two could,
+//! the user is asked, never guessed for. Pure.
+
+use super::error::ManifestError;
+
+/// Header names to use in place of the known ones (`--columns org=A,note=B,image=C`).
+///
+/// A column that is called exactly so comes first, then one that differs in case, `_`, `-`, space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnNames {
+    /// Name of the organization's column.
+    pub org: Option<String>,
+    /// Name of the note's column.
+    pub note: Option<String>,
+    /// Name of the image's column.
+    pub image: Option<String>,
+}
+
+/// Where the columns are, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) org: usize,
+    pub(super) note: usize,
+    pub(super) image: usize,
+    pub(super) sha256: Option<usize>,
+}
+
+struct Role<'a> {
+    name: &'static str,
+    known: &'static [&'static str],
+    asked: Option<&'a str>,
+}
+
+/// Finds the columns among `names`; `delimiter` is what the names were split at.
+pub(super) fn find(names: &[String], asked: &ColumnNames, delimiter: u8) -> Result<Columns, ManifestError> {
+    let roles = roles(asked);
+    let mut found = [None; 4];
+    // A column that was asked for as one thing is not taken for another, whatever its name: so these go first.
+    for asked_for in [true, false] {
+        for (index, role) in roles.iter().enumerate().filter(|(_, role)| role.asked.is_some() == asked_for) {
+            let free = |column: &usize| asked_for || !found.contains(&Some(*column));
+            let candidates: Vec<usize> = candidates(names, role).into_iter().filter(free).collect();
+            let column = match candidates[..] {
+                [] => continue,
+                [column] => column,
+                _ => return Err(ambiguous(names, role, &candidates)),
+            };
+            if let Some(other) = found.iter().position(|taken| *taken == Some(column)) {
+                let (first, second) = (roles[other].name, role.name);
+                return Err(ManifestError::SharedColumn { name: shown(&names[column]), first, second });
+            }
+            found[index] = Some(column);
+        }
+    }
+    match found {
+        [Some(org), Some(note), Some(image), sha256] => Ok(Columns { org, note, image, sha256 }),
+        _ => Err(missing(names, &roles, found, delimiter)),
+    }
+}
+
+fn roles(asked: &ColumnNames) -> [Role<'_>; 4] {
+    [
+        Role {
+            name: "org",
+            known: &["org", "org_id", "organization", "organization_id", "x_organization_id"],
+            asked: asked.org.as_deref(),
+        },
+        Role { name: "note", known: &["note", "note_id", "noteid"], asked: asked.note.as_deref() },
+        Role {
+            name: "image",
+            known: &["image", "image_id", "imageid", "file_id"],
+            asked: asked.image.as_deref(),
+        },
+        Role { name: "sha256", known: &["sha256"], asked: None },
+    ]
+}
+
+fn candidates(names: &[String], role: &Role<'_>) -> Vec<usize> {
+    let matching = |is_meant: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..names.len()).filter(|index| is_meant(&names[*index])).collect()
+    };
+    let Some(asked) = role.asked else {
+        return matching(&|name| role.known.contains(&fold(name).as_str()));
+    };
+    let exact = matching(&|name| name == asked);
+    if exact.is_empty() { matching(&|name| fold(name) == fold(asked)) } else { exact }
+}
+
+/// Any case, `_`, `-` and space alike; blanks around it do not count.
+fn fold(name: &str) -> String {
+    name.trim().to_lowercase().replace(['-', ' '], "_")
+}
+
+fn missing(names: &[String], roles: &[Role<'_>], found: [Option<usize>; 4], delimiter: u8) -> ManifestError {
+    let lacking: Vec<&Role<'_>> = roles[..3]
+        .iter()
+        .zip(found)
+        .filter_map(|(role, column)| if column.is_none() { Some(role) } else { None })
+        .collect();
+    let missing = lacking.iter().map(|role| match role.asked {
+        Some(asked) => format!("{} ({} was asked for)", role.name, shown(asked)),
+        None => role.name.to_owned(),
+    });
+    // One column which holds another delimiter is a file from a spreadsheet that writes semicolons.
+    let other = match names {
+        [only] => {
+            [';', '\t', '|', ','].into_iter().find(|c| *c != char::from(delimiter) && only.contains(*c))
+        }
+        _ => None,
+    };
+    let advice = match other {
+        Some('\t') => "the columns look separated by tabs: say so with --delimiter".to_owned(),
+        Some(other) => format!("the columns look separated by `{other}`: say so with --delimiter '{other}'"),
+        None => "rename the column, or name it with --columns org=A,note=B,image=C".to_owned(),
+    };
+    ManifestError::MissingColumn {
+        missing: missing.collect::<Vec<_>>().join(", "),
+        found: list(names),
+        known: lacking.iter().map(|role| known(role)).collect::<Vec<_>>().join("; "),
+        advice,
+    }
+}
+
+fn ambiguous(names: &[String], role: &Role<'_>, candidates: &[usize]) -> ManifestError {
+    let advice = match role.name {
+        "sha256" => "keep one of them".to_owned(),
+        name => format!("keep one of them, or choose with --columns {name}=NAME"),
+    };
+    ManifestError::AmbiguousColumn {
+        column: role.name,
+        candidates: list(candidates.iter().map(|index| &names[*index])),
+        found: list(names),
+        known: known(role),
+        advice,
+    }
+}
+
+fn known(role: &Role<'_>) -> String {
+    format!("{}: {}", role.name, role.known.join(", "))
+}
+
+/// Names for a message; a file that is no manifest may have thousands.
+fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    const MOST: usize = 20;
+    let mut names = names.into_iter();
+    let text = names.by_ref().take(MOST).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+    match names.count() {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
+}
+
+/// A name for a message: in backticks, cut to what fits a line, with nothing in it that a terminal would obey.
+pub(super) fn shown(name: &str) -> String {
+    const MOST: usize = 60;
+    let mut text = String::from("`");
+    for c in name.trim().chars().take(MOST) {
+        match c {
+            '"' | '\'' | '\\' => text.push(c),
+            _ => text.extend(c.escape_debug()),
+        }
+    }
+    text.push_str(if name.trim().chars().nth(MOST).is_some() { "…`" } else { "`" });
+    text
+}
+
+#[cfg(test)]
+mod tests;

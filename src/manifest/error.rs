@@ -1,0 +1,74 @@
+//! Why a file cannot be used as a manifest at all.
+//!
+//! Each message says what was found and what to do next. A single bad row is data, not an error: see
+//! [`BadRow`](super::BadRow).
+
+use std::io;
+
+/// The manifest as a whole is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Reading failed.
+    #[error("manifest cannot be read")]
+    Io(#[from] io::Error),
+    /// Not even a header.
+    #[error("manifest is empty: it needs a header line that names org, note and image")]
+    Empty,
+    /// A byte order mark of UTF-16, or NUL bytes in the header.
+    #[error("manifest is UTF-16, or no text at all: save it again as CSV in UTF-8")]
+    Utf16,
+    /// The header holds bytes that are not UTF-8.
+    #[error("header on line {line} is not UTF-8: save the manifest again as CSV in UTF-8")]
+    HeaderNotUtf8 {
+        /// Line of the header, from 1.
+        line: u64,
+    },
+    /// The header is larger than a record may be, or a quote in it is never closed.
+    #[error("header on line {line} never ends: close the quote in it, or check that this is a CSV file")]
+    HeaderWithoutEnd {
+        /// Line of the header, from 1.
+        line: u64,
+    },
+    /// A delimiter that no CSV can have.
+    #[error("delimiter is not usable: give one ASCII character that is no quote, line end or NUL")]
+    Delimiter,
+    /// Columns are missing.
+    #[error("manifest has no column for {missing}: found {found}; known are {known}; {advice}")]
+    MissingColumn {
+        /// What is missing: `org`, or `note, image`.
+        missing: String,
+        /// The header's names.
+        found: String,
+        /// Names that would have been recognised.
+        known: String,
+        /// What to do next.
+        advice: String,
+    },
+    /// More than one column may be meant.
+    #[error(
+        "manifest has more than one {column} column: found {found}; {candidates} could each be {column} (known are \
+         {known}); {advice}"
+    )]
+    AmbiguousColumn {
+        /// `org`, `note`, `image` or `sha256`.
+        column: &'static str,
+        /// The header's names that match.
+        candidates: String,
+        /// The header's names.
+        found: String,
+        /// Names that are recognised.
+        known: String,
+        /// What to do next.
+        advice: String,
+    },
+    /// One column was asked for under two roles.
+    #[error("column {name} was asked for as {first} and as {second}: give each its own in --columns")]
+    SharedColumn {
+        /// The header's name.
+        name: String,
+        /// The first role.
+        first: &'static str,
+        /// The second role.
+        second: &'static str,
+    },
+}

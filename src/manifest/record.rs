@@ -1,0 +1,158 @@
+//! Bytes → CSV records, each with the line on which it begins.
+//!
+//! `csv_core` is driven by hand, since the `csv` crate reports the line of the blank lines before a record, not
+//! the record's own. Invariant: one record is in memory at a time, and no more than [`MAX_RECORD`] bytes of it,
+//! however long it is. What a field means is not known here.
+
+use std::io::{self, BufRead};
+
+use csv_core::ReadRecordResult;
+
+use super::source::Source;
+
+/// Longest record, in bytes without its line end. A thousand times a usual row; it is there for files that are
+/// no manifest, and for a quote that is never closed, which would take in all that follows.
+pub(super) const MAX_RECORD: usize = 1 << 20;
+
+/// How a record came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// At a line end, or at the end of the input.
+    Whole,
+    /// It is longer than [`MAX_RECORD`]: the fields before are kept, the rest was read and dropped.
+    TooLarge,
+    /// The input ended inside quotes: the fields before are kept.
+    OpenQuote,
+}
+
+/// One record, valid until the next is read.
+pub(super) struct Record<'a> {
+    /// Line on which it begins, from 1.
+    pub(super) line: u64,
+    pub(super) end: End,
+    bytes: &'a [u8],
+    ends: &'a [usize],
+}
+
+impl<'a> Record<'a> {
+    /// Number of complete fields.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The field at `index` without its quotes, if it was read whole.
+    pub(super) fn field(&self, index: usize) -> Option<&'a [u8]> {
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.bytes.get(start..*self.ends.get(index)?)
+    }
+
+    /// All that was kept, field after field, also of one that is not complete.
+    pub(super) fn read_so_far(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'a [u8]> {
+        (0..self.len()).filter_map(|index| self.field(index))
+    }
+}
+
+pub(super) struct Records<R> {
+    source: Source<R>,
+    csv: csv_core::Reader,
+    // Both are kept from record to record and only ever grow; the first `filled` and `count` are in use.
+    bytes: Vec<u8>,
+    filled: usize,
+    ends: Vec<usize>,
+    count: usize,
+}
+
+impl<R: BufRead> Records<R> {
+    pub(super) fn new(source: Source<R>, delimiter: u8) -> Self {
+        let mut csv = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        // csv_core drops a byte order mark at its first call, if the chunk is long enough to show it whole. The
+        // source has done that already, so the first call is spent on a blank line.
+        csv.read_record(b"\n", &mut [0], &mut [0]);
+        Self { source, csv, bytes: vec![0; 1024], filled: 0, ends: vec![0; 16], count: 0 }
+    }
+
+    /// The next record that is not a blank line; `None` at the end.
+    pub(super) fn read(&mut self) -> io::Result<Option<Record<'_>>> {
+        if !self.source.skip_line_ends()? {
+            return Ok(None);
+        }
+        let line = self.source.line();
+        let end = self.parse()?;
+        let (bytes, ends) = (&self.bytes[..self.filled], &self.ends[..self.count]);
+        Ok(Some(Record { line, end, bytes, ends }))
+    }
+
+    pub(super) fn into_source(self) -> Source<R> {
+        self.source
+    }
+
+    fn parse(&mut self) -> io::Result<End> {
+        (self.filled, self.count) = (0, 0);
+        let mut taken = 0;
+        while taken <= MAX_RECORD {
+            if self.filled == self.bytes.len() {
+                self.bytes.resize(self.filled * 2, 0);
+            }
+            if self.count == self.ends.len() {
+                self.ends.resize(self.count * 2, 0);
+            }
+            let (bytes, ends) = (&mut self.bytes[self.filled..], &mut self.ends[self.count..]);
+            let step = step(&mut self.source, &mut self.csv, MAX_RECORD + 1 - taken, bytes, ends)?;
+            taken += step.taken;
+            self.filled += step.bytes;
+            self.count += step.ends;
+            if let Some(end) = step.end {
+                return Ok(end);
+            }
+        }
+        self.drop_rest()
+    }
+
+    /// Reads to the end of the record and keeps nothing of it.
+    fn drop_rest(&mut self) -> io::Result<End> {
+        let (mut bytes, mut ends) = ([0; 4096], [0; 512]);
+        loop {
+            if step(&mut self.source, &mut self.csv, usize::MAX, &mut bytes, &mut ends)?.end.is_some() {
+                return Ok(End::TooLarge);
+            }
+        }
+    }
+}
+
+struct Step {
+    taken: usize,
+    bytes: usize,
+    ends: usize,
+    end: Option<End>,
+}
+
+/// One call of the parser on at most `limit` bytes; neither `bytes` nor `ends` may be empty.
+fn step<R: BufRead>(
+    source: &mut Source<R>,
+    csv: &mut csv_core::Reader,
+    limit: usize,
+    bytes: &mut [u8],
+    ends: &mut [usize],
+) -> io::Result<Step> {
+    let input = source.fill()?;
+    let at_end = input.is_empty();
+    // A line end closes a record that merely lacks it. Inside quotes it is text: that is how an open quote shows.
+    let input = if at_end { b"\n" } else { &input[..input.len().min(limit)] };
+    let (result, taken, bytes, ends) = csv.read_record(input, bytes, ends);
+    let end = match result {
+        ReadRecordResult::Record => Some(End::Whole),
+        _ if at_end => Some(End::OpenQuote),
+        _ => None,
+    };
+    if !at_end {
+        source.take(taken)?;
+    }
+    Ok(Step { taken, bytes, ends, end })
+}

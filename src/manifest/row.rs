@@ -1,0 +1,158 @@
+//! One record → one row, or the reason why it is none.
+//!
+//! Invariant: the ids of a [`Row`] can be sent to the API and named in a path; no reason shows a character that a
+//! terminal would obey. Whether two rows contradict each other is not known here: the ledger finds that.
+
+use super::header::Header;
+use super::record::{End, MAX_RECORD, Record};
+use crate::item::{ImageId, NoteId, OrgId, Sha256};
+
+/// Longest id, in bytes: what a path segment of common file systems holds.
+pub const MAX_ID: usize = 255;
+
+/// One image that the manifest asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Line on which the row begins (the header is line 1 where no blank line is before it).
+    pub line: u64,
+    /// The clinic: visible ASCII.
+    pub org: OrgId,
+    /// The visit.
+    pub note: NoteId,
+    /// The image.
+    pub image: ImageId,
+    /// The hash that the image must have, if the manifest has one for it.
+    pub sha256: Option<Sha256>,
+    /// The row's own columns as one comma-separated CSV line without its line end; it fits under [`Header::raw`].
+    pub raw: Vec<u8>,
+}
+
+/// A row that cannot be fetched as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRow {
+    /// Line on which the row begins.
+    pub line: u64,
+    /// The organization as far as it could be read, with U+FFFD for bytes that are not UTF-8; empty if missing.
+    pub org: String,
+    /// The note, likewise.
+    pub note: String,
+    /// The image, likewise.
+    pub image: String,
+    /// What is wrong, for a reader: `note is empty`.
+    pub reason: String,
+}
+
+/// One row of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A row to fetch.
+    Row(Row),
+    /// A row that is refused.
+    Bad(BadRow),
+}
+
+pub(super) fn judge(record: &Record<'_>, header: &Header) -> Entry {
+    match row(record, header) {
+        Ok(row) => Entry::Row(row),
+        Err(reason) => {
+            let columns = header.columns();
+            let text = |index| String::from_utf8_lossy(record.field(index).unwrap_or_default()).into_owned();
+            let (org, note, image) = (text(columns.org), text(columns.note), text(columns.image));
+            Entry::Bad(BadRow { line: record.line, org, note, image, reason })
+        }
+    }
+}
+
+fn row(record: &Record<'_>, header: &Header) -> Result<Row, String> {
+    match record.end {
+        End::Whole => {}
+        End::TooLarge => {
+            return Err(format!("row is longer than {MAX_RECORD} bytes: is a quote not closed?"));
+        }
+        End::OpenQuote => return Err("row has a quote that is never closed".to_owned()),
+    }
+    if record.len() != header.width() {
+        let (has, wants) = (record.len(), header.width());
+        let fields = if has == 1 { "field" } else { "fields" };
+        return Err(format!("row has {has} {fields}, the header has {wants}"));
+    }
+    let mut raw = Vec::with_capacity(record.read_so_far().len() + header.width());
+    for (index, field) in record.fields().enumerate() {
+        let field = utf8(field).ok_or_else(|| format!("{} is not UTF-8", header.label(index)))?;
+        if index < header.names().len() {
+            push_field(&mut raw, index, field);
+        }
+    }
+    let columns = header.columns();
+    let cell = |index| record.field(index).and_then(utf8).unwrap_or_default();
+    let id = |index: usize, rule: fn(&str) -> Option<String>| match rule(cell(index)) {
+        None => Ok(cell(index)),
+        Some(fault) => Err(format!("{} {fault}", header.label(index))),
+    };
+    let org = OrgId::new(id(columns.org, org_fault)?);
+    let note = NoteId::new(id(columns.note, id_fault)?);
+    let image = ImageId::new(id(columns.image, id_fault)?);
+    let sha256 = match columns.sha256.map(|index| (index, cell(index))) {
+        None | Some((_, "")) => None,
+        Some((index, digits)) => Some(
+            Sha256::from_hex(digits)
+                .ok_or_else(|| format!("{} is not 64 hex digits", header.label(index)))?,
+        ),
+    };
+    Ok(Row { line: record.line, org, note, image, sha256, raw })
+}
+
+fn utf8(field: &[u8]) -> Option<&str> {
+    std::str::from_utf8(field).ok()
+}
+
+/// What is wrong with an id. It stands in a URL and, in another spelling, in a path: so `.` and `..` are refused,
+/// which a URL would lose, and blanks around it, which are a slip of the hand and cannot be seen.
+fn id_fault(id: &str) -> Option<String> {
+    if id.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if id.len() > MAX_ID {
+        return Some(format!("has {} bytes, at most {MAX_ID} are allowed", id.len()));
+    }
+    if matches!(id, "." | "..") {
+        return Some(format!("is `{id}`, which is no id"));
+    }
+    if id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    if let Some(control) = id.chars().find(|c| c.is_control()) {
+        return Some(format!("holds a control character (U+{:04X})", u32::from(control)));
+    }
+    (id.trim() != id).then(|| "begins or ends with a blank".to_owned())
+}
+
+/// The same for an organization, which is sent as an HTTP header, besides.
+fn org_fault(id: &str) -> Option<String> {
+    let other = || id.chars().find(|c| !c.is_ascii_graphic());
+    id_fault(id).or_else(|| {
+        other()
+            .map(|c| format!("holds U+{:04X}, but must be visible ASCII to stand in a header", u32::from(c)))
+    })
+}
+
+/// Adds the field at `index` to a comma-separated line, quoted where it must be, as the `csv` crate does it.
+pub(super) fn push_field(line: &mut Vec<u8>, index: usize, field: &str) {
+    if index > 0 {
+        line.push(b',');
+    }
+    // No early end: this way the compiler looks at many bytes at once.
+    let quoted = field.bytes().fold(false, |found, byte| found | matches!(byte, b',' | b'"' | b'\r' | b'\n'));
+    if !quoted {
+        line.extend_from_slice(field.as_bytes());
+        return;
+    }
+    line.push(b'"');
+    for byte in field.bytes() {
+        if byte == b'"' {
+            line.push(b'"');
+        }
+        line.push(byte);
+    }
+    line.push(b'"');
+}

@@ -1,0 +1,153 @@
+//! The manifest's bytes as they pass: hashed once each, and their line ends counted.
+//!
+//! Invariant: `line` is the line of the next byte that is not taken yet, whatever the size of the chunks that
+//! the reader gives. LF, CRLF and a lone CR each end one line. It knows nothing of CSV.
+
+use std::io::{self, BufRead, Chain, Cursor, ErrorKind, Read};
+
+use sha2::Digest;
+
+use crate::item::Sha256;
+
+/// What the first bytes say of the encoding.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// UTF-8, as far as it can be told from the first bytes.
+    Utf8,
+    /// A byte order mark of UTF-16.
+    Utf16,
+}
+
+pub(super) struct Source<R> {
+    reader: Chain<Cursor<Vec<u8>>, R>,
+    digest: sha2::Sha256,
+    /// Bytes of the reader's buffer that are in the digest, but not taken yet. Hashing a whole buffer at a time
+    /// is what makes the hash nearly free.
+    hashed_ahead: usize,
+    line: u64,
+    after_cr: bool,
+}
+
+impl<R: BufRead> Source<R> {
+    /// Looks at the first bytes and steps over the byte order mark of UTF-8, which is hashed like the rest.
+    pub(super) fn open(mut reader: R) -> io::Result<(Self, Encoding)> {
+        let mut start = Vec::with_capacity(3);
+        reader.by_ref().take(3).read_to_end(&mut start)?;
+        let encoding = if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
+            Encoding::Utf16
+        } else {
+            Encoding::Utf8
+        };
+        let mark = if start == b"\xef\xbb\xbf" { start.len() } else { 0 };
+        let mut source = Self {
+            reader: Cursor::new(start).chain(reader),
+            digest: sha2::Sha256::new(),
+            hashed_ahead: 0,
+            line: 1,
+            after_cr: false,
+        };
+        source.fill()?;
+        source.take(mark)?;
+        Ok((source, encoding))
+    }
+
+    /// Line of the next byte, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Bytes that are there to be taken; none at the end of the input.
+    pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
+        loop {
+            match self.reader.fill_buf() {
+                Ok(_) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let bytes = self.reader.fill_buf()?;
+        if let Some(new @ [_, ..]) = bytes.get(self.hashed_ahead..) {
+            self.digest.update(new);
+            self.hashed_ahead = bytes.len();
+        }
+        Ok(bytes)
+    }
+
+    /// Takes the first `count` of the bytes that [`fill`](Self::fill) gave.
+    pub(super) fn take(&mut self, count: usize) -> io::Result<()> {
+        // Of the same buffer that `fill` showed, so nothing is read here.
+        if let Some(taken @ [.., last]) = self.reader.fill_buf()?.get(..count) {
+            self.line += line_ends(taken, self.after_cr);
+            self.after_cr = *last == b'\r';
+        }
+        self.reader.consume(count);
+        self.hashed_ahead -= count;
+        Ok(())
+    }
+
+    /// Takes line ends up to the next other byte; false where the input ends first.
+    pub(super) fn skip_line_ends(&mut self) -> io::Result<bool> {
+        loop {
+            let bytes = self.fill()?;
+            if bytes.is_empty() {
+                return Ok(false);
+            }
+            match bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) {
+                Some(0) => return Ok(true),
+                Some(count) => self.take(count)?,
+                None => {
+                    let count = bytes.len();
+                    self.take(count)?;
+                }
+            }
+        }
+    }
+
+    /// The hash of the whole input; what was not taken yet is read to its end first.
+    pub(super) fn fingerprint(mut self) -> io::Result<Sha256> {
+        loop {
+            let count = self.fill()?.len();
+            if count == 0 {
+                return Ok(Sha256(self.digest.finalize().into()));
+            }
+            self.take(count)?;
+        }
+    }
+}
+
+/// Line ends in `bytes`, where a LF just behind a CR belongs to it.
+fn line_ends(bytes: &[u8], after_cr: bool) -> u64 {
+    let count = |wanted: u8| bytes.iter().map(|byte| u64::from(*byte == wanted)).sum::<u64>();
+    let pairs = if after_cr || bytes.contains(&b'\r') {
+        u64::from(after_cr && bytes.starts_with(b"\n"))
+            + bytes.windows(2).map(|pair| u64::from(pair == b"\r\n")).sum::<u64>()
+    } else {
+        0
+    };
+    count(b'\n') + count(b'\r') - pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_line_end_counts_once() {
+        assert_eq!(line_ends(b"a\nb\r\nc\rd\r\r\n\n", false), 6);
+        assert_eq!(line_ends(b"", true), 0);
+    }
+
+    #[test]
+    fn a_crlf_cut_between_two_chunks_counts_once() {
+        assert_eq!(line_ends(b"a\r", false) + line_ends(b"\nb", true), 1);
+    }
+
+    #[test]
+    fn the_fingerprint_covers_the_byte_order_mark_and_what_was_never_taken() {
+        let text = b"\xef\xbb\xbforg,note,image\n\n";
+        let (source, encoding) = Source::open(&text[..]).expect("no I/O");
+        assert_eq!(encoding, Encoding::Utf8);
+        let wanted: [u8; 32] = sha2::Sha256::digest(text).into();
+        assert_eq!(source.fingerprint().expect("no I/O"), Sha256(wanted));
+    }
+}
