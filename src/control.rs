@@ -137,13 +137,16 @@ impl Control {
     #[must_use]
     pub fn leave(&self) -> Option<ItemError> {
         match lock(&self.reason).as_ref()? {
-            Stopped::Error(error) => error.code().map(|code| ItemError {
-                code: Some(code),
-                error: error.to_string(),
-                trace_id: String::new(),
-            }),
+            // rows that waited for this; what made the run stop otherwise was met by one row only
+            Stopped::Error(error @ (RunError::Outage { .. } | RunError::RateLimited(_))) => {
+                error.code().map(|code| ItemError {
+                    code: Some(code),
+                    error: error.to_string(),
+                    trace_id: String::new(),
+                })
+            }
             Stopped::Limited(error) => Some(error.clone()),
-            Stopped::Signal(_) | Stopped::Deadline => None,
+            Stopped::Error(_) | Stopped::Signal(_) | Stopped::Deadline => None,
         }
     }
 
@@ -282,7 +285,7 @@ impl Control {
                 if let Some(refusal) = &state.tripped {
                     return Err(OrgClosed::Tripped(refusal.clone()));
                 }
-                if state.accepted || state.in_flight < REFUSALS {
+                if state.accepted || state.in_flight + state.refused < REFUSALS {
                     state.in_flight += 1;
                     return Ok(OrgPass { control: self, org });
                 }

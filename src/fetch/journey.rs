@@ -36,6 +36,8 @@ pub(super) struct Journey<'f, R> {
     renewed: (bool, bool),
     /// A stale connection was forgiven already.
     stale: bool,
+    /// This row's refusal was the one after which its organization is left alone.
+    tripped: bool,
     /// Bytes of an earlier try.
     pub(super) part: Option<AtHand>,
     /// Charged failures that may turn out to be an outage's.
@@ -57,6 +59,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             key: 0,
             renewed: (false, false),
             stale: false,
+            tripped: false,
             part: work.part.clone().map(AtHand::of_earlier_run),
             suspects: Vec::new(),
             began: Instant::now(),
@@ -169,6 +172,11 @@ impl<'f, R: Remote> Journey<'f, R> {
                 control.answered(self.item.seq, Service::Api);
                 control.org_answered(self.org, None);
             }
+            Err(failure @ Failure::Forbidden(_)) => {
+                control.not_limited();
+                // while this one still holds its place: nobody else may slip in before it is counted
+                self.tripped = control.org_answered(self.org, Some(&failure.describe()));
+            }
             Err(_) => control.not_limited(),
         }
         let url = resolved.url?;
@@ -208,9 +216,8 @@ impl<'f, R: Remote> Journey<'f, R> {
             }
             Verdict::OrgRefused => {
                 self.budget.charge();
-                let trips = control.org_answered(self.org, Some(&error));
                 let given = self.record(true, error);
-                return Some(if trips { Outcome::Tripped(given) } else { Outcome::Given(given) });
+                return Some(if self.tripped { Outcome::Tripped(given) } else { Outcome::Given(given) });
             }
             Verdict::OrgClosed => return Some(self.given(true, error)),
             Verdict::GiveUp => {
@@ -261,7 +268,7 @@ impl<'f, R: Remote> Journey<'f, R> {
         self.budget.charge();
         let service = silent_service(failure);
         if let Some(service) = service {
-            self.suspects.push((service, self.began));
+            self.suspects.push((service, Instant::now()));
         }
         if self.tries > 0 {
             self.budget.spend(self.began.elapsed());

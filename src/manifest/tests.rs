@@ -69,6 +69,8 @@ fn lines_are_counted_through_blank_lines_quoted_line_ends_and_every_kind_of_end(
 fn a_byte_order_mark_is_no_part_of_the_first_name() {
     assert_eq!(rows("\u{feff}org,note,image\no,n,i").len(), 1);
     assert_eq!(rows("\u{feff}\"org\",note,image\no,n,i").len(), 1);
+    // One mark, not two: the second is text, however the bytes come.
+    assert!(refusal("\u{feff}\u{feff}org,note,image\no,n,i").contains("found `\\u{feff}org`"));
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! Signals, and kills.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::support::config::Config;
+use crate::world::{Ran, World};
+
+fn slow(images: usize) -> World {
+    let world = World::with(Config { storage_latency: Duration::from_millis(100), ..Config::default() });
+    world.manifest(&world.add_images(images));
+    world
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    let status = std::process::Command::new("kill").args(["-s", name, &pid]).status().expect("kill is there");
+    assert!(status.success());
+}
+
+fn after_some(world: &World, child: &Child, name: &str) {
+    let start = Instant::now();
+    while world.api_requests() < 10 && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    signal(child, name);
+}
+
+#[test]
+fn the_first_signal_drains_and_reports_and_the_next_run_goes_on() {
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let world = slow(80);
+        let child = world.command(&["run", "manifest.csv", "--concurrency", "2"]).spawn().expect("started");
+        after_some(&world, &child, name);
+        let ran = Ran::of(child).ended(code);
+        assert!(ran.stdout.starts_with("stopped early"), "{}", ran.stdout);
+        let (stored, untried) = (world.count("stored"), world.count("untried"));
+        assert!(stored > 0 && untried > 0);
+        assert_eq!(stored + untried, 80);
+        assert_eq!(world.images().len() as u64, stored, "what was in flight was finished");
+        world.run(&[]).ended(0);
+        assert_eq!((world.count("skipped"), world.count("stored")), (stored, untried));
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let world = World::with(Config { storage_latency: Duration::from_secs(20), ..Config::default() });
+    world.manifest(&world.add_images(20));
+    let child = world.command(&["run", "manifest.csv"]).spawn().expect("started");
+    after_some(&world, &child, "INT");
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    signal(&child, "INT");
+    Ran::of(child).ended(130);
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+}
+
+#[test]
+fn a_killed_run_loses_nothing_and_lies_about_nothing() {
+    let world = slow(120);
+    for round in 1..=8_u64 {
+        let mut child = world.command(&["run", "manifest.csv"]).spawn().expect("started");
+        std::thread::sleep(Duration::from_millis(150 + round * 37));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    world.run(&[]).ended(0);
+    let report = world.report();
+    assert!(report.iter().all(|line| line["state"] == "stored" || line["state"] == "skipped"));
+    for (n, line) in report.iter().enumerate() {
+        let bytes = std::fs::read(world.out().join(&line["path"])).expect("the image");
+        assert_eq!(bytes, crate::support::images::jpeg(n as u64, 2000 + n));
+    }
+    assert_eq!(world.images().len(), 120);
+    let left = std::fs::read_dir(world.out().join(".exporter")).expect("the folder").count();
+    assert_eq!(left, 2, "ledger and lock, no part");
+}

@@ -1,0 +1,18 @@
+//! The real program against the sandbox: every promise of `exporter run`, one test each.
+
+#[allow(dead_code, reason = "each user takes a part")]
+#[path = "../../examples/support/mod.rs"]
+mod support;
+
+mod failures;
+mod interrupt;
+mod manifest;
+mod paths;
+mod rate_limit;
+mod reports;
+mod resume;
+mod run;
+mod secrets;
+mod trouble;
+mod usage;
+mod world;

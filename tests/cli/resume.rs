@@ -1,0 +1,144 @@
+//! Running again.
+
+use std::fs;
+
+use crate::support::images::jpeg;
+use crate::world::{Ran, World};
+
+#[test]
+fn a_second_run_asks_for_nothing_and_says_so() {
+    let world = World::with_images(5);
+    world.run(&[]).ended(0);
+    let first = world.report();
+    world.sandbox.clear_requests();
+    let ran = world.run(&[]).ended(0);
+    assert!(ran.stdout.starts_with("nothing to do: all 5 images were delivered before"), "{}", ran.stdout);
+    assert_eq!(world.sandbox.requests().len(), 0);
+    for (before, now) in first.iter().zip(world.report()) {
+        assert_eq!((&*now["state"], &*now["attempts"]), ("skipped", "0"));
+        for column in ["path", "sha256", "etag", "stored_at", "checked_by", "bytes"] {
+            assert_eq!(before[column], now[column], "{column}");
+        }
+    }
+    assert_eq!(world.count("api_requests"), 0);
+    assert_eq!(world.count("bytes"), 0, "bytes are those of this run");
+}
+
+#[test]
+fn a_grown_manifest_fetches_what_is_new() {
+    let world = World::with_images(3);
+    world.run(&[]).ended(0);
+    world.manifest(&world.add_images(6));
+    world.sandbox.clear_requests();
+    world.run(&[]).ended(0);
+    assert_eq!(world.states(), ["skipped", "skipped", "skipped", "stored", "stored", "stored"]);
+    assert_eq!(world.count("api_requests"), 3);
+}
+
+#[test]
+fn images_that_are_not_asked_for_any_more_stay_and_are_counted() {
+    let world = World::with_images(3);
+    world.run(&[]).ended(0);
+    world.manifest("org,note,image\norg1,note0,i1\n");
+    world.run(&[]).ended(0);
+    assert_eq!(world.count("not_in_manifest"), 2);
+    assert_eq!(world.images().len(), 3);
+    assert_eq!(world.read("manifest-sha256.txt").lines().count(), 3);
+}
+
+#[test]
+fn a_file_that_vanished_or_changed_its_size_is_fetched_again() {
+    let world = World::with_images(3);
+    world.run(&[]).ended(0);
+    fs::remove_file(world.out().join("data/org0/note0/i0.jpg")).expect("removed");
+    fs::write(world.out().join("data/org1/note0/i1.jpg"), b"cut").expect("cut");
+    world.run(&[]).ended(0);
+    assert_eq!(world.states(), ["stored", "stored", "skipped"]);
+    assert_eq!(fs::read(world.out().join("data/org1/note0/i1.jpg")).expect("there"), jpeg(1, 2001));
+}
+
+#[test]
+fn failed_csv_is_itself_a_manifest() {
+    let world = World::new();
+    let text = world.add_images(3).replace("org,note,image\n", "image_id,extra,org_id,note_id\n");
+    assert!(text.starts_with("image_id"));
+    let mut manifest = "image_id,extra,org_id,note_id\n".to_owned();
+    for n in 0..3 {
+        manifest.push_str(&format!("i{n},\"x, y\",org{},note0\n", n % 2));
+    }
+    manifest.push_str("gone,z,org0,note0\n");
+    world.manifest(&manifest);
+    world.run(&[]).ended(3);
+    let failed = world.failed();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(
+        (&*failed[0]["image_id"], &*failed[0]["extra"], &*failed[0]["error_code"]),
+        ("gone", "z", "not_found")
+    );
+    world.sandbox.add_image("org0", "note0", "gone", jpeg(9, 2000), "image/jpeg");
+    let again = world.command(&["run", "export/failed.csv", "-o", "export"]).spawn().expect("started");
+    Ran::of(again).ended(0);
+    assert_eq!(world.states(), ["stored"]);
+    assert_eq!(world.read("failed.csv"), "image_id,extra,org_id,note_id,error_code,error,attempts,advice\n");
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_is_refused() {
+    let world = World::with_images(1);
+    world.run(&[]).ended(0);
+    let lock = fs::OpenOptions::new().write(true).open(world.out().join(".exporter/lock")).expect("the lock");
+    lock.lock().expect("locked");
+    let ran = world.run(&[]).ended(1);
+    assert!(ran.stderr.contains("is in use by another run"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_damaged_a_foreign_and_a_newer_ledger_are_refused_and_not_touched() {
+    let world = World::with_images(1);
+    world.run(&[]).ended(0);
+    let ledger = world.out().join(".exporter/ledger.sqlite");
+    let good = fs::read(&ledger).expect("the ledger");
+    let mut newer = good.clone();
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes()); // user_version
+    for (bad, word) in [(b"not a database, for sure".to_vec(), "damaged"), (newer, "newer")] {
+        fs::write(&ledger, &bad).expect("spoilt");
+        let ran = world.run(&[]).ended(1);
+        assert!(ran.stderr.contains(word) && ran.stderr.contains("verify --adopt"), "{}", ran.stderr);
+        assert_eq!(fs::read(&ledger).expect("there"), bad);
+    }
+    fs::remove_file(&ledger).expect("lost");
+    let ran = world.run(&[]).ended(1);
+    assert!(ran.stderr.contains("missing") && ran.stderr.contains("verify --adopt"), "{}", ran.stderr);
+    assert!(!ledger.exists());
+}
+
+#[test]
+fn a_final_name_that_the_ledger_does_not_know_is_replaced_with_a_warning() {
+    let world = World::with_images(2);
+    fs::create_dir_all(world.out().join("data/org0/note0")).expect("made");
+    fs::create_dir_all(world.out().join(".exporter")).expect("made");
+    world.run(&[]).ended(1);
+    fs::remove_dir_all(world.out().join("data")).expect("removed");
+    world.run(&[]).ended(0);
+    fs::remove_file(world.out().join(".exporter/ledger.sqlite")).expect("removed");
+    fs::remove_dir_all(world.out().join("data")).expect("removed");
+    // a crash just before the commit leaves a ledger without the row
+    world.manifest("org,note,image\norg1,note0,i1\n");
+    world.run(&[]).ended(0);
+    fs::create_dir_all(world.out().join("data/org0/note0")).expect("made");
+    fs::write(world.out().join("data/org0/note0/i0.jpg"), b"other bytes").expect("written");
+    world.manifest("org,note,image\norg0,note0,i0\n");
+    world.run(&[]).ended(0);
+    assert_eq!(fs::read(world.out().join("data/org0/note0/i0.jpg")).expect("there"), jpeg(0, 2000));
+    assert!(world.report()[0]["warning"].contains("replaced a file"), "{:?}", world.report()[0]);
+}
+
+#[test]
+fn a_ledger_on_another_disk_serves_as_well() {
+    let world = World::with_images(2);
+    world.run(&["--state-dir", "elsewhere"]).ended(0);
+    assert!(world.path("elsewhere/ledger.sqlite").is_file());
+    assert!(!world.out().join(".exporter/ledger.sqlite").exists());
+    world.run(&["--state-dir", "elsewhere"]).ended(0);
+    assert_eq!(world.states(), ["skipped", "skipped"]);
+}

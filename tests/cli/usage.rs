@@ -1,0 +1,75 @@
+//! What is refused before anything is attempted.
+
+use crate::world::{Ran, World};
+
+#[test]
+fn settings_out_of_range_are_refused_by_name_and_value() {
+    for (args, words) in [
+        (["--concurrency", "0"], "--concurrency"),
+        (["--concurrency", "1000000"], "1024"),
+        (["--rate", "0/60s"], "--rate"),
+        (["--rate", "1000"], "--rate"),
+        (["--max-outage", "90"], "unit"),
+        (["--max-size", "5X"], "--max-size"),
+        (["--stall-timeout", "0"], "--stall-timeout"),
+        (["--on-bad-row", "maybe"], "--on-bad-row"),
+        (["--api-url", "http://api.example.com"], "--allow-http"),
+        (["--no-such-flag", "1"], "--no-such-flag"),
+    ] {
+        let world = World::with_images(1);
+        let ran = world.run(&args).ended(2);
+        assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
+        assert!(!world.out().exists());
+        assert_eq!(world.api_requests(), 0);
+    }
+}
+
+#[test]
+fn a_missing_key_names_both_ways_to_give_one() {
+    let world = World::with_images(1);
+    let mut command = world.command(&["run", "manifest.csv"]);
+    let ran = Ran::of(command.env_remove("MAXAI_API_KEY").spawn().expect("started")).ended(2);
+    assert!(ran.stderr.contains("MAXAI_API_KEY") && ran.stderr.contains("--api-key-file"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
+    for key in ["two\nlines", "\"quoted-canary\"", "canary with blanks", "canäry"] {
+        let world = World::with_images(1);
+        let mut command = world.command(&["run", "manifest.csv"]);
+        let ran = Ran::of(command.env("MAXAI_API_KEY", key).spawn().expect("started")).ended(2);
+        assert!(!ran.stderr.contains("canary") && !ran.stderr.contains("lines\""), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn every_setting_can_come_from_the_environment_and_a_flag_wins() {
+    let world = World::with_images(1);
+    let mut command = world.command(&["run", "manifest.csv"]);
+    let ran = Ran::of(command.env("EXPORTER_CONCURRENCY", "zero").spawn().expect("started")).ended(2);
+    assert!(ran.stderr.contains("EXPORTER_CONCURRENCY"), "{}", ran.stderr);
+    let mut command = world.command(&["run", "manifest.csv", "--concurrency", "2"]);
+    command.env("EXPORTER_CONCURRENCY", "zero").env("EXPORTER_OUT", "elsewhere");
+    Ran::of(command.spawn().expect("started")).ended(0);
+    assert!(world.path("elsewhere/report.csv").is_file());
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::with_images(1);
+    world.write("key", crate::support::config::API_KEY);
+    std::fs::set_permissions(world.path("key"), std::fs::Permissions::from_mode(0o644)).expect("set");
+    let mut command = world.command(&["run", "manifest.csv", "--api-key-file", "key"]);
+    let ran = Ran::of(command.env("MAXAI_API_KEY", "wrong").spawn().expect("started")).ended(0);
+    assert!(ran.stderr.contains("key"), "a warning, and the file wins: {}", ran.stderr);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let world = World::new();
+    for args in [&["--help"][..], &["run", "--help"], &["-h"], &["--version"]] {
+        let ran = Ran::of(world.command(args).spawn().expect("started")).ended(0);
+        assert!(!ran.stdout.is_empty() && ran.stderr.is_empty());
+    }
+}
