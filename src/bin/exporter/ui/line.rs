@@ -111,19 +111,34 @@ mod tests {
 
     #[test]
     fn the_lines_fit_60_columns() {
-        assert_snapshot!(at(&running(600), 60), @"");
-        assert_snapshot!(at(&troubled(), 60), @"");
+        assert_snapshot!(at(&running(600), 60), @"
+        [=======>           ]  19,600 of 50,000  16.0/s  31 min left
+        fetching, 32 in flight
+        ");
+        assert_snapshot!(at(&troubled(), 60), @"
+        [=======>           ]  19,637 of 50,000  16.0/s  31 min left
+        outage: connecting to api.maxcar.., 1,204 retries, 37 failed
+        ");
     }
 
     #[test]
     fn the_lines_fit_80_columns() {
-        assert_snapshot!(at(&running(600), 80), @"");
-        assert_snapshot!(at(&troubled(), 80), @"");
+        assert_snapshot!(at(&running(600), 80), @"
+        [=====>       ]   39 %  19,600 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
+        fetching, 32 in flight
+        ");
+        assert_snapshot!(at(&troubled(), 80), @"
+        [=====>       ]   39 %  19,637 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
+        outage: connecting to api.maxcare.ai: no route to ho.., 1,204 retries, 37 failed
+        ");
     }
 
     #[test]
     fn the_bar_does_not_grow_without_end() {
-        assert_snapshot!(at(&running(600), 200), @"");
+        assert_snapshot!(at(&running(600), 200), @"
+        [===============>                        ]   39 %  19,600 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
+        fetching, 32 in flight
+        ");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::state::{Phase, Sample, State};
 use crate::{human, log};
 
 /// No longer than this without a line.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// When the last line came, and what it said.
 #[derive(Debug, Default)]
@@ -69,20 +69,22 @@ fn due(running: Duration, since_last: Duration, changed: bool) -> bool {
 
 /// `50,000 rows: 40,000 to fetch, 9,000 delivered before, 1,000 duplicates; at least 40 min at 1000/60s`.
 fn opening(state: &State, rate: Rate) -> String {
-    let mut text = format!("{}: {} to fetch", human::counted(state.rows, "row"), human::count(state.todo));
+    let mut parts =
+        vec![format!("{}: {} to fetch", human::counted(state.rows, "row"), human::count(state.todo))];
     if state.skipped > 0 {
-        text.push_str(&format!(", {} delivered before", human::count(state.skipped)));
+        parts.push(format!("{} delivered before", human::count(state.skipped)));
     }
     if state.duplicates > 0 {
-        text.push_str(&format!(", {}", human::counted(state.duplicates, "duplicate")));
+        parts.push(human::counted(state.duplicates, "duplicate"));
     }
     if state.bad > 0 {
-        text.push_str(&format!(", {} bad", human::count(state.bad)));
+        parts.push(format!("{} bad", human::count(state.bad)));
     }
-    if state.todo > 0 {
-        text.push_str(&format!("; at least {} at {rate}", human::duration(shortest(state.todo, rate))));
+    let text = parts.join(", ");
+    match state.todo {
+        0 => text,
+        todo => format!("{text}; at least {} at {rate}", human::duration(shortest(todo, rate))),
     }
-    text
 }
 
 /// One request an image, at an even pace; in whole seconds, rounded up.
@@ -120,17 +122,17 @@ mod tests {
 
     #[test]
     fn the_first_line_tells_the_work_and_its_shortest_time() {
-        assert_snapshot!(opening(&running(0), RATE), @"");
-        assert_snapshot!(opening(&begun(1, 1), RATE), @"");
-        assert_snapshot!(opening(&begun(0, 0), RATE), @"");
+        assert_snapshot!(opening(&running(0), RATE), @"50,000 rows: 40,000 to fetch, 9,000 delivered before, 1,000 duplicates; at least 40 min at 1000/60s");
+        assert_snapshot!(opening(&begun(1, 1), RATE), @"1 row: 1 to fetch; at least 1 s at 1000/60s");
+        assert_snapshot!(opening(&begun(0, 0), RATE), @"0 rows: 0 to fetch");
     }
 
     #[test]
     fn a_line_tells_what_is_done_how_fast_and_what_is_waited_for() {
         let mut state = running(100);
-        assert_snapshot!(text(&state), @"");
+        assert_snapshot!(text(&state), @"11,600 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left; fetching, 32 in flight");
         (state.now.retries, state.now.failed, state.now.waiting) = (1, 3, Duration::from_secs(23));
-        assert_snapshot!(text(&state), @"");
+        assert_snapshot!(text(&state), @"11,603 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left, 1 retry, 3 failed; allowance spent, 23 s");
     }
 
     #[test]
