@@ -95,10 +95,10 @@ fn states(summary: &Summary) -> String {
     let counts = &summary.counts;
     let states = [
         (counts.stored, "stored"),
-        (counts.skipped, "skipped (delivered before)"),
+        (counts.skipped, "skipped"),
         (counts.duplicate, "duplicate"),
         (counts.failed, "failed"),
-        (counts.untried, "not tried"),
+        (counts.untried, "untried"),
     ];
     let parts: Vec<String> = states
         .into_iter()
@@ -202,7 +202,7 @@ mod tests {
     fn a_complete_run_says_so_first() {
         assert_snapshot!(shown([40_000, 9_000, 1_000, 0, 0], &[], None, "export"), @"
         complete: every row is delivered
-        rows      50,000 = 40,000 stored + 9,000 skipped (delivered before) + 1,000 duplicate
+        rows      50,000 = 40,000 stored + 9,000 skipped + 1,000 duplicate
         stored    63.3 GiB in 43 min, 15.5 images/s, 25.1 MiB/s
         requests  40,000 to the API, 3 answered 429 (too many), 0 retries
         reports   export/report.csv
@@ -231,7 +231,7 @@ mod tests {
         let signal = Some(Stopped::Signal(Signal::Interrupt));
         assert_snapshot!(shown([100, 0, 0, 0, 900], &failures, signal, "export"), @"
         stopped early: Ctrl-C, 900 rows not tried
-        rows      1,000 = 100 stored + 900 not tried
+        rows      1,000 = 100 stored + 900 untried
         stored    162 MiB in 6.5 s, 15.5 images/s, 25.1 MiB/s
         requests  100 to the API, 0 retries
         reasons   not_reached 900
@@ -242,7 +242,7 @@ mod tests {
         let error = Some(Stopped::Error(RunError::Disk("/srv/export is full".to_owned())));
         assert_snapshot!(shown([100, 0, 0, 0, 900], &[("disk", 900)], error, "/srv/export"), @"
         stopped early: /srv/export is full. What is delivered is safe; make room or mend the disk, and run again to go on
-        rows      1,000 = 100 stored + 900 not tried
+        rows      1,000 = 100 stored + 900 untried
         stored    162 MiB in 6.5 s, 15.5 images/s, 25.1 MiB/s
         requests  100 to the API, 0 retries
         reasons   disk 900
@@ -268,7 +268,7 @@ mod tests {
     fn nothing_to_do_is_said_in_words() {
         assert_snapshot!(shown([0, 1_234, 6, 0, 0], &[], None, "export"), @"
         nothing to do: all 1,234 images were delivered before
-        rows      1,240 = 1,234 skipped (delivered before) + 6 duplicate
+        rows      1,240 = 1,234 skipped + 6 duplicate
         reports   export/report.csv
         check     cd export && sha256sum -c --quiet manifest-sha256.txt
         ");
