@@ -85,13 +85,14 @@ impl Drawing {
 }
 
 impl Terminal {
-    fn put(&self, text: &str) -> io::Result<()> {
+    fn put(&self, text: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(text);
-        Ok(())
     }
 
-    fn step(&self, count: usize, direction: char) -> io::Result<()> {
-        if count > 0 { self.put(&format!("\u{1b}[{count}{direction}")) } else { Ok(()) }
+    fn step(&self, count: usize, direction: char) {
+        if count > 0 {
+            self.put(&format!("\u{1b}[{count}{direction}"));
+        }
     }
 }
 
@@ -105,31 +106,38 @@ impl TermLike for Terminal {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'A')
+        self.step(n, 'A');
+        Ok(())
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'B')
+        self.step(n, 'B');
+        Ok(())
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'C')
+        self.step(n, 'C');
+        Ok(())
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'D')
+        self.step(n, 'D');
+        Ok(())
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.put(&format!("{text}\n"))
+        self.put(&format!("{text}\n"));
+        Ok(())
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.put(text)
+        self.put(text);
+        Ok(())
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.put("\r\u{1b}[2K")
+        self.put("\r\u{1b}[2K");
+        Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
