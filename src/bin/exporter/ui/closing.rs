@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use exporter::error::ErrorCode;
 use exporter::options::{self, RunOptions, Source};
 use exporter::report::Summary;
 use exporter::run::{Finished, Stopped};
@@ -48,7 +49,10 @@ pub fn text(finished: &Finished, place: &Place) -> String {
     }
     let left = summary.counts.failed + summary.counts.untried > 0;
     fact("reports", reports(place, left));
-    fact("check", format!("cd {} && sha256sum -c --quiet manifest-sha256.txt", human::shell(&place.out)));
+    // `sha256sum -c` refuses an empty list
+    if summary.counts.stored + summary.counts.skipped > 0 {
+        fact("check", format!("cd {} && sha256sum -c --quiet manifest-sha256.txt", human::shell(&place.out)));
+    }
     if let Some(advice) = next(summary, place) {
         fact("next", advice);
     }
@@ -91,10 +95,10 @@ fn states(summary: &Summary) -> String {
     let counts = &summary.counts;
     let states = [
         (counts.stored, "stored"),
-        (counts.skipped, "skipped (delivered before)"),
+        (counts.skipped, "skipped"),
         (counts.duplicate, "duplicate"),
         (counts.failed, "failed"),
-        (counts.untried, "not tried"),
+        (counts.untried, "untried"),
     ];
     let parts: Vec<String> = states
         .into_iter()
@@ -153,8 +157,13 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
         Some(options::OUT) => String::new(),
         _ => format!(" -o {}", human::shell(&place.out)),
     };
-    match (summary.counts.untried, summary.counts.failed) {
-        (0, 0) => None,
+    let bad = summary.failures.get(ErrorCode::BadRow.as_str()).copied().unwrap_or_default();
+    let failed_rows = summary.counts.failed.saturating_sub(bad);
+    match (summary.counts.untried, failed_rows) {
+        (0, 0) if bad == 0 => None,
+        (0, 0) => Some(
+            "correct the bad rows (report.csv names their lines) and give the same command again".to_owned(),
+        ),
         (0, _) => Some(format!(
             "failed.csv has a reason and an advice for each; then: exporter run {failed}{folder}"
         )),
@@ -194,7 +203,7 @@ mod tests {
     fn a_complete_run_says_so_first() {
         assert_snapshot!(shown([40_000, 9_000, 1_000, 0, 0], &[], None, "export"), @"
         complete: every row is delivered
-        rows      50,000 = 40,000 stored + 9,000 skipped (delivered before) + 1,000 duplicate
+        rows      50,000 = 40,000 stored + 9,000 skipped + 1,000 duplicate
         stored    63.3 GiB in 43 min, 15.5 images/s, 25.1 MiB/s
         requests  40,000 to the API, 3 answered 429 (too many), 0 retries
         reports   export/report.csv
@@ -223,7 +232,7 @@ mod tests {
         let signal = Some(Stopped::Signal(Signal::Interrupt));
         assert_snapshot!(shown([100, 0, 0, 0, 900], &failures, signal, "export"), @"
         stopped early: Ctrl-C, 900 rows not tried
-        rows      1,000 = 100 stored + 900 not tried
+        rows      1,000 = 100 stored + 900 untried
         stored    162 MiB in 6.5 s, 15.5 images/s, 25.1 MiB/s
         requests  100 to the API, 0 retries
         reasons   not_reached 900
@@ -234,7 +243,7 @@ mod tests {
         let error = Some(Stopped::Error(RunError::Disk("/srv/export is full".to_owned())));
         assert_snapshot!(shown([100, 0, 0, 0, 900], &[("disk", 900)], error, "/srv/export"), @"
         stopped early: /srv/export is full. What is delivered is safe; make room or mend the disk, and run again to go on
-        rows      1,000 = 100 stored + 900 not tried
+        rows      1,000 = 100 stored + 900 untried
         stored    162 MiB in 6.5 s, 15.5 images/s, 25.1 MiB/s
         requests  100 to the API, 0 retries
         reasons   disk 900
@@ -251,17 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn bad_rows_are_corrected_in_the_manifest_since_failed_csv_has_them_not() {
+        let text = shown([10, 0, 0, 2, 0], &[("bad_row", 2)], None, "export");
+        assert!(text.contains("next      correct the bad rows"), "{text}");
+    }
+
+    #[test]
     fn nothing_to_do_is_said_in_words() {
         assert_snapshot!(shown([0, 1_234, 6, 0, 0], &[], None, "export"), @"
         nothing to do: all 1,234 images were delivered before
-        rows      1,240 = 1,234 skipped (delivered before) + 6 duplicate
+        rows      1,240 = 1,234 skipped + 6 duplicate
         reports   export/report.csv
         check     cd export && sha256sum -c --quiet manifest-sha256.txt
         ");
         assert_snapshot!(shown([0; 5], &[], None, "export"), @"
         nothing to do: the manifest has no rows
         reports   export/report.csv
-        check     cd export && sha256sum -c --quiet manifest-sha256.txt
         ");
     }
 

@@ -10,7 +10,7 @@ use super::state::{Phase, Sample, State};
 use crate::{human, log};
 
 /// No longer than this without a line.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// When the last line came, and what it said.
 #[derive(Debug, Default)]
@@ -69,20 +69,22 @@ fn due(running: Duration, since_last: Duration, changed: bool) -> bool {
 
 /// `50,000 rows: 40,000 to fetch, 9,000 delivered before, 1,000 duplicates; at least 40 min at 1000/60s`.
 fn opening(state: &State, rate: Rate) -> String {
-    let mut text = format!("{}: {} to fetch", human::counted(state.rows, "row"), human::count(state.todo));
+    let mut parts =
+        vec![format!("{}: {} to fetch", human::counted(state.rows, "row"), human::count(state.todo))];
     if state.skipped > 0 {
-        text.push_str(&format!(", {} delivered before", human::count(state.skipped)));
+        parts.push(format!("{} delivered before", human::count(state.skipped)));
     }
     if state.duplicates > 0 {
-        text.push_str(&format!(", {}", human::counted(state.duplicates, "duplicate")));
+        parts.push(human::counted(state.duplicates, "duplicate"));
     }
     if state.bad > 0 {
-        text.push_str(&format!(", {} bad", human::count(state.bad)));
+        parts.push(format!("{} bad", human::count(state.bad)));
     }
-    if state.todo > 0 {
-        text.push_str(&format!("; at least {} at {rate}", human::duration(shortest(state.todo, rate))));
+    let text = parts.join(", ");
+    match state.todo {
+        0 => text,
+        todo => format!("{text}; at least {} at {rate}", human::duration(shortest(todo, rate))),
     }
-    text
 }
 
 /// One request an image, at an even pace; in whole seconds, rounded up.

@@ -9,7 +9,7 @@ use exporter::event::{Event, Progress};
 use crate::human;
 
 /// Speed is taken over so long: one window of the API's allowance, so that a burst and the wait after it even out.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// One sample a second is kept.
 const STEP: Duration = Duration::from_secs(1);
 /// Before so much time has passed a speed would be a guess.
@@ -78,7 +78,7 @@ impl State {
     pub fn apply(&mut self, event: Event, now: Duration) {
         match event {
             Event::Reading { manifest } => {
-                self.phase = Phase::Reading(human::safe(&manifest.to_string_lossy()))
+                self.phase = Phase::Reading(human::safe(&manifest.to_string_lossy()));
             }
             Event::Checking => self.phase = Phase::Checking,
             Event::Begin { rows, bad, duplicates, skipped, todo, .. } => {
