@@ -77,8 +77,9 @@ pub struct Health {
     outage: Option<Outage>,
     /// Rows that met an outage alone while others got through: theirs is the fault.
     sick: Vec<i64>,
-    /// Failures since that instant, of that service, belong to an outage and are given back.
-    amnesty: Option<(Service, Instant)>,
+    /// Failures of that service from the first instant to the second (or still) belong to an outage and are given
+    /// back.
+    amnesty: Option<(Service, Instant, Option<Instant>)>,
 }
 
 const fn index(service: Service) -> usize {
@@ -128,8 +129,9 @@ impl Health {
         let outage = self.outage.take_if(|outage| outage.service == service)?;
         if outage.alone.is_some_and(|alone| alone != seq) {
             self.sick.extend(outage.alone);
+            self.amnesty = None;
         } else {
-            self.amnesty = Some((service, outage.since));
+            self.amnesty = Some((service, outage.since, Some(now)));
         }
         Some(Change::Up(now - outage.since))
     }
@@ -178,7 +180,7 @@ impl Health {
             alone,
             last,
         });
-        self.amnesty = Some((service, began));
+        self.amnesty = Some((service, began, None));
         (Charge::Free, Some(change))
     }
 
@@ -192,7 +194,9 @@ impl Health {
     /// Whether a failure of `service` at `when` belongs to an outage after all.
     #[must_use]
     pub fn forgives(&self, service: Service, when: Instant) -> bool {
-        self.amnesty.is_some_and(|(its, since)| its == service && when >= since)
+        self.amnesty.is_some_and(|(its, since, until)| {
+            its == service && when >= since && until.is_none_or(|until| when <= until)
+        })
     }
 
     /// Whether nobody can tell yet if row `seq` is sick alone.
@@ -241,6 +245,9 @@ mod tests {
         assert!(matches!(change, Some(Change::Down(_))));
         assert!(health.forgives(Service::Api, now), "what led to it is given back");
         assert!(!health.forgives(Service::Storage, now));
+        health.answered(5, Service::Api, now + Duration::from_secs(1));
+        assert!(health.forgives(Service::Api, now), "also after it");
+        assert!(!health.forgives(Service::Api, now + Duration::from_secs(2)), "what comes later is not its");
     }
 
     #[test]

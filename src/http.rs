@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Failure, RunError};
 use crate::item::Item;
-use crate::options::{ApiOptions, CONNECT_TIMEOUT, parse_key};
+use crate::options::{ApiOptions, CONNECT_TIMEOUT, key_of_file};
 use crate::remote::{Opened, Remote, Resolved, Resume, SignedUrl};
 
 /// S3 closes idle connections after some 5 s; asking on a closed one costs a try.
@@ -107,7 +107,7 @@ impl Remote for Http {
         }
         let Some(file) = &self.key_file else { return false };
         let Ok(text) = fs_err::read_to_string(file) else { return false };
-        let Ok(new) = parse_key(&text) else { return false };
+        let Ok(new) = key_of_file(&text) else { return false };
         if key.1.expose_secret() == new.expose_secret() {
             return false;
         }

@@ -139,22 +139,30 @@ pub struct RunOptions {
     pub deadline: Option<tokio::time::Instant>,
 }
 
-/// Reads a key from the text of a file or an environment variable: one line, nothing but visible ASCII.
+/// Reads a key from the text of a file: one line, whose end is not part of the key.
 ///
 /// # Errors
 /// Says what is wrong with it, without showing it.
-pub fn parse_key(text: &str) -> Result<SecretString, &'static str> {
-    let key = text.strip_suffix('\n').unwrap_or(text);
-    let key = key.strip_suffix('\r').unwrap_or(key);
+pub fn key_of_file(text: &str) -> Result<SecretString, &'static str> {
+    let key = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    check_key(key)?;
+    Ok(SecretString::from(key))
+}
+
+/// What a key cannot be: it goes into an HTTP header, and nobody means the quotes around it.
+///
+/// # Errors
+/// Says what is wrong with it, without showing it.
+pub fn check_key(key: &str) -> Result<(), &'static str> {
     if key.is_empty() {
-        Err("is empty")
-    } else if key.contains('\n') {
-        Err("has more than one line")
+        Err("the key is empty")
     } else if key.contains(['"', '\'']) {
-        Err("holds quotation marks")
+        Err("the key has quotes in it; leave them out")
+    } else if key.contains(['\n', '\r']) {
+        Err("the key has more than one line")
     } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err("holds blanks or characters that no key has")
+        Err("the key has a blank or another character in it that is not visible ASCII")
     } else {
-        Ok(SecretString::from(key))
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use exporter::options::{check_key, key_of_file};
 use secrecy::SecretString;
 
 use super::find::Found;
@@ -34,7 +35,7 @@ pub fn find(
         ));
     };
     let text = value.into_string().map_err(|_| Refusal::new(VARIABLE, "the key is not ASCII"))?;
-    check(&text).map_err(|why| Refusal::new(VARIABLE, why))?;
+    check_key(&text).map_err(|why| Refusal::new(VARIABLE, why))?;
     Ok((text.into(), None))
 }
 
@@ -42,36 +43,19 @@ fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refus
     let failed = |error: std::io::Error| found.refuse(format_args!("the key file cannot be read: {error}"));
     let file = std::fs::File::open(&found.value).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
-    let mut text = String::new();
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LONGEST {
         return Err(found.refuse("the file is too large to hold a key in one line"));
     }
-    text.push_str(std::str::from_utf8(&bytes).map_err(|_| found.refuse("the key is not ASCII"))?);
-    let key = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
-    check(key).map_err(|why| found.refuse(why))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| found.refuse("the key is not ASCII"))?;
+    let key = key_of_file(text).map_err(|why| found.refuse(why))?;
     // a pipe (`<(pass show key)`) has no mode of its own that would matter
     if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
         let path = human::safe(&found.value.to_string_lossy());
         warnings.push(format!("the key file {path} can be read by others: chmod 600 keeps it private"));
     }
-    Ok(key.into())
-}
-
-/// What a key cannot be: `Err` says so without showing it.
-fn check(key: &str) -> Result<(), &'static str> {
-    if key.is_empty() {
-        Err("the key is empty")
-    } else if key.contains(['"', '\'']) {
-        Err("the key has quotes in it; leave them out")
-    } else if key.contains(['\n', '\r']) {
-        Err("the key has more than one line")
-    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err("the key has a blank or another character in it that is not visible ASCII")
-    } else {
-        Ok(())
-    }
+    Ok(key)
 }
 
 #[cfg(test)]
