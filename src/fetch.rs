@@ -1,5 +1,5 @@
 //! One image from end to end: wait for the way, ask for its URL, download, check, deliver; and again where that
-//! may help. What to do after a failure is decided in [`crate::retry`]; how bytes come in [`download`].
+//! may help. What to do after a failure is decided in [`crate::retry`]; how bytes come in `download`.
 
 mod download;
 mod journey;
