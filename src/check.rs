@@ -68,7 +68,7 @@ pub fn check(part: &Part, meta: &Meta, wanted: Option<Sha256>) -> Result<Checked
             ));
         }
         Some(false) => {
-            warnings.push("the image has no end; it is stored as the storage serves it".to_owned())
+            warnings.push("the image has no end; it is stored as the storage serves it".to_owned());
         }
         None => {}
     }

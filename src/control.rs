@@ -105,11 +105,10 @@ impl Control {
         self.cut.is_cancelled()
     }
 
-    /// Whether what is in flight has only so long to end: after a signal, and where the run had to stop. At
-    /// `--until` it may finish.
+    /// Whether what is in flight has only so long to end: after a signal. Otherwise it may finish.
     #[must_use]
     pub fn has_drain_limit(&self) -> bool {
-        !matches!(*lock(&self.reason), None | Some(Stopped::Deadline | Stopped::Limited(_)))
+        matches!(*lock(&self.reason), Some(Stopped::Signal(_)))
     }
 
     /// When nothing new is taken any more.

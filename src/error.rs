@@ -361,7 +361,7 @@ pub enum RunError {
         /// The manifest, `-` for standard input.
         path: PathBuf,
         /// What is wrong with it.
-        source: ManifestError,
+        source: Box<ManifestError>,
     },
     /// Rows of the manifest are bad. Nothing was attempted.
     #[error(

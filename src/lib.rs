@@ -1,22 +1,51 @@
 //! Brings a clinic's note images home, completely and provably.
-pub mod check;
-pub mod control;
+//!
+//! The way of the data, once and in one direction; the modules stand in that order:
+//!
+//! 1. [`manifest`]: CSV → rows, each with its line; every row is checked before any request.
+//! 2. [`ledger`]: rows → SQLite, linked to what is delivered already. The one truth.
+//! 3. [`limit`]: the request clock, which lets a row's request go.
+//! 4. [`http`]: the API gives a signed URL, the storage the object behind it.
+//! 5. [`fetch`]: one image through its tries; [`retry`] decides what follows from a failure, [`health`] whether
+//!    it is the image's fault at all.
+//! 6. [`check`]: is it the whole image, and an image?
+//! 7. [`store`]: part file → durable → final name → ledger, many at a time.
+//! 8. [`report`]: ledger → reports, atomically.
+//!
+//! [`run`] ties them together. The core returns and emits [`event`]s; it prints nothing.
+
+pub mod options;
+
 pub mod error;
 pub mod event;
-pub mod fetch;
-pub mod health;
-pub mod http;
-pub mod image;
 pub mod item;
-pub mod layout;
-pub mod ledger;
-pub mod limit;
-pub mod manifest;
-pub mod options;
-pub mod remote;
-pub mod report;
-pub mod retry;
-pub mod run;
 pub mod stop;
-pub mod store;
 pub mod time;
+
+pub mod layout;
+pub mod manifest;
+
+pub mod ledger;
+
+pub mod limit;
+
+pub mod remote;
+
+pub mod http;
+
+pub mod health;
+pub mod retry;
+
+pub mod control;
+
+pub mod fetch;
+
+pub mod image;
+
+pub mod check;
+
+pub mod store;
+
+pub mod report;
+
+pub mod run;

@@ -62,14 +62,22 @@ impl Limiter {
     }
 
     /// The request's answer is there (or its connection is lost: then without hints).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a ticket is good for one request: it is given up here"
+    )]
     pub fn answered(&self, ticket: Ticket, hints: &Hints) {
-        self.policy().answered(ticket, Instant::now(), hints);
+        self.policy().answered(&ticket, Instant::now(), hints);
         self.changed.notify_waiters();
     }
 
     /// The request was not sent after all.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a ticket is good for one request: it is given up here"
+    )]
     pub fn unsent(&self, ticket: Ticket) {
-        self.policy().unsent(ticket, Instant::now());
+        self.policy().unsent(&ticket, Instant::now());
         self.changed.notify_waiters();
     }
 

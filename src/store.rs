@@ -19,6 +19,9 @@ pub use part::{Part, PartWriter};
 use crate::error::{Failure, RunError};
 use crate::ledger::{STATE_DIR, disk_error};
 
+/// How the names of part files end.
+const PART: &str = ".part";
+
 /// The export folder, looked at once at the start: it must stay the same file system to the end.
 #[derive(Debug)]
 pub struct Folder {
@@ -88,7 +91,7 @@ impl Folder {
             let entry = entry.map_err(disk_error("reading", &self.parts))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.ends_with(".part") && !keep(name) {
+            if name.ends_with(PART) && !keep(name) {
                 let path = entry.path();
                 std::fs::remove_file(&path).map_err(disk_error("removing", &path))?;
             }

@@ -1,5 +1,6 @@
 //! `cargo run --example sandbox`: a local Max AI API and an S3 to try the exporter on, until Ctrl-C.
 //! They know the images of `examples/manifest.csv`, and as many more as `--rows` says.
+#![expect(clippy::print_stdout, reason = "an example speaks to its reader")]
 
 #[allow(dead_code, reason = "each user takes a part")]
 #[path = "../support/mod.rs"]

@@ -5,9 +5,11 @@
 
 use futures::StreamExt;
 
+use super::Fetcher;
 use super::journey::Journey;
 use crate::error::{Failure, Service};
 use crate::event::Progress;
+use crate::item::Item;
 use crate::ledger::{PartRecord, Write};
 use crate::remote::{Meta, Opened, Remote, Resume, SignedUrl};
 use crate::store::{Part, PartWriter};
@@ -71,6 +73,10 @@ impl<R: Remote> Journey<'_, R> {
         let path = self.fetcher.folder.part(&self.item.part);
         let at_hand = self.part.take();
         if from == 0 {
+            if std::mem::replace(&mut self.recorded, false) {
+                // what the ledger says of the file must not outlive the bytes that it speaks of
+                self.fetcher.forget_part(self.item).await?;
+            }
             return Ok(PartWriter::new(path, md5));
         }
         match at_hand.and_then(|part| part.writer) {
@@ -123,6 +129,15 @@ impl<R: Remote> Journey<'_, R> {
         if let Err(error) = self.fetcher.ledger.post(Write::Part(item, kept)) {
             tracing::debug!("a part is not remembered: {error}");
         }
+    }
+}
+
+impl<R> Fetcher<R> {
+    /// Takes back, durably, what the ledger says of a part file.
+    async fn forget_part(&self, item: &Item) -> Result<(), Failure> {
+        let forgotten = self.ledger.write(vec![Write::Part(Box::new(item.clone()), None)]).await;
+        forgotten
+            .map_err(|error| Failure::DiskLost { what: format!("the ledger cannot be written: {error}") })
     }
 }
 

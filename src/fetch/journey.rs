@@ -38,6 +38,8 @@ pub(super) struct Journey<'f, R> {
     stale: bool,
     /// This row's refusal was the one after which its organization is left alone.
     tripped: bool,
+    /// The ledger knows of a part file.
+    pub(super) recorded: bool,
     /// Bytes of an earlier try.
     pub(super) part: Option<AtHand>,
     /// Charged failures that may turn out to be an outage's.
@@ -60,6 +62,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             renewed: (false, false),
             stale: false,
             tripped: false,
+            recorded: work.part.is_some(),
             part: work.part.clone().map(AtHand::of_earlier_run),
             suspects: Vec::new(),
             began: Instant::now(),
@@ -226,7 +229,6 @@ impl<'f, R: Remote> Journey<'f, R> {
             }
             Verdict::NewUrl => {
                 self.url = None;
-                self.part = None;
                 let done = match failure {
                     Failure::Denied(_) => &mut self.renewed.0,
                     _ => &mut self.renewed.1,

@@ -49,10 +49,9 @@ impl Place {
     fn of_v6(v6: Ipv6Addr) -> Self {
         match v6.segments()[0] {
             _ if v6.is_loopback() => Self::Loopback,
-            _ if v6.is_unspecified() => Self::Nowhere,
             0xfc00..=0xfdff | 0xfec0..=0xfeff => Self::Private,
             0xfe80..=0xfebf => Self::LinkLocal,
-            0xff00..=0xffff => Self::Nowhere,
+            _ if v6.is_unspecified() || v6.is_multicast() => Self::Nowhere,
             _ => Self::Public,
         }
     }
@@ -80,9 +79,10 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
         Ipv4Addr::new(a, b, c, d)
     };
     match s {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(from(high, low)),
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => Some(from(high, low)),
-        [0x2002, high, low, ..] => Some(from(high, low)),
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0, 0, 0, 0, 0, 0, high @ 1..=u16::MAX, low]
+        | [0x2002, high, low, ..] => Some(from(high, low)),
         _ => None,
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn open(
         (206, Some(resume)) => continued(&response, resume).map(|()| opened(response, resume.from, host)),
         (status, _) => {
             let said = tokio::time::timeout(http.stall, said(response)).await.map_err(|_| silent())?;
-            Err(refusal(status, said))
+            Err(refusal(status, said, resume.is_some()))
         }
     }
 }
@@ -134,15 +134,16 @@ fn continued(response: &Response, resume: &Resume) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A status other than 200 or an expected 206 → failure, by the error's own code before the status.
-pub(super) fn refusal(status: u16, said: Said) -> Failure {
+/// A status other than 200 or an expected 206 → failure, by the error's own code before the status. 412 and 416
+/// speak of the bytes at hand only where there are any.
+pub(super) fn refusal(status: u16, said: Said, resuming: bool) -> Failure {
     match (status, &*said.code) {
         (_, "RequestTimeout" | "SlowDown" | "InternalError" | "ServiceUnavailable") => {
             Failure::StorageDown(said)
         }
         (_, "InvalidObjectState") => Failure::Archived(said),
         (_, "NoSuchKey" | "NoSuchBucket") | (404, _) => Failure::Missing(said),
-        (412 | 416, _) => {
+        (412 | 416, _) if resuming => {
             Failure::PartWorthless(format!("the storage answered {said} to a continued download"))
         }
         (400 | 401 | 403, _) => Failure::Denied(said),
@@ -236,6 +237,7 @@ mod tests {
     #[test]
     fn the_errors_own_code_decides_before_the_status() {
         let said = |code: &str| Said { code: code.to_owned(), ..Said::default() };
+        let refusal = |status, said| super::refusal(status, said, false);
         assert!(matches!(refusal(400, said("RequestTimeout")), Failure::StorageDown(_)));
         assert!(matches!(refusal(403, said("InvalidObjectState")), Failure::Archived(_)));
         assert!(matches!(refusal(403, said("AccessDenied")), Failure::Denied(_)));

@@ -121,7 +121,7 @@ impl Policy {
     }
 
     /// An answer has come, or its connection is lost.
-    pub fn answered(&mut self, ticket: Ticket, now: Instant, hints: &Hints) {
+    pub fn answered(&mut self, ticket: &Ticket, now: Instant, hints: &Hints) {
         self.in_flight -= 1;
         self.answered.push_back(now);
         if let Some(limit) = hints.limit
@@ -131,19 +131,20 @@ impl Policy {
             self.pace = Pace::new(limit, self.window, now);
         }
         if hints.limited {
-            self.close(&ticket, now, hints);
+            self.close(ticket, now, hints);
         } else {
             self.unnamed = 0;
-            if ticket.alone {
+            // another answer may have closed it again meanwhile
+            if ticket.alone && self.gate == Gate::Probing {
                 self.gate = Gate::Open;
             }
         }
     }
 
     /// The request was not sent after all.
-    pub fn unsent(&mut self, ticket: Ticket, now: Instant) {
+    pub fn unsent(&mut self, ticket: &Ticket, now: Instant) {
         self.in_flight -= 1;
-        if ticket.alone {
+        if ticket.alone && self.gate == Gate::Probing {
             self.gate = Gate::Closed(now);
         }
     }

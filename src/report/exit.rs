@@ -31,13 +31,13 @@ mod tests {
 
     #[test]
     fn the_first_code_of_the_list_that_applies_is_given() {
+        type Stop = fn() -> Option<Stopped>;
         let none = || None;
         let error = || Some(Stopped::Error(RunError::Internal(String::new())));
         let interrupt = || Some(Stopped::Signal(Signal::Interrupt));
         let terminate = || Some(Stopped::Signal(Signal::Terminate));
         let hangup = || Some(Stopped::Signal(Signal::Hangup));
         let deadline = || Some(Stopped::Deadline);
-        type Stop = fn() -> Option<Stopped>;
         // for each stop: nothing amiss, failed, untried, failed and untried
         let table: [(&str, Stop, [u8; 4]); 6] = [
             ("none", none, [0, 3, 1, 1]),

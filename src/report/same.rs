@@ -60,7 +60,7 @@ impl<'conn> SameFinder<'conn> {
     }
 
     /// Fills the table `same`; gives the number of rows whose bytes an earlier row had.
-    pub fn finish(self, conn: &Connection) -> rusqlite::Result<u64> {
+    pub fn finish(conn: &Connection) -> rusqlite::Result<u64> {
         let same_bytes = link(conn, Kind::Bytes, "INSERT INTO same (seq, bytes) VALUES (?1, ?2)")?;
         link(
             conn,

@@ -178,7 +178,8 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         }
     }
     let delivered = same.delivered;
-    let same_content = same.finish(conn)?;
+    drop(same);
+    let same_content = SameFinder::finish(conn)?;
     let notes = notes.finish(conn)?;
     let Tally { counts, failures, orgs } = tally;
     let run = Run::newest(conn)?;

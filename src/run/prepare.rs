@@ -29,8 +29,8 @@ pub(super) struct InLedger {
 /// Opens the manifest and checks every row of it, unless the ledger knows it already. Makes nothing.
 pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
     let path = options.source.path();
-    let wrong = |source| RunError::Manifest { path: path.clone(), source };
-    let io_wrong = |error: io::Error| RunError::Manifest { path: path.clone(), source: error.into() };
+    let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
+    let io_wrong = |error: io::Error| wrong(error.into());
     let mut file = open(&options.source).map_err(io_wrong)?;
     let reading = match &options.source {
         Source::File(path) => options.manifest.clone().for_file(path),
@@ -96,7 +96,7 @@ pub(super) async fn load(
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
                 return Ok(loaded);
             }
-            let wrong = |source| RunError::Manifest { path: path.clone(), source };
+            let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
             let mut manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
             let header = manifest.header().raw().to_vec();
             let entries = manifest.by_ref();

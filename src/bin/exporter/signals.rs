@@ -56,7 +56,11 @@ async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle)
                 human::duration(DRAIN),
                 if signal == Signal::Interrupt { "press Ctrl-C again" } else { "send the signal again" },
             ),
-            1 => tracing::warn!("stopping at once; parts are kept for the next run"),
+            1 => {
+                tracing::warn!(
+                    "stopping at once; what is delivered is safe, the next run goes on from there"
+                );
+            }
             // the first signal decides the code, as in the run itself
             _ => std::process::exit(stop.signal().unwrap_or(signal).exit_code().into()),
         }
