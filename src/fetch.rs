@@ -3,6 +3,8 @@
 
 mod download;
 mod journey;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,6 +9,7 @@ mod atomic;
 mod bag;
 mod csv;
 mod exit;
+mod last_run;
 mod notes;
 mod rows;
 mod same;
@@ -82,7 +83,7 @@ fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
     Ok(summary)
 }
 
-/// What stops the writing. `?` takes it from SQLite and from files alike.
+/// What stops the writing. `?` takes it from `SQLite` and from files alike.
 #[derive(Debug)]
 enum Trouble {
     Ledger(rusqlite::Error),

@@ -21,8 +21,8 @@ pub const LEDGER_FILE: &str = "ledger.sqlite";
 pub const LOCK_FILE: &str = "lock";
 /// Version of `schema.sql`, kept in the file as `user_version`.
 const VERSION: i64 = 1;
-/// 16 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
-const CACHE_KIB: i64 = 16 * 1024;
+/// 8 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
+const CACHE_KIB: i64 = 8 * 1024;
 
 /// An export folder that is ours until this is dropped.
 #[derive(Debug)]

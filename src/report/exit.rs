@@ -29,9 +29,10 @@ mod tests {
     use crate::error::RunError;
     use crate::stop::Signal;
 
+    type Stop = fn() -> Option<Stopped>;
+
     #[test]
     fn the_first_code_of_the_list_that_applies_is_given() {
-        type Stop = fn() -> Option<Stopped>;
         let none = || None;
         let error = || Some(Stopped::Error(RunError::Internal(String::new())));
         let interrupt = || Some(Stopped::Signal(Signal::Interrupt));

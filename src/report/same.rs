@@ -22,8 +22,15 @@ pub(super) struct SameFinder<'conn> {
     bytes: Sieve,
     object: Sieve,
     add: Statement<'conn>,
-    /// Images delivered, over all manifests: counted on the way.
+    delivered: u64,
+}
+
+/// What was counted on the way.
+pub(super) struct Found {
+    /// Images delivered, over all manifests.
     pub delivered: u64,
+    /// Rows whose bytes an earlier row had.
+    pub same_content: u64,
 }
 
 impl<'conn> SameFinder<'conn> {
@@ -59,16 +66,16 @@ impl<'conn> SameFinder<'conn> {
         Ok(())
     }
 
-    /// Fills the table `same`; gives the number of rows whose bytes an earlier row had.
-    pub fn finish(conn: &Connection) -> rusqlite::Result<u64> {
-        let same_bytes = link(conn, Kind::Bytes, "INSERT INTO same (seq, bytes) VALUES (?1, ?2)")?;
+    /// Fills the table `same`; gives what was counted.
+    pub fn finish(self, conn: &Connection) -> rusqlite::Result<Found> {
+        let same_content = link(conn, Kind::Bytes, "INSERT INTO same (seq, bytes) VALUES (?1, ?2)")?;
         link(
             conn,
             Kind::Object,
             "INSERT INTO same (seq, object) VALUES (?1, ?2)
              ON CONFLICT (seq) DO UPDATE SET object = excluded.object",
         )?;
-        Ok(same_bytes)
+        Ok(Found { delivered: self.delivered, same_content })
     }
 }
 

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::Connection;
 use serde::Serialize;
 
+use super::last_run::LastRun;
 use super::notes::NoteTotals;
-use super::same::SameFinder;
-use super::{bytes, number, text};
+use super::same::{Found, SameFinder};
+use super::{bytes, text};
 
 /// Rows by state: they always add up to `rows`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -177,12 +177,10 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
             }
         }
     }
-    let delivered = same.delivered;
-    drop(same);
-    let same_content = SameFinder::finish(conn)?;
+    let Found { delivered, same_content } = same.finish(conn)?;
     let notes = notes.finish(conn)?;
     let Tally { counts, failures, orgs } = tally;
-    let run = Run::newest(conn)?;
+    let run = LastRun::read(conn)?;
     Ok(Summary {
         counts,
         bytes: run.bytes,
@@ -251,76 +249,4 @@ fn named(conn: &Connection, orgs: HashMap<i64, Org>) -> rusqlite::Result<Vec<Org
         .collect::<rusqlite::Result<Vec<_>>>()?;
     orgs.sort_unstable_by(|a, b| a.org.cmp(&b.org));
     Ok(orgs)
-}
-
-/// The newest line of the table `runs`.
-#[derive(Default)]
-struct Run {
-    started_at: String,
-    finished_at: String,
-    seconds: f64,
-    manifest_sha256: String,
-    host: String,
-    user: String,
-    version: String,
-    exit_code: Option<u8>,
-    stop: Option<String>,
-    bytes: u64,
-    api_requests: u64,
-    api_429: u64,
-    retries: u64,
-}
-
-impl Run {
-    fn newest(conn: &Connection) -> rusqlite::Result<Self> {
-        let newest = conn
-            .query_row("SELECT * FROM runs ORDER BY id DESC LIMIT 1", [], |row| {
-                Ok((row.get("id")?, row.get::<_, Option<String>>("finished_at")?, Self::read(row)?))
-            })
-            .optional()?;
-        let mut run = match newest {
-            None => return Ok(Self::default()),
-            Some((_, Some(finished_at), run)) => Self { finished_at, ..run },
-            Some((id, None, run)) => run.without_end(conn, id)?,
-        };
-        run.seconds = (run.seconds * 1000.0).round() / 1000.0;
-        Ok(run)
-    }
-
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let count =
-            |name| Ok::<_, rusqlite::Error>(number(row, row.as_ref().column_index(name)?)?.unwrap_or(0));
-        Ok(Self {
-            started_at: row.get("started_at")?,
-            finished_at: String::new(),
-            seconds: row.get("seconds")?,
-            manifest_sha256: row.get("manifest_sha256")?,
-            host: row.get("host")?,
-            user: row.get("user")?,
-            version: row.get("version")?,
-            exit_code: row.get("exit_code")?,
-            stop: row.get("stop")?,
-            bytes: count("bytes")?,
-            api_requests: count("api_requests")?,
-            api_429: count("api_429")?,
-            retries: count("retries")?,
-        })
-    }
-
-    /// A run that was killed wrote down no end: what is known of it is in the images it delivered.
-    fn without_end(self, conn: &Connection, id: i64) -> rusqlite::Result<Self> {
-        let (newest, bytes): (Option<String>, _) = conn.query_row(
-            "SELECT max(stored_at), coalesce(sum(bytes), 0) FROM images WHERE run = ?1 AND delivered = 1",
-            [id],
-            |row| Ok((row.get(0)?, number(row, 1)?.unwrap_or_default())),
-        )?;
-        let finished_at = newest.unwrap_or_else(|| self.started_at.clone());
-        let seconds = span(&self.started_at, &finished_at).unwrap_or(self.seconds);
-        Ok(Self { finished_at, seconds, bytes, exit_code: None, ..self })
-    }
-}
-
-fn span(from: &str, to: &str) -> Option<f64> {
-    let (from, to) = (from.parse::<Timestamp>().ok()?, to.parse::<Timestamp>().ok()?);
-    Some(to.duration_since(from).as_secs_f64())
 }

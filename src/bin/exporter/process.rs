@@ -10,6 +10,10 @@ use rustix::process::{Resource, Rlimit, setrlimit, umask};
 /// nothing to do at the pace the API allows.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
 
+/// Threads for file work and name lookups: more than a disk can use at a time, and few enough that what each keeps
+/// of freed memory stays small (measured: 512, the default, cost 15 MiB at 100,000 rows).
+const BLOCKING: usize = 16;
+
 /// No core dumps; new files and folders belong to their owner alone.
 pub fn harden() {
     // refused only where the limit is zero already
@@ -25,6 +29,7 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(*THREADS.start(), usize::from);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(*THREADS.start(), *THREADS.end()))
+        .max_blocking_threads(BLOCKING)
         .enable_all()
         .build()
 }

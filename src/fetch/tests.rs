@@ -1,0 +1,169 @@
+//! One image's tries on a paused clock, against a network that does what it is told.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::*;
+use crate::error::{ErrorCode, Failure, Said};
+use crate::event::Events;
+use crate::item::{ImageId, Item, NoteId, OrgId};
+use crate::ledger;
+use crate::limit::Hints;
+use crate::manifest::ManifestOptions;
+use crate::options::{self, ApiOptions, OnBadRow, Source};
+use crate::remote::{Meta, Opened, Resolved, Resume, SignedUrl};
+
+const JPEG: &[u8] = b"\xff\xd8\xff\xe0 an image \xff\xd9";
+
+/// Fails as it is told, then delivers.
+struct Told {
+    api: Mutex<VecDeque<(Failure, Option<Duration>)>>,
+    asked: Mutex<Vec<Instant>>,
+}
+
+impl Remote for Told {
+    async fn resolve(&self, _item: &Item) -> Resolved {
+        self.asked.lock().expect("no panic").push(Instant::now());
+        let failure = self.api.lock().expect("no panic").pop_front();
+        match failure {
+            Some((failure, retry_after)) => {
+                let limited = matches!(failure, Failure::RateLimited(_));
+                let hints = Hints { limited, retry_after, ..Hints::default() };
+                Resolved { hints, key: 0, url: Err(failure) }
+            }
+            None => {
+                let url = SignedUrl::new("https://storage/object?signature".to_owned(), Instant::now());
+                Resolved { hints: Hints::default(), key: 0, url: Ok(url) }
+            }
+        }
+    }
+
+    async fn open(&self, _url: &SignedUrl, _resume: Option<&Resume>) -> Result<Opened, Failure> {
+        let meta = Meta { length: Some(JPEG.len() as u64), ..Meta::default() };
+        let body = futures::stream::iter([Ok(bytes::Bytes::from_static(JPEG))]).boxed();
+        Ok(Opened { meta, from: 0, body })
+    }
+
+    fn renew_key(&self, _refused: u64) -> bool {
+        false
+    }
+}
+
+fn run_options(out: &std::path::Path) -> RunOptions {
+    RunOptions {
+        source: Source::Stdin,
+        manifest: ManifestOptions::default(),
+        on_bad_row: OnBadRow::Stop,
+        out: out.to_owned(),
+        state_dir: None,
+        api: ApiOptions {
+            url: reqwest::Url::parse(options::API_URL).expect("a URL"),
+            key: "key".into(),
+            key_file: None,
+            allow_http: false,
+            storage_hosts: Vec::new(),
+            ca_file: None,
+        },
+        rate: options::RATE,
+        concurrency: NonZeroU32::MIN,
+        max_attempts: NonZeroU32::new(3).expect("not zero"),
+        stall_timeout: options::STALL_TIMEOUT,
+        max_size: options::MAX_SIZE,
+        max_retry_time: options::MAX_RETRY_TIME,
+        max_outage: options::MAX_OUTAGE,
+        min_free: 0,
+        deadline: None,
+    }
+}
+
+/// Fetches one image; how it ended, when the API was asked (since the start), and the tries that were counted.
+async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Duration>) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = run_options(dir.path());
+    let mut state = ledger::open_state(dir.path(), None).expect("a ledger");
+    let text = "org,note,image\no,n,i\n";
+    let manifest = crate::manifest::Manifest::open(text.as_bytes(), &options.manifest).expect("a manifest");
+    let loading = ledger::Loading {
+        sha256: crate::manifest::fingerprint(text.as_bytes()).expect("read"),
+        reading: String::new(),
+        header: Vec::new(),
+        entries: manifest,
+        skip_bad: false,
+    };
+    ledger::load(&mut state.connection, loading).expect("loaded");
+    let (ledger, _thread) = Ledger::start(state.connection).expect("a thread");
+    let folder = Arc::new(Folder::open(dir.path(), 0).expect("a folder"));
+    let (committer, _thread) = Committer::start(Arc::clone(&folder), ledger.clone(), 1).expect("a thread");
+    let start = Instant::now();
+    let remote = Told { api: Mutex::new(failures.into()), asked: Mutex::new(Vec::new()) };
+    let control = Control::new(&options, Events::none());
+    let fetcher = Fetcher::new(&options, remote, control, folder, committer, ledger, Arc::default());
+    let item = Item {
+        seq: 1,
+        line: 2,
+        org: OrgId::new("o"),
+        note: NoteId::new("n"),
+        image: ImageId::new("i"),
+        wanted: None,
+        stem: "data/o/n/i".to_owned(),
+        part: "i.part".to_owned(),
+        replaces: None,
+    };
+    let outcome = fetcher.fetch(&Work { item, org: 1, part: None }).await;
+    let asked = fetcher.remote.asked.lock().expect("no panic").iter().map(|when| *when - start).collect();
+    (outcome, asked)
+}
+
+fn down() -> (Failure, Option<Duration>) {
+    (Failure::ApiDown(Said { status: 503, ..Said::default() }), None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_fault_is_tried_again_after_a_pause_that_grows() {
+    let (outcome, asked) = fetch(vec![down(), down()]).await;
+    assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+    let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[0] >= Duration::from_millis(200) && pauses[0] <= Duration::from_millis(450), "{pauses:?}");
+    assert!(pauses[1] >= Duration::from_millis(400) && pauses[1] <= Duration::from_millis(850), "{pauses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_end_with_the_budget() {
+    let (outcome, asked) = fetch(vec![down(), down(), down(), down()]).await;
+    let given = match outcome {
+        Outcome::Given(given) | Outcome::Undecided(given, _) => given,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((asked.len(), given.attempts, given.failed), (3, 3, true));
+    assert_eq!(given.error.code, Some(ErrorCode::ApiError));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_waits_as_long_as_the_server_asked_and_is_no_try() {
+    let wait = Duration::from_secs(37);
+    let limited = || (Failure::RateLimited(Said { status: 429, ..Said::default() }), Some(wait));
+    let (outcome, asked) = fetch(vec![limited(), limited(), limited(), limited()]).await;
+    assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+    assert_eq!(asked.len(), 5, "more than the tries that an image has");
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= wait), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_is_asked_once() {
+    for failure in [
+        Failure::NotFound(Said::default()),
+        Failure::BadRequest(Said::default()),
+        Failure::Forbidden(Said::default()),
+        Failure::ApiRefused(Said::default()),
+        Failure::Unauthorized(Said::default()),
+    ] {
+        let (outcome, asked) = fetch(vec![(failure, None)]).await;
+        assert!(matches!(outcome, Outcome::Given(_)), "{outcome:?}");
+        assert_eq!(asked.len(), 1);
+    }
+}
