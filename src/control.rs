@@ -105,12 +105,6 @@ impl Control {
         self.cut.is_cancelled()
     }
 
-    /// Whether what is in flight has only so long to end: after a signal. Otherwise it may finish.
-    #[must_use]
-    pub fn has_drain_limit(&self) -> bool {
-        matches!(*lock(&self.reason), Some(Stopped::Signal(_)))
-    }
-
     /// When nothing new is taken any more.
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {

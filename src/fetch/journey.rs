@@ -224,6 +224,8 @@ impl<'f, R: Remote> Journey<'f, R> {
             }
             Verdict::OrgClosed => return Some(self.given(true, error)),
             Verdict::GiveUp => {
+                // no later run can use the bytes either
+                self.part = None;
                 self.budget.charge();
                 return Some(self.given(true, error));
             }

@@ -122,15 +122,14 @@ impl<R: Remote> Pipeline<R> {
                     self.tasks.abort_all();
                     break;
                 }
-                () = stop.drained(), if !control.is_draining() => {
+                // also where the run drains already: what is in flight has only so long from now on
+                () = stop.drained(), if end.is_none() => {
+                    end = Some(Instant::now() + DRAIN);
                     if let Some(signal) = stop.signal() {
                         control.stop(Stopped::Signal(signal));
                     }
                 }
                 () = at(deadline), if !control.is_draining() => control.stop(Stopped::Deadline),
-                () = control.draining(), if end.is_none() && control.has_drain_limit() => {
-                    end = Some(Instant::now() + DRAIN);
-                }
                 () = at(end) => {
                     if control.is_cut() {
                         self.tasks.abort_all();
@@ -150,6 +149,10 @@ impl<R: Remote> Pipeline<R> {
             }
         }
         self.look();
+        // the run stops before anybody could tell whose fault it was: the next one will try them again
+        for (work, given, _) in std::mem::take(&mut self.undecided) {
+            self.give(&work, Given { failed: false, ..given })?;
+        }
         Ok(())
     }
 
