@@ -153,6 +153,13 @@ impl<R: Remote> Pipeline<R> {
         for (work, given, _) in std::mem::take(&mut self.undecided) {
             self.give(&work, Given { failed: false, ..given })?;
         }
+        // rows that were taken waited for the same thing as those in flight
+        if let Some(error) = control.leave() {
+            for work in std::mem::take(&mut self.ready) {
+                let given = Given { seq: work.item.seq, failed: false, attempts: 0, error: error.clone() };
+                self.give(&work, given)?;
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,134 @@
+//! What stops a whole run, or keeps it from beginning.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{ErrorCode, Said, Service};
+use crate::manifest::{BadRow, ManifestError};
+
+/// Why the run could not go on, or did not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A setting is out of range or contradicts another. Nothing was attempted.
+    #[error("{0}")]
+    Settings(String),
+    /// The manifest cannot be used. Nothing was attempted.
+    #[error("manifest {}", path.display())]
+    Manifest {
+        /// The manifest, `-` for standard input.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ManifestError>,
+    },
+    /// Rows of the manifest are bad. Nothing was attempted.
+    #[error(
+        "manifest {} has {bad} bad {}; nothing was fetched. Correct them, or use --on-bad-row skip to fetch the others",
+        path.display(), if *bad == 1 { "row" } else { "rows" }
+    )]
+    BadRows {
+        /// The manifest, `-` for standard input.
+        path: PathBuf,
+        /// How many there are.
+        bad: u64,
+        /// The first of them.
+        first: Vec<BadRow>,
+    },
+    /// Another run works in the folder.
+    #[error("{} is in use by another run{}; wait for it to end", folder.display(),
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    InUse {
+        /// The export folder.
+        folder: PathBuf,
+        /// The other process, where its number can be read.
+        pid: Option<u32>,
+    },
+    /// The folder is no export.
+    #[error("{} is not an export folder (no ledger in it)", .0.display())]
+    NoExport(PathBuf),
+    /// The ledger is damaged, newer or missing beside data.
+    #[error("ledger {}: {what}; nothing was touched. `exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt", path.display())]
+    Ledger {
+        /// The ledger file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The ledger could not be read or written.
+    #[error("ledger")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A file or folder could not be read or written.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Path and reason.
+        source: io::Error,
+    },
+    /// The API refuses the key.
+    #[error("the API refuses the key: {0}. Check MAXAI_API_KEY or --api-key-file and run again")]
+    Unauthorized(Said),
+    /// The disk is full, read-only or gone.
+    #[error("{0}. What is delivered is safe; make room or mend the disk, and run again to go on")]
+    Disk(String),
+    /// An outage lasted longer than may be waited.
+    #[error("{service} could not be reached for {waited:.0?}: {what}. Run again to go on")]
+    Outage {
+        /// Who could not be reached.
+        service: Service,
+        /// Since the first failure.
+        waited: Duration,
+        /// Code of the last failure.
+        code: ErrorCode,
+        /// The last failure.
+        what: String,
+    },
+    /// The API asks for a longer wait than is allowed.
+    #[error("the API's allowance is spent: {0}. Run again later")]
+    RateLimited(String),
+    /// A certificate is not trusted.
+    #[error("{0}. Check the address, the clock and the certificates (--ca-file)")]
+    Tls(String),
+    /// The storage refuses one image after the other.
+    #[error(
+        "the storage refused {rows} images in a row and delivered none: {said}. Check the machine's clock, and ask the API's support about the bucket's policy"
+    )]
+    StorageDenied {
+        /// How many in succession.
+        rows: u32,
+        /// The last refusal.
+        said: String,
+    },
+    /// A part of the program failed. Never expected.
+    #[error("internal error: {0}; this is a defect of the program, please report it")]
+    Internal(String),
+}
+
+impl RunError {
+    /// Whether the run was refused before anything was attempted (exit code 2).
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Settings(_) | Self::Manifest { .. } | Self::BadRows { .. } | Self::NoExport(_))
+    }
+
+    /// The code that rows left untried by this stop carry; `None` where it says nothing of them.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Unauthorized(_) => Some(ErrorCode::Unauthorized),
+            Self::Disk(_) => Some(ErrorCode::Disk),
+            Self::Outage { code, .. } => Some(*code),
+            Self::RateLimited(_) => Some(ErrorCode::RateLimited),
+            Self::Tls(_) => Some(ErrorCode::Network),
+            Self::StorageDenied { .. } => Some(ErrorCode::StorageDenied),
+            _ => None,
+        }
+    }
+
+    /// Wraps an I/O error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
