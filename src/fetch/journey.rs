@@ -24,6 +24,7 @@ use crate::time;
 /// behind it may end earlier.
 const URL_FRESH: Duration = Duration::from_mins(20);
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a chance that a row has once")]
 pub(super) struct Journey<'f, R> {
     pub(super) fetcher: &'f Fetcher<R>,
     pub(super) item: &'f Item,
@@ -36,6 +37,8 @@ pub(super) struct Journey<'f, R> {
     renewed: (bool, bool),
     /// A stale connection was forgiven already.
     stale: bool,
+    /// The key was refused, and there was another one in its file.
+    key_renewed: bool,
     /// This row's refusal was the one after which its organization is left alone.
     tripped: bool,
     /// The ledger knows of a part file.
@@ -61,6 +64,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             key: 0,
             renewed: (false, false),
             stale: false,
+            key_renewed: false,
             tripped: false,
             recorded: work.part.is_some(),
             part: work.part.clone().map(AtHand::of_earlier_run),
@@ -175,6 +179,14 @@ impl<'f, R: Remote> Journey<'f, R> {
                 control.answered(self.item.seq, Service::Api);
                 control.org_answered(self.org, None);
             }
+            Err(Failure::Unauthorized(said)) => {
+                control.not_limited();
+                // while this one still holds its place: no request may start after the first 401
+                self.key_renewed = self.fetcher.remote.renew_key(self.key);
+                if !self.key_renewed {
+                    control.stop(Stopped::Error(RunError::Unauthorized(said.clone())));
+                }
+            }
             Err(failure @ Failure::Forbidden(_)) => {
                 control.not_limited();
                 // while this one still holds its place: nobody else may slip in before it is counted
@@ -203,11 +215,8 @@ impl<'f, R: Remote> Journey<'f, R> {
                 return None;
             }
             Verdict::KeyRefused => {
-                if self.fetcher.remote.renew_key(self.key) {
+                if self.key_renewed {
                     return None;
-                }
-                if let Failure::Unauthorized(said) = failure {
-                    control.stop(Stopped::Error(RunError::Unauthorized(said)));
                 }
                 self.budget.charge();
                 return Some(self.given(false, error));
