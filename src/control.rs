@@ -75,10 +75,10 @@ impl Control {
         }
     }
 
-    /// Takes nothing new from now on. The first reason is the one that counts.
+    /// Takes nothing new from now on. The gravest reason counts, and the first of those.
     pub fn stop(&self, why: Stopped) {
         let mut reason = lock(&self.reason);
-        if reason.is_none() && !self.is_draining() {
+        if reason.as_ref().is_none_or(|first| first.gravity() < why.gravity()) {
             if !matches!(why, Stopped::Signal(_)) {
                 self.events.send(Event::Draining { why: why.to_string() });
             }
@@ -186,13 +186,14 @@ impl Control {
                     self.outage_too_long();
                     return Err(Failure::Stopped);
                 }
-                Entry::WaitUntil(until) => until,
+                Entry::WaitUntil(until) => Some(until),
+                Entry::WaitForProbe => None,
             };
             tokio::select! {
                 biased;
                 () = self.draining() => return Err(Failure::Stopped),
                 () = changed => {}
-                () = sleep_until(until) => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
     }
@@ -215,6 +216,13 @@ impl Control {
     pub fn answered(&self, seq: i64, service: Service) {
         let change = lock(&self.health).answered(seq, service, Instant::now());
         self.tell(change);
+    }
+
+    /// A large image of row `seq` moves, which is as good as a whole answer to end an outage.
+    pub fn moves(&self, seq: i64, service: Service) {
+        if self.is_out() {
+            self.answered(seq, service);
+        }
     }
 
     /// Row `seq`'s try met `failure`. Says whether it counts against the image.

@@ -17,3 +17,33 @@ pub use clean::{CLEAN_LIMIT, clean};
 pub use code::ErrorCode;
 pub use failure::{Failure, ItemError, Said, Service};
 pub use run::RunError;
+
+/// An error and its causes, joined by `": "`. A cause that only repeats what was said is left out.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_joined_and_not_repeated() {
+        let io = std::io::Error::other("disk on fire");
+        let error = RunError::io("writing report.csv")(io);
+        assert_eq!(chain(&error), "writing report.csv: disk on fire");
+        let twice = RunError::io("it failed: disk on fire")(std::io::Error::other("disk on fire"));
+        assert_eq!(chain(&twice), "it failed: disk on fire");
+    }
+}

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::control::Control;
 use crate::error::Service;
-use crate::event::Progress;
+use crate::event::{Event, Progress};
 use crate::ledger::{Given, Ledger, Work};
 use crate::options::RunOptions;
 use crate::remote::Remote;
@@ -49,6 +50,15 @@ pub struct Fetcher<R> {
     pub max_size: u64,
 }
 
+/// Open files besides those of images: ledger, logs, lookups.
+const OTHER_FILES: u64 = 40;
+
+/// Files that images may hold open: each has a part file and a connection.
+pub(crate) fn open_files() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES)
+}
+
 /// How a row ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -58,8 +68,9 @@ pub enum Outcome {
     Given(Given),
     /// Its organization was refused for the fifth time in succession: so are its other rows.
     Tripped(Given),
-    /// Out of tries, while nobody can tell whether it is sick alone or an outage begins.
-    Undecided(Given, Service),
+    /// Out of tries since then, while nobody can tell whether it is sick alone or an outage begins. No bytes of it
+    /// are at hand any more.
+    Undecided(Given, Service, Instant),
 }
 
 impl<R: Remote> Fetcher<R> {
@@ -73,6 +84,15 @@ impl<R: Remote> Fetcher<R> {
         ledger: Ledger,
         progress: Arc<Progress>,
     ) -> Self {
+        let wanted = options.concurrency.get() as usize;
+        let concurrency = usize::try_from(open_files() / 2).unwrap_or(wanted).clamp(1, wanted);
+        if concurrency < wanted {
+            let what = format!(
+                "only {concurrency} images are in flight at a time, not {wanted}: the limit of open files is low \
+                 (ulimit -n)"
+            );
+            control.events.send(Event::Warning { line: None, what });
+        }
         Self {
             remote,
             control,
@@ -80,8 +100,8 @@ impl<R: Remote> Fetcher<R> {
             committer,
             ledger,
             progress,
-            places: Semaphore::new(options.concurrency.get() as usize),
-            concurrency: options.concurrency.get() as usize,
+            places: Semaphore::new(concurrency),
+            concurrency,
             max_attempts: options.max_attempts.get(),
             max_retry_time: options.max_retry_time,
             stall: options.stall_timeout,

@@ -4,6 +4,7 @@
 //! made, or where five different rows in succession get no whole answer from a service. While it lasts one probe
 //! at a time goes out, and no image pays for it. [`crate::control`] makes the tasks wait.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +14,8 @@ use crate::retry::silent_service;
 
 /// So many different rows in succession without a whole answer are an outage.
 const ROWS: usize = 5;
+/// From so many rows on that are sick alone a refused connection is theirs, not a sign of an outage.
+const MANY_SICK: usize = 5;
 /// Pause between two probes at first, doubled each time.
 const FIRST_PROBE: Duration = Duration::from_millis(500);
 /// Longest pause between two probes.
@@ -27,6 +30,8 @@ pub enum Entry {
     Probe,
     /// Ask again then, or when something changed.
     WaitUntil(Instant),
+    /// Ask again when something changed: a probe is out.
+    WaitForProbe,
     /// The outage lasted too long.
     Over,
 }
@@ -56,8 +61,10 @@ struct Outage {
     probe: Option<i64>,
     next_probe: Instant,
     pause: Duration,
-    /// The only row that met it so far; `None` once a second one has.
-    alone: Option<i64>,
+    /// The row that began it.
+    first: i64,
+    /// No other row met it so far.
+    alone: bool,
     last: ItemError,
 }
 
@@ -75,8 +82,9 @@ pub struct Health {
     answered: bool,
     streaks: [Streak; 2],
     outage: Option<Outage>,
-    /// Rows that met an outage alone while others got through: theirs is the fault.
-    sick: Vec<i64>,
+    /// Rows that began an outage which another row's success ended: theirs may be the fault, so that they pay for
+    /// themselves the next time.
+    sick: HashSet<i64>,
     /// Failures of that service from the first instant to the second (or still) belong to an outage and are given
     /// back.
     amnesty: Option<(Service, Instant, Option<Instant>)>,
@@ -99,7 +107,7 @@ impl Health {
             answered: false,
             streaks: [Streak::default(), Streak::default()],
             outage: None,
-            sick: Vec::new(),
+            sick: HashSet::new(),
             amnesty: None,
         }
     }
@@ -109,11 +117,12 @@ impl Health {
         let limit = if self.answered { self.limit } else { self.limit_at_start };
         let Some(outage) = &mut self.outage else { return Entry::Go };
         let end = outage.since + limit;
+        if outage.probe.is_some() {
+            // what it meets decides; it has time limits of its own
+            return Entry::WaitForProbe;
+        }
         if now >= end {
             return Entry::Over;
-        }
-        if outage.probe.is_some() {
-            return Entry::WaitUntil(end);
         }
         if now < outage.next_probe {
             return Entry::WaitUntil(outage.next_probe.min(end));
@@ -127,11 +136,13 @@ impl Health {
         self.answered = true;
         self.streaks[index(service)] = Streak::default();
         let outage = self.outage.take_if(|outage| outage.service == service)?;
-        if outage.alone.is_some_and(|alone| alone != seq) {
-            self.sick.extend(outage.alone);
+        if outage.first != seq {
+            self.sick.insert(outage.first);
+        }
+        if outage.alone && outage.first != seq {
             self.amnesty = None;
-        } else {
-            self.amnesty = Some((service, outage.since, Some(now)));
+        } else if let Some((_, _, until)) = &mut self.amnesty {
+            *until = Some(now);
         }
         Some(Change::Up(now - outage.since))
     }
@@ -148,9 +159,7 @@ impl Health {
             self.outage.as_mut().is_some_and(|outage| outage.probe.take_if(|row| *row == seq).is_some());
         let Some(service) = silent_service(failure) else { return (Charge::Counts, None) };
         if let Some(outage) = &mut self.outage {
-            if outage.alone != Some(seq) {
-                outage.alone = None;
-            }
+            outage.alone &= outage.first == seq;
             if probing {
                 outage.pause = (outage.pause * 2).min(LAST_PROBE);
                 outage.next_probe = now + outage.pause;
@@ -163,21 +172,24 @@ impl Health {
         if !streak.rows.contains(&seq) {
             streak.rows.push(seq);
         }
-        let no_connection = matches!(failure, Failure::Connect { .. }) && !self.sick.contains(&seq);
+        // where many rows lead to dead hosts while others get through, one more is no news
+        let no_connection = matches!(failure, Failure::Connect { .. })
+            && !self.sick.contains(&seq)
+            && self.sick.len() < MANY_SICK;
         let many = streak.rows.len() >= ROWS && left >= ROWS as u64;
         if !no_connection && !many {
             return (Charge::Counts, None);
         }
         let last = failure.describe();
         let change = Change::Down(last.error.clone());
-        let alone = if streak.rows.len() == 1 { Some(seq) } else { None };
         self.outage = Some(Outage {
             service,
-            since: began,
+            since: now,
             probe: None,
             next_probe: now + FIRST_PROBE,
             pause: FIRST_PROBE,
-            alone,
+            first: seq,
+            alone: streak.rows.len() == 1,
             last,
         });
         self.amnesty = Some((service, began, None));
@@ -287,7 +299,7 @@ mod tests {
         assert_eq!(health.enter(2, now), Entry::WaitUntil(now + FIRST_PROBE));
         let later = now + FIRST_PROBE;
         assert_eq!(health.enter(2, later), Entry::Probe);
-        assert!(matches!(health.enter(3, later), Entry::WaitUntil(_)));
+        assert_eq!(health.enter(3, later), Entry::WaitForProbe);
         assert_eq!(health.failed(2, &refused(), 50, later), (Charge::Free, None));
         assert!(matches!(health.enter(3, later), Entry::WaitUntil(_)), "probes keep a distance");
         let later = later + FIRST_PROBE * 2;
@@ -305,6 +317,7 @@ mod tests {
         health.answered(1, Service::Api, now);
         health.failed(1, &refused(), 50, now);
         assert_ne!(health.enter(2, now + Duration::from_secs(10)), Entry::Over);
+        health.left(2);
         assert_eq!(health.enter(2, now + Duration::from_secs(100)), Entry::Over);
     }
 
@@ -315,6 +328,48 @@ mod tests {
         assert_eq!(health.failed(1, &dead, 50, now).0, Charge::Free);
         health.answered(2, Service::Storage, now);
         assert_eq!(health.failed(1, &dead, 50, now), (Charge::Counts, None));
+    }
+
+    #[test]
+    fn rows_with_dead_hosts_do_not_hold_the_others_for_ever() {
+        let (mut health, mut now) = health();
+        let dead = Failure::Connect { service: Service::Storage, what: "no such host".to_owned() };
+        let mut outages = 0;
+        for round in 0..10 {
+            for seq in 1..=20 {
+                outages += u32::from(health.failed(seq, &dead, 50, now).1.is_some());
+                now += FIRST_PROBE;
+                health.answered(100 + round, Service::Storage, now);
+            }
+        }
+        assert_eq!(outages, 5, "each began one at most, and five of them are enough to know");
+        for seq in 1..=20 {
+            assert_eq!(health.failed(seq, &dead, 50, now).0, Charge::Counts);
+            health.answered(100, Service::Storage, now);
+        }
+    }
+
+    #[test]
+    fn an_outage_that_a_sick_row_met_too_is_still_forgiven() {
+        let (mut health, now) = health();
+        health.answered(9, Service::Api, now);
+        assert!(health.failed(1, &refused(), 50, now).1.is_some());
+        assert_eq!(health.failed(2, &refused(), 50, now).0, Charge::Free);
+        let later = now + Duration::from_secs(5);
+        health.answered(3, Service::Api, later);
+        assert!(health.forgives(Service::Api, now) && health.forgives(Service::Api, later));
+    }
+
+    #[test]
+    fn an_outage_is_not_over_while_its_probe_is_out() {
+        let (mut health, now) = health();
+        health.answered(1, Service::Api, now);
+        health.failed(1, &refused(), 50, now);
+        assert_eq!(health.enter(2, now + FIRST_PROBE), Entry::Probe);
+        let end = now + Duration::from_secs(100);
+        assert_eq!(health.enter(3, end), Entry::WaitForProbe);
+        health.failed(2, &refused(), 50, end);
+        assert_eq!(health.enter(3, end), Entry::Over);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Failure, RunError};
 use crate::item::Item;
-use crate::options::{ApiOptions, CONNECT_TIMEOUT, key_of_file};
+use crate::options::{ApiOptions, CONNECT_TIMEOUT, KEY_FILE_MAX, key_of_file};
 use crate::remote::{Opened, Remote, Resolved, Resume, SignedUrl};
 
 /// S3 closes idle connections after some 5 s; asking on a closed one costs a try.
@@ -51,7 +51,7 @@ impl Http {
             &options.url,
             &options.storage_hosts,
             options.allow_http,
-            proxy.is_some(),
+            proxy.and_then(ProxySettings::host),
         ));
         let client = |for_api| -> Result<ClientBuilder, RunError> {
             let resolver = address::Resolver { policy: Arc::clone(&addresses), for_api };
@@ -101,19 +101,30 @@ impl Remote for Http {
     }
 
     fn renew_key(&self, refused: u64) -> bool {
+        // read before the lock is taken: a slow disk must not hold those who only want to know the key
+        let new = self.key_file.as_deref().and_then(read_key_again);
         let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
         if key.0 != refused {
             return true; // renewed while that request was on its way
         }
-        let Some(file) = &self.key_file else { return false };
-        let Ok(text) = fs_err::read_to_string(file) else { return false };
-        let Ok(new) = key_of_file(&text) else { return false };
+        let Some(new) = new else { return false };
         if key.1.expose_secret() == new.expose_secret() {
             return false;
         }
         *key = (refused + 1, new);
         true
     }
+}
+
+/// The key that is in the file now. A pipe gave its key already and would be waited for without end.
+fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
+    use std::io::Read;
+    if !std::fs::metadata(file).ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    fs_err::File::open(file).ok()?.take(KEY_FILE_MAX).read_to_string(&mut text).ok()?;
+    key_of_file(&text).ok()
 }
 
 /// The proxy of the environment.
@@ -140,15 +151,24 @@ impl ProxySettings {
     /// Host and port, for people to read.
     #[must_use]
     pub fn name(&self) -> String {
-        let with_scheme =
-            if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) };
-        Url::parse(&with_scheme).ok().map_or_else(
-            || "(unreadable)".to_owned(),
-            |url| match (url.host_str(), url.port_or_known_default()) {
-                (Some(host), Some(port)) => format!("{host}:{port}"),
-                _ => "(unreadable)".to_owned(),
-            },
-        )
+        let named = self.parsed().and_then(|url| {
+            let port = url.port_or_known_default()?;
+            url.host_str().map(|host| format!("{host}:{port}"))
+        });
+        named.unwrap_or_else(|| "(unreadable)".to_owned())
+    }
+
+    fn host(&self) -> Option<String> {
+        self.parsed().and_then(|url| url.host_str().map(str::to_owned))
+    }
+
+    fn parsed(&self) -> Option<Url> {
+        if self.url.contains("://") {
+            Url::parse(&self.url)
+        } else {
+            Url::parse(&format!("http://{}", self.url))
+        }
+        .ok()
     }
 
     fn to_reqwest(&self) -> Result<Proxy, RunError> {

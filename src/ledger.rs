@@ -24,7 +24,7 @@ pub use open::{LEDGER_FILE, LOCK_FILE, STATE_DIR, State, open_read_only, open_st
 pub use work::{Cursor, Work, delivered_rows, drop_org, mark_vanished, next_items, part_files, prepare_work};
 pub use write::{Delivered, Given, PartRecord, Tally, Write};
 
-use crate::error::RunError;
+use crate::error::{RunError, chain};
 
 /// Writes that share a transaction at most: bounds the time a lock is held and what a failure takes along.
 const BATCH: usize = 1024;
@@ -183,17 +183,6 @@ fn same(error: &RunError) -> RunError {
         RunError::Ledger { path, what } => RunError::Ledger { path: path.clone(), what: what.clone() },
         other => RunError::Internal(chain(other)),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Sorts SQLite's errors: a full disk is the run's business, a damaged file the user's.

@@ -139,6 +139,9 @@ pub struct RunOptions {
     pub deadline: Option<tokio::time::Instant>,
 }
 
+/// A file beyond so many bytes holds no key.
+pub const KEY_FILE_MAX: u64 = 4096;
+
 /// Reads a key from the text of a file: one line, whose end is not part of the key.
 ///
 /// # Errors

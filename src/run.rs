@@ -23,6 +23,9 @@ use crate::stop::{Signal, StopHandle};
 use crate::store::{Committer, Folder};
 use crate::time;
 
+/// Threads have so long to end what they were given.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Why a run ended before all rows were tried.
 #[derive(Debug)]
 pub enum Stopped {
@@ -50,6 +53,15 @@ impl fmt::Display for Stopped {
 }
 
 impl Stopped {
+    /// What the exit code goes by where several reasons came together: an error, a signal, the time.
+    pub(crate) const fn gravity(&self) -> u8 {
+        match self {
+            Self::Error(_) => 2,
+            Self::Signal(_) => 1,
+            Self::Deadline | Self::Limited(_) => 0,
+        }
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Error(error) => error.code(),
@@ -90,17 +102,27 @@ pub async fn run(
         events.send(Event::Notice { what });
     }
     events.send(Event::Reading { manifest: options.source.path() });
-    let manifest = prepare::read(&options)?;
+    let manifest = {
+        let options = options.clone();
+        // standard input may be a terminal, or a pipe that never ends
+        let reading = tokio::task::spawn_blocking(move || prepare::read(&options));
+        unless_stopped(&stop, reading)
+            .await?
+            .map_err(|_| RunError::Internal("a panic, see above".to_owned()))??
+    };
     let state = ledger::open_state(&options.out, options.state_dir.as_deref())?;
-    let State { connection, fresh, lock } = state;
+    let State { connection, made, locks } = state;
     let (ledger, ledger_thread) = Ledger::start(connection)?;
-    let loaded = match prepare::load(&ledger, manifest, &options).await {
+    let loading = unless_stopped(&stop, prepare::load(&ledger, manifest, &options)).await;
+    let loaded = match loading.and_then(|loaded| loaded) {
         Ok(loaded) => loaded,
+        // what was read so far is taken back when the ledger is opened again
+        Err(error @ RunError::Interrupted(_)) => return Err(error),
         Err(error) => {
             drop(ledger);
             ledger_thread.join()?;
-            if fresh && error.is_usage() {
-                prepare::take_back(&options);
+            if error.is_usage() {
+                prepare::take_back(&made);
             }
             return Err(error);
         }
@@ -115,7 +137,7 @@ pub async fn run(
     };
     let run =
         ledger.ask(move |connection| ledger::begin_run(connection, &record).map_err(sqlite_error)).await?;
-    let todo = prepare::work(&ledger, &folder, &events, &loaded).await;
+    let todo = unless_aborted(&stop, prepare::work(&ledger, &folder, &events, &loaded)).await?;
     let control = Control::new(&options, events.clone());
     let (committer, committer_thread) = Committer::start(Arc::clone(&folder), ledger.clone(), run)?;
     let fetcher =
@@ -128,17 +150,44 @@ pub async fn run(
     let stopped = fetcher.control.take_reason();
     let tally = pipeline::tally(&fetcher.progress, began);
     events.send(Event::Reporting);
-    // tasks that were dropped may still hold a part of it: they end with the runtime
     drop(fetcher);
-    let finished = end::end(&ledger, run, stopped, tally, options.out.clone()).await;
+    // what was handed over is delivered before it is counted
+    ended(move || committer_thread.join()).await?;
+    let finished = unless_aborted(&stop, end::end(&ledger, run, stopped, tally, options.out.clone())).await?;
     drop(ledger);
-    let joined =
-        tokio::task::spawn_blocking(move || committer_thread.join().and_then(|()| ledger_thread.join()));
-    // a disk that hangs must not keep a finished run from telling so
-    if let Ok(Ok(result)) = tokio::time::timeout(Duration::from_secs(10), joined).await {
-        result?;
-    }
-    drop(lock);
+    ended(move || ledger_thread.join()).await?;
+    drop(locks);
     events.send(Event::End);
     finished
+}
+
+/// Nothing was fetched yet: the first signal ends it all.
+async fn unless_stopped<T>(stop: &StopHandle, work: impl Future<Output = T>) -> Result<T, RunError> {
+    tokio::select! {
+        biased;
+        () = stop.drained() => Err(interrupted(stop)),
+        done = work => Ok(done),
+    }
+}
+
+/// Work that a first signal does not end: it is short, and leads to the reports.
+async fn unless_aborted<T>(stop: &StopHandle, work: impl Future<Output = T>) -> Result<T, RunError> {
+    tokio::select! {
+        biased;
+        () = stop.aborted() => Err(interrupted(stop)),
+        done = work => Ok(done),
+    }
+}
+
+fn interrupted(stop: &StopHandle) -> RunError {
+    RunError::Interrupted(stop.signal().unwrap_or(Signal::Interrupt))
+}
+
+/// Waits for a thread's end. A disk that hangs must not keep a run from telling how it ended.
+async fn ended(join: impl FnOnce() -> Result<(), RunError> + Send + 'static) -> Result<(), RunError> {
+    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(join)).await {
+        Ok(Ok(result)) => result,
+        // it hangs, or tasks that were dropped still hold a part of it: they end with the runtime
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{ErrorCode, Said, Service};
 use crate::manifest::{BadRow, ManifestError};
+use crate::stop::Signal;
 
 /// Why the run could not go on, or did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,9 @@ pub enum RunError {
         /// The last refusal.
         said: String,
     },
+    /// A signal came before anything was fetched, or a second one before the reports were written.
+    #[error("stopped by {} before the reports were written; what is delivered is safe. Run again to go on", .0.name())]
+    Interrupted(Signal),
     /// A part of the program failed. Never expected.
     #[error("internal error: {0}; this is a defect of the program, please report it")]
     Internal(String),

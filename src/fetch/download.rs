@@ -7,7 +7,7 @@ use futures::StreamExt;
 
 use super::Fetcher;
 use super::journey::Journey;
-use crate::error::{Failure, Service};
+use crate::error::{Failure, Service, chain};
 use crate::event::Progress;
 use crate::item::Item;
 use crate::ledger::{PartRecord, Write};
@@ -43,18 +43,40 @@ impl<R: Remote> Journey<'_, R> {
                 Resume { from: part.bytes(), etag: part.record.etag.clone(), length: part.record.length }
             });
         let opened = self.fetcher.remote.open(url, resume.as_ref()).await?;
+        self.url_taken();
         self.fits(&opened)?;
         let mut writer = self.writer(opened.from, opened.meta.md5.is_some()).await?;
         let Opened { meta, body, .. } = opened;
         match self.receive(body, &mut writer).await {
             Ok(()) => Ok((writer.finish().await?, meta)),
             Err(failure) => {
-                if let (true, Some(length)) = (is_strong(&meta.etag), meta.length) {
-                    let record = PartRecord { etag: meta.etag, object, length, durable: 0 };
-                    self.part = Some(AtHand { writer: Some(writer), record });
+                match (is_strong(&meta.etag), meta.length) {
+                    // bytes that wait for the next try wait on the disk
+                    (true, Some(length)) if writer.settle().await.is_ok() => {
+                        let record = PartRecord { etag: meta.etag, object, length, durable: 0 };
+                        self.part = Some(AtHand { writer: Some(writer), record });
+                    }
+                    _ => writer.discard().await,
                 }
                 Err(failure)
             }
+        }
+    }
+
+    /// The bytes at hand are of no use, for a later run neither.
+    pub(super) async fn forget_part(&mut self) {
+        self.drop_part().await;
+        if std::mem::replace(&mut self.recorded, false)
+            && let Err(failure) = self.fetcher.forget_part(self.item).await
+        {
+            tracing::debug!("a part is not forgotten: {failure:?}");
+        }
+    }
+
+    /// The bytes at hand are of no use.
+    pub(super) async fn drop_part(&mut self) {
+        if let Some(AtHand { writer: Some(writer), .. }) = self.part.take() {
+            writer.discard().await;
         }
     }
 
@@ -71,17 +93,22 @@ impl<R: Remote> Journey<'_, R> {
     /// The part that the body goes into: the one at hand where the body goes on from it, else a new one.
     async fn writer(&mut self, from: u64, md5: bool) -> Result<PartWriter, Failure> {
         let path = self.fetcher.folder.part(&self.item.part);
-        let at_hand = self.part.take();
         if from == 0 {
+            self.drop_part().await;
             if std::mem::replace(&mut self.recorded, false) {
                 // what the ledger says of the file must not outlive the bytes that it speaks of
                 self.fetcher.forget_part(self.item).await?;
             }
             return Ok(PartWriter::new(path, md5));
         }
-        match at_hand.and_then(|part| part.writer) {
+        match self.part.take().and_then(|part| part.writer) {
             Some(writer) if writer.received() == from => Ok(writer),
-            _ => PartWriter::resume(path, from, md5).await,
+            other => {
+                if let Some(writer) = other {
+                    writer.discard().await;
+                }
+                PartWriter::resume(path, from, md5).await
+            }
         }
     }
 
@@ -91,6 +118,8 @@ impl<R: Remote> Journey<'_, R> {
         writer: &mut PartWriter,
     ) -> Result<(), Failure> {
         let fetcher = self.fetcher;
+        let from = writer.received();
+        let mut moves = false;
         loop {
             let piece = tokio::select! {
                 biased;
@@ -105,6 +134,11 @@ impl<R: Remote> Journey<'_, R> {
             let piece = piece?;
             Progress::add(&fetcher.progress.received, piece.len() as u64);
             writer.push(piece).await?;
+            if !moves && writer.received() - from >= KEEP_FROM {
+                // a large image need not be whole to show that an outage is over
+                moves = true;
+                fetcher.control.moves(self.item.seq, Service::Storage);
+            }
             if writer.received() > fetcher.max_size {
                 return Err(Failure::TooLarge { bytes: writer.received(), limit: fetcher.max_size });
             }
@@ -134,10 +168,11 @@ impl<R: Remote> Journey<'_, R> {
 
 impl<R> Fetcher<R> {
     /// Takes back, durably, what the ledger says of a part file.
-    async fn forget_part(&self, item: &Item) -> Result<(), Failure> {
+    pub(super) async fn forget_part(&self, item: &Item) -> Result<(), Failure> {
         let forgotten = self.ledger.write(vec![Write::Part(Box::new(item.clone()), None)]).await;
-        forgotten
-            .map_err(|error| Failure::DiskLost { what: format!("the ledger cannot be written: {error}") })
+        forgotten.map_err(|error| Failure::DiskLost {
+            what: format!("the ledger cannot be written: {}", chain(&error)),
+        })
     }
 }
 

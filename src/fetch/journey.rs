@@ -77,9 +77,13 @@ impl<'f, R: Remote> Journey<'f, R> {
 
     /// One try.
     pub(super) async fn attempt(&mut self) -> Result<Receipt, Failure> {
-        let place = self.place().await?;
-        self.began = Instant::now();
-        let url = self.signed_url().await?;
+        let (place, url) = loop {
+            let (place, probe) = self.place().await?;
+            self.began = Instant::now();
+            if let Some(url) = self.signed_url(probe).await? {
+                break (place, url);
+            }
+        };
         let object = url.object();
         let (part, meta) = self.download(&url).await?;
         drop(place);
@@ -102,8 +106,8 @@ impl<'f, R: Remote> Journey<'f, R> {
         self.fetcher.committer.deliver(Delivery { part, record }).await
     }
 
-    /// Waits for the way to be open and for a place on it.
-    async fn place(&mut self) -> Result<SemaphorePermit<'f>, Failure> {
+    /// Waits for the way to be open and for a place on it. True where this row is the probe of an outage.
+    async fn place(&mut self) -> Result<(SemaphorePermit<'f>, bool), Failure> {
         let control = &self.fetcher.control;
         loop {
             let probe = control.way_open(self.item.seq).await?;
@@ -115,7 +119,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             };
             match place {
                 // an outage may have begun while this one waited
-                Some(place) if probe || !control.is_out() => return Ok(place),
+                Some(place) if probe || !control.is_out() => return Ok((place, probe)),
                 Some(_) => {}
                 None => {
                     control.left_way(self.item.seq);
@@ -123,6 +127,11 @@ impl<'f, R: Remote> Journey<'f, R> {
                 }
             }
         }
+    }
+
+    /// The storage took the URL: should it run out before the image is whole, another one is asked for again.
+    pub(super) const fn url_taken(&mut self) {
+        self.renewed.0 = false;
     }
 
     /// Gives back the tries that an outage took.
@@ -138,12 +147,13 @@ impl<'f, R: Remote> Journey<'f, R> {
         });
     }
 
-    /// The URL at hand while it is fresh, else a new one.
-    async fn signed_url(&mut self) -> Result<SignedUrl, Failure> {
+    /// The URL at hand while it is fresh, else a new one. `None` where an outage began while this row waited for its
+    /// turn, whose probe it is not.
+    async fn signed_url(&mut self, probe: bool) -> Result<Option<SignedUrl>, Failure> {
         if let Some(url) = &self.url
             && url.issued.elapsed() < URL_FRESH
         {
-            return Ok(url.clone());
+            return Ok(Some(url.clone()));
         }
         let control = &self.fetcher.control;
         let _pass = match control.org_open(self.org).await {
@@ -165,6 +175,12 @@ impl<'f, R: Remote> Journey<'f, R> {
             control.limiter.unsent(ticket);
             return Err(Failure::OrgClosed(refusal));
         }
+        if control.is_out() && !probe {
+            control.limiter.unsent(ticket);
+            return Ok(None);
+        }
+        // the image does not pay for having waited its turn
+        self.began = Instant::now();
         Progress::add(&self.fetcher.progress.api_requests, 1);
         let resolved = self.fetcher.remote.resolve(self.item).await;
         self.key = resolved.key;
@@ -196,12 +212,17 @@ impl<'f, R: Remote> Journey<'f, R> {
         }
         let url = resolved.url?;
         self.url = Some(url.clone());
-        Ok(url)
+        Ok(Some(url))
     }
 
     /// Decides what follows from a failure: `None` to try again, else how the row ends.
     pub(super) async fn after(&mut self, failure: Failure) -> Option<Outcome> {
         let control = &self.fetcher.control;
+        if matches!(failure, Failure::Stale { .. }) && !std::mem::replace(&mut self.stale, true) {
+            // an idle connection may be closed at any time: it says nothing of image or service
+            control.left_way(self.item.seq);
+            return None;
+        }
         if let Some(service) = answering_service(&failure) {
             control.answered(self.item.seq, service);
         }
@@ -234,7 +255,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             Verdict::OrgClosed => return Some(self.given(true, error)),
             Verdict::GiveUp => {
                 // no later run can use the bytes either
-                self.part = None;
+                self.drop_part().await;
                 self.budget.charge();
                 return Some(self.given(true, error));
             }
@@ -253,13 +274,12 @@ impl<'f, R: Remote> Journey<'f, R> {
             }
             Verdict::PartWorthless => {
                 // without a part this cannot happen again: nothing to charge, nothing to wait for
-                self.part = None;
+                self.drop_part().await;
                 self.told(Duration::ZERO, error);
                 return None;
             }
-            Verdict::AtOnce if !std::mem::replace(&mut self.stale, true) => return None,
             Verdict::Again | Verdict::AgainSlowly | Verdict::AtOnce => {}
-            Verdict::FromTheStart => self.part = None,
+            Verdict::FromTheStart => self.drop_part().await,
         }
         self.again(&failure, charge, decided == Verdict::AgainSlowly, error).await
     }
@@ -280,8 +300,9 @@ impl<'f, R: Remote> Journey<'f, R> {
         }
         self.budget.charge();
         let service = silent_service(failure);
+        let now = Instant::now();
         if let Some(service) = service {
-            self.suspects.push((service, Instant::now()));
+            self.suspects.push((service, now));
         }
         if self.tries > 0 {
             self.budget.spend(self.began.elapsed());
@@ -290,9 +311,13 @@ impl<'f, R: Remote> Journey<'f, R> {
         let Some(pause) = self.budget.pause(slowly) else {
             self.last = Some(error.clone());
             let given = self.record(true, error);
+            let outage =
+                |service| control.undecided(self.item.seq, service) || control.forgives(service, now);
             return Some(match service {
-                Some(service) if control.undecided(self.item.seq, service) => {
-                    Outcome::Undecided(given, service)
+                Some(service) if outage(service) => {
+                    // it starts anew, should it turn out to be an outage
+                    self.forget_part().await;
+                    Outcome::Undecided(given, service, now)
                 }
                 _ => Outcome::Given(given),
             });

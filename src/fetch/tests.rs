@@ -5,9 +5,6 @@ use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use futures::StreamExt;
-use tokio::time::Instant;
-
 use super::*;
 use crate::error::{ErrorCode, Failure, Said};
 use crate::event::Events;
@@ -17,6 +14,7 @@ use crate::limit::Hints;
 use crate::manifest::ManifestOptions;
 use crate::options::{self, ApiOptions, OnBadRow, Source};
 use crate::remote::{Meta, Opened, Resolved, Resume, SignedUrl};
+use futures::StreamExt;
 
 const JPEG: &[u8] = b"\xff\xd8\xff\xe0 an image \xff\xd9";
 
@@ -95,7 +93,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
         entries: manifest,
         skip_bad: false,
     };
-    ledger::load(&mut state.connection, loading).expect("loaded");
+    ledger::load(&mut state.connection, loading, |_| Ok(())).expect("loaded");
     let (ledger, _thread) = Ledger::start(state.connection).expect("a thread");
     let folder = Arc::new(Folder::open(dir.path(), 0).expect("a folder"));
     let (committer, _thread) = Committer::start(Arc::clone(&folder), ledger.clone(), 1).expect("a thread");
@@ -135,7 +133,7 @@ async fn a_passing_fault_is_tried_again_after_a_pause_that_grows() {
 async fn tries_end_with_the_budget() {
     let (outcome, asked) = fetch(vec![down(), down(), down(), down()]).await;
     let given = match outcome {
-        Outcome::Given(given) | Outcome::Undecided(given, _) => given,
+        Outcome::Given(given) | Outcome::Undecided(given, ..) => given,
         other => panic!("{other:?}"),
     };
     assert_eq!((asked.len(), given.attempts, given.failed), (3, 3, true));

@@ -96,15 +96,15 @@ pub struct Policy {
     allow_http: bool,
     /// Places where the API itself was found, as bits.
     api_places: AtomicU8,
-    /// A proxy dials in our place: names cannot be checked here.
-    proxied: bool,
+    /// The proxy's own name, which was configured and is trusted. What the proxy dials in our place never comes here.
+    proxy: Option<String>,
 }
 
 impl Policy {
     /// A policy that has not seen the API yet, but for an API that is named by its address.
     #[must_use]
-    pub fn new(api: &Url, hosts: &[String], allow_http: bool, proxied: bool) -> Self {
-        let policy = Self { hosts: hosts.to_vec(), allow_http, api_places: AtomicU8::new(0), proxied };
+    pub fn new(api: &Url, hosts: &[String], allow_http: bool, proxy: Option<String>) -> Self {
+        let policy = Self { hosts: hosts.to_vec(), allow_http, api_places: AtomicU8::new(0), proxy };
         if let Some(address) = literal(api) {
             policy.api_is_at(address);
         }
@@ -209,7 +209,7 @@ impl Resolve for Resolver {
             for address in &found {
                 if for_api {
                     policy.api_is_at(address.ip());
-                } else if !policy.proxied {
+                } else if policy.proxy.as_deref() != Some(&*host) {
                     policy.check_address(&host, address.ip()).map_err(Refused)?;
                 }
             }
@@ -258,7 +258,7 @@ mod tests {
 
     fn check(api: &str, hosts: &[&str], allow_http: bool, url: &str) -> Result<(), String> {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let policy = Policy::new(&Url::parse(api).expect("a URL"), &hosts, allow_http, false);
+        let policy = Policy::new(&Url::parse(api).expect("a URL"), &hosts, allow_http, None);
         policy.check_url(&Url::parse(url).expect("a URL"))
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn resolve(http: &Http, item: &Item) -> Resolved {
         hints = read_hints(&response);
         let (body, whole) =
             capped(&mut response, CAP).await.map_err(|error| classify::failure(error, Service::Api, host))?;
-        judge(response.status(), response.headers(), &body, whole)
+        judge(response.status(), response.headers(), &body, whole, &secret)
     })
     .await;
     let url = whole.unwrap_or_else(|_| {
@@ -105,11 +105,30 @@ fn read_hints(response: &Response) -> Hints {
 }
 
 /// Status and body → the URL's text, or what is wrong.
-fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], whole: bool) -> Result<String, Failure> {
+fn judge(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    whole: bool,
+    key: &SecretString,
+) -> Result<String, Failure> {
     if status == StatusCode::OK {
-        return signed_url(headers, body, whole).map_err(Failure::ApiNonsense);
+        return signed_url(headers, body, whole)
+            .map_err(|what| Failure::ApiNonsense(without_key(&what, key)));
     }
-    Err(refusal(status.as_u16(), said(status, headers, body)))
+    let Said { status, code, message, trace_id } = said(status, headers, body);
+    let said = Said {
+        status,
+        code: without_key(&code, key),
+        message: without_key(&message, key),
+        trace_id: without_key(&trace_id, key),
+    };
+    Err(refusal(status, said))
+}
+
+/// Some servers repeat the key that they refuse.
+fn without_key(text: &str, key: &SecretString) -> String {
+    text.replace(key.expose_secret(), "[key]")
 }
 
 /// A status other than 200 → failure. Pure, total over 100-999.
@@ -210,6 +229,20 @@ mod tests {
         for (headers, body, expected) in cases {
             assert_eq!(signed_url(headers, body.as_bytes(), true), Err(expected.to_owned()), "{body}");
         }
+    }
+
+    #[test]
+    fn a_key_that_the_api_repeats_is_not_passed_on() {
+        let key = SecretString::from("max_prd_ak_123");
+        let body = br#"{"code":"max_prd_ak_123","message":"key 'max_prd_ak_123' is revoked","trace_id":"max_prd_ak_123"}"#;
+        let failure = judge(StatusCode::UNAUTHORIZED, &HeaderMap::new(), body, true, &key);
+        assert!(!format!("{failure:?}").contains("123"), "{failure:?}");
+        let kind = HeaderMap::from_iter([(
+            reqwest::header::CONTENT_TYPE,
+            HeaderValue::from_static("text/max_prd_ak_123"),
+        )]);
+        let failure = judge(StatusCode::OK, &kind, b"<html>", true, &key);
+        assert!(!format!("{failure:?}").contains("123"), "{failure:?}");
     }
 
     #[test]

@@ -19,9 +19,17 @@ struct Identity {
     wanted: Option<Vec<u8>>,
 }
 
-/// Marks duplicates and gives colliding images names of their own. Returns the rows that ask for another hash
-/// than an earlier row for the same image.
-pub(super) fn duplicates(connection: &Connection) -> rusqlite::Result<Vec<(i64, BadRow)>> {
+/// A row that asks for another hash than an earlier row for the same image. A few bytes each: all rows may be such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Contradiction {
+    pub(super) seq: i64,
+    line: i64,
+    first_line: i64,
+}
+
+/// Marks duplicates and gives colliding images names of their own. Returns the contradictions, in the manifest's
+/// order.
+pub(super) fn duplicates(connection: &Connection) -> rusqlite::Result<Vec<Contradiction>> {
     let mut contradictions = Vec::new();
     let mut keys = connection.prepare(
         "SELECT key FROM rows WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1 ORDER BY key",
@@ -34,11 +42,11 @@ pub(super) fn duplicates(connection: &Connection) -> rusqlite::Result<Vec<(i64, 
     drop(keys);
     against_delivered(connection)?;
     too_long(connection)?;
-    contradictions.sort_by_key(|(seq, _)| *seq);
+    contradictions.sort_unstable();
     Ok(contradictions)
 }
 
-fn group(connection: &Connection, key: i64, contradictions: &mut Vec<(i64, BadRow)>) -> rusqlite::Result<()> {
+fn group(connection: &Connection, key: i64, contradictions: &mut Vec<Contradiction>) -> rusqlite::Result<()> {
     let mut identities: Vec<Identity> = Vec::new();
     let mut select = connection
         .prepare_cached("SELECT seq, line, note, name, wanted FROM rows WHERE key = ?1 ORDER BY seq")?;
@@ -51,7 +59,7 @@ fn group(connection: &Connection, key: i64, contradictions: &mut Vec<(i64, BadRo
         match identities.iter_mut().find(|it| it.note == note && it.name == name) {
             Some(first) => match (&first.wanted, wanted) {
                 (Some(a), Some(b)) if *a != b => {
-                    contradictions.push((seq, contradiction(connection, seq, line, first.first_line)?));
+                    contradictions.push(Contradiction { seq, line, first_line: first.first_line });
                 }
                 (None, Some(hash)) => {
                     // the first row asks for no hash: it takes over this one's, so that nothing is dropped
@@ -76,21 +84,23 @@ fn group(connection: &Connection, key: i64, contradictions: &mut Vec<(i64, BadRo
     Ok(())
 }
 
-fn contradiction(connection: &Connection, seq: i64, line: i64, first: i64) -> rusqlite::Result<BadRow> {
-    connection.query_row(
-        "SELECT o.name, n.name, r.name FROM rows r JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
-         WHERE r.seq = ?1",
-        [seq],
-        |row| {
+impl Contradiction {
+    /// The row as it is named.
+    pub(super) fn bad_row(self, connection: &Connection) -> rusqlite::Result<BadRow> {
+        let mut select = connection.prepare_cached(
+            "SELECT o.name, n.name, r.name FROM rows r JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
+             WHERE r.seq = ?1",
+        )?;
+        select.query_row([self.seq], |row| {
             Ok(BadRow {
-                line: line.unsigned_abs(),
+                line: self.line.unsigned_abs(),
                 org: row.get(0)?,
                 note: row.get(1)?,
                 image: row.get(2)?,
-                reason: format!("sha256 differs from that of line {first} for the same image"),
+                reason: format!("sha256 differs from that of line {} for the same image", self.first_line),
             })
-        },
-    )
+        })
+    }
 }
 
 /// An image delivered earlier owns its name, whatever this manifest's order; a known image keeps its own.

@@ -70,11 +70,16 @@ pub fn is_loaded(
         .optional()
 }
 
-/// Replaces the rows of the ledger by those of a manifest.
+/// Replaces the rows of the ledger by those of a manifest. `sound` is asked when all rows were read, whether they
+/// are those that were checked.
 ///
 /// # Errors
-/// Where the manifest cannot be read or the ledger not be written; the ledger is then as it was.
-pub fn load<I>(connection: &mut Connection, loading: Loading<I>) -> Result<Loaded, RunError>
+/// Where the manifest cannot be read, is not sound, or the ledger cannot be written; the ledger is then as it was.
+pub fn load<I>(
+    connection: &mut Connection,
+    mut loading: Loading<I>,
+    sound: impl FnOnce(I) -> Result<(), RunError>,
+) -> Result<Loaded, RunError>
 where
     I: Iterator<Item = io::Result<Entry>>,
 {
@@ -84,16 +89,19 @@ where
             "DROP INDEX IF EXISTS rows_key; DELETE FROM rows; DELETE FROM bad_rows; DELETE FROM manifest;",
         )
         .map_err(sqlite_error)?;
-    let mut loaded = append(&transaction, loading.entries)?;
+    let mut loaded = append(&transaction, &mut loading.entries)?;
+    sound(loading.entries)?;
     transaction.execute_batch("CREATE INDEX rows_key ON rows (key)").map_err(sqlite_error)?;
     let contradictions = link::duplicates(&transaction).map_err(sqlite_error)?;
     if !contradictions.is_empty() && !loading.skip_bad {
         loaded.refused_count = contradictions.len() as u64;
-        loaded.refused = contradictions.into_iter().take(NAMED).map(|(_, bad)| bad).collect();
+        let named = contradictions.iter().take(NAMED).map(|it| it.bad_row(&transaction));
+        loaded.refused = named.collect::<rusqlite::Result<_>>().map_err(sqlite_error)?;
         return Ok(loaded); // dropping the transaction takes everything back
     }
-    for (seq, bad) in contradictions {
-        link::make_bad(&transaction, seq, &bad).map_err(sqlite_error)?;
+    for contradiction in contradictions {
+        let bad = contradiction.bad_row(&transaction).map_err(sqlite_error)?;
+        link::make_bad(&transaction, contradiction.seq, &bad).map_err(sqlite_error)?;
         loaded.bad += 1;
     }
     link::delivered(&transaction).map_err(sqlite_error)?;
@@ -115,7 +123,7 @@ where
 
 fn append(
     connection: &Connection,
-    entries: impl Iterator<Item = io::Result<Entry>>,
+    entries: &mut impl Iterator<Item = io::Result<Entry>>,
 ) -> Result<Loaded, RunError> {
     let mut loaded = Loaded::default();
     let mut names = Names::new(connection).map_err(sqlite_error)?;
@@ -248,5 +256,38 @@ impl<'c> Names<'c> {
         }
         self.notes.entry(key).or_default().push((name.to_owned(), id));
         Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::open_state;
+    use crate::manifest::{Manifest, ManifestOptions, fingerprint};
+
+    fn loading(text: &str) -> Loading<Manifest<&[u8]>> {
+        let entries = Manifest::open(text.as_bytes(), &ManifestOptions::default()).expect("a manifest");
+        let sha256 = fingerprint(text.as_bytes()).expect("read");
+        Loading { sha256, reading: String::new(), header: Vec::new(), entries, skip_bad: false }
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_sound_leaves_the_rows_of_the_one_before() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut state = open_state(dir.path(), None).expect("a ledger");
+        let first = loading("org,note,image\no,n,a\n");
+        let hash = first.sha256;
+        load(&mut state.connection, first, |_| Ok(())).expect("loaded");
+        let second = loading("org,note,image\no,n,a\no,n,b\n");
+        let refused = load(&mut state.connection, second, |entries| {
+            assert_eq!(entries.count(), 0, "asked when all rows were read");
+            Err(RunError::Settings("changed".to_owned()))
+        });
+        assert!(refused.is_err());
+        let known = is_loaded(&state.connection, &hash, "").expect("readable").expect("as it was");
+        assert_eq!(known.rows, 1);
+        let rows: i64 =
+            state.connection.query_row("SELECT count(*) FROM rows", [], |row| row.get(0)).expect("readable");
+        assert_eq!(rows, 1);
     }
 }

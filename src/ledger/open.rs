@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::sqlite_error;
-use crate::error::RunError;
+use crate::error::{RunError, chain};
 
 /// The state folder in the export folder.
 pub const STATE_DIR: &str = ".exporter";
@@ -29,10 +29,10 @@ const CACHE_KIB: i64 = 8 * 1024;
 pub struct State {
     /// The ledger, ready to be given a thread.
     pub connection: Connection,
-    /// Whether this call made the ledger.
-    pub fresh: bool,
-    /// The lock: it dies with the process.
-    pub lock: File,
+    /// Files and folders that this call made, in that order.
+    pub made: Vec<PathBuf>,
+    /// The locks of the ledger and of the part files: they die with the process.
+    pub locks: Vec<File>,
 }
 
 /// Takes the lock of the folder `out` and opens its ledger, making both where there are none.
@@ -41,16 +41,35 @@ pub struct State {
 /// [`RunError::InUse`], [`RunError::Ledger`], [`RunError::Disk`] or [`RunError::Io`].
 pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
     let state = state_folder(out, state_dir);
-    make_dir(out)?;
-    make_dir(&out.join(STATE_DIR))?;
-    make_dir(&state)?;
-    let lock = lock(out, &state.join(LOCK_FILE))?;
     let path = state.join(LEDGER_FILE);
-    let fresh = !path.exists();
-    if fresh {
-        if holds_images(out) {
-            return Err(RunError::Ledger { path, what: "is missing, but data/ holds images".to_owned() });
+    let parts = out.join(STATE_DIR);
+    if !parts.is_dir() {
+        export_is_there(out, &path)?;
+    }
+    let mut made = Vec::new();
+    for folder in [out, &parts, &state] {
+        make_dir(folder, &mut made)?;
+    }
+    made.reverse(); // the innermost is to be removed first
+    let new_lock = !state.join(LOCK_FILE).exists();
+    let mut locks = vec![lock(out, &state.join(LOCK_FILE))?];
+    if new_lock {
+        made.insert(0, state.join(LOCK_FILE));
+    }
+    if state != parts {
+        // a run with its ledger elsewhere would work on the same part files; a share may know no locks
+        match lock(out, &parts.join(LOCK_FILE)) {
+            Ok(second) => locks.push(second),
+            Err(in_use @ RunError::InUse { .. }) => return Err(in_use),
+            Err(error) => tracing::debug!("the part files are not locked: {}", chain(&error)),
         }
+    }
+    let empty = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
+    if empty && holds_images(out) {
+        let what = if path.exists() { "is empty" } else { "is missing" };
+        return Err(RunError::Ledger { path, what: format!("{what}, but data/ holds images") });
+    }
+    if !path.exists() {
         // SQLite gives its log and index the mode of this file
         OpenOptions::new()
             .write(true)
@@ -58,6 +77,7 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
             .mode(0o600)
             .open(&path)
             .map_err(disk("making", &path))?;
+        made.insert(0, path.clone());
     }
     let connection = Connection::open_with_flags(
         &path,
@@ -66,7 +86,26 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     .map_err(|error| named(&path, error))?;
     prepare(&connection, &state).map_err(|error| named(&path, error))?;
     migrate(&connection, &path)?;
-    Ok(State { connection, fresh, lock })
+    Ok(State { connection, made, locks })
+}
+
+/// A ledger elsewhere (`--state-dir`) that knows images, and a folder that is no export: its disk is not mounted.
+/// To go on would fetch everything again, onto another disk.
+fn export_is_there(out: &Path, ledger: &Path) -> Result<(), RunError> {
+    let Ok(connection) = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_ONLY) else {
+        return Ok(()); // no ledger, or one that is refused with its own words
+    };
+    let delivered: i64 = connection
+        .query_row("SELECT count(*) FROM images WHERE delivered = 1", [], |row| row.get(0))
+        .unwrap_or(0);
+    if delivered == 0 {
+        return Ok(());
+    }
+    Err(RunError::Disk(format!(
+        "{} holds no export, but the ledger {} knows {delivered} delivered images: is its disk mounted?",
+        out.display(),
+        ledger.display()
+    )))
 }
 
 /// Opens the ledger of an export for reading, while a run may be going on.
@@ -81,7 +120,14 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .map_err(|error| named(&path, error))?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| named(&path, error))?;
-    check_version(&connection, &path)?;
+    if check_version(&connection, &path)? == 0 {
+        // a run that was killed as it began leaves one
+        return Err(if holds_images(out) {
+            RunError::Ledger { path, what: "is empty, but data/ holds images".to_owned() }
+        } else {
+            RunError::NoExport(out.to_owned())
+        });
+    }
     Ok(connection)
 }
 
@@ -170,12 +216,16 @@ fn lock(out: &Path, path: &Path) -> Result<File, RunError> {
     Ok(file)
 }
 
-/// Makes a folder that only its owner may enter; one that is there is left as it is.
-fn make_dir(path: &Path) -> Result<(), RunError> {
-    if path.is_dir() {
+/// Makes a folder that only its owner may enter, durably; one that is there is left as it is.
+fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
+    if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(disk("making", path))
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dir(parent, made)?;
+    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(disk("making", path))?;
+    made.push(path.to_owned());
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(disk("flushing", parent))
 }
 
 /// Sorts an I/O error: what is full, read-only or gone stops every run, the rest is named.

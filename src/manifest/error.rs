@@ -11,6 +11,9 @@ pub enum ManifestError {
     /// Reading failed.
     #[error("manifest cannot be read")]
     Io(#[from] io::Error),
+    /// The second reading gave other bytes than the first.
+    #[error("manifest changed while it was read: wait until it is written, and run again")]
+    Changed,
     /// Not even a header.
     #[error("manifest is empty: it needs a header line that names org, note and image")]
     Empty,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Stopped;
 use crate::error::{ErrorCode, RunError, Service};
 use crate::event::{Event, Progress};
-use crate::fetch::{Fetcher, Outcome};
+use crate::fetch::{Fetcher, Outcome, open_files};
 use crate::ledger::{self, Cursor, Given, Tally, Work, Write, sqlite_error};
 use crate::options::DRAIN;
 use crate::remote::Remote;
@@ -23,8 +23,6 @@ use crate::stop::StopHandle;
 const CHUNK: u32 = 256;
 /// Tasks beyond the images in flight: they sleep, or wait for the disk. Each may hold an open file.
 const WAITING: usize = 256;
-/// Open files besides those of the tasks: ledger, logs, lookups.
-const OTHER_FILES: u64 = 40;
 /// Rows refused by the storage in succession after which the storage refuses everybody.
 const DENIED: u32 = 20;
 /// How often the run's counters are written down.
@@ -33,6 +31,14 @@ const TALLY: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(200);
 /// After the time to drain, tasks have so long to put away what they hold.
 const PUT_AWAY: Duration = Duration::from_secs(5);
+
+/// A row that ran out of tries then, because of that service.
+struct Undecided {
+    work: Work,
+    given: Given,
+    service: Service,
+    when: Instant,
+}
 
 struct Pipeline<R> {
     fetcher: Arc<Fetcher<R>>,
@@ -43,7 +49,7 @@ struct Pipeline<R> {
     /// Rows neither taken from the ledger nor dropped.
     unread: u64,
     /// Rows that ran out of tries while nobody can tell whether it was their fault.
-    undecided: Vec<(Work, Given, Service)>,
+    undecided: Vec<Undecided>,
     /// Rows refused by the storage since the last success.
     denied: u32,
     limit: usize,
@@ -66,7 +72,7 @@ pub(super) async fn drive<R: Remote>(
         unread: todo,
         undecided: Vec::new(),
         denied: 0,
-        limit: task_limit(fetcher.places.available_permits()),
+        limit: task_limit(fetcher.concurrency),
     };
     if let Err(error) = pipeline.drive(stop, began).await {
         fetcher.control.stop(Stopped::Error(error));
@@ -75,8 +81,7 @@ pub(super) async fn drive<R: Remote>(
 
 /// A task may hold a part file and a connection: a low limit of open files means fewer tasks, not failed rows.
 fn task_limit(concurrency: usize) -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let spare = files.saturating_sub(OTHER_FILES).saturating_sub(2 * concurrency as u64);
+    let spare = open_files().saturating_sub(2 * concurrency as u64);
     concurrency + usize::try_from(spare).unwrap_or(WAITING).min(WAITING)
 }
 
@@ -99,6 +104,12 @@ impl<R: Remote> Pipeline<R> {
         let mut looked = tokio::time::interval(LOOK);
         let mut end = None;
         loop {
+            // a signal may have come, or the time be up, before there was a loop to see it
+            if let Some(signal) = stop.signal() {
+                control.stop(Stopped::Signal(signal));
+            } else if control.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+                control.stop(Stopped::Deadline);
+            }
             self.fill().await?;
             control.set_left(self.left());
             if self.tasks.is_empty() {
@@ -106,7 +117,9 @@ impl<R: Remote> Pipeline<R> {
                     break;
                 }
                 // nobody is left to tell: each was sick alone
-                self.decide(|_| true)?;
+                for row in std::mem::take(&mut self.undecided) {
+                    self.give(&row.work, row.given)?;
+                }
                 continue;
             }
             let deadline = self.fetcher.control.deadline();
@@ -119,17 +132,17 @@ impl<R: Remote> Pipeline<R> {
             tokio::select! {
                 biased;
                 () = stop.aborted() => {
+                    if let Some(signal) = stop.signal() {
+                        control.stop(Stopped::Signal(signal));
+                    }
                     self.tasks.abort_all();
                     break;
                 }
                 // also where the run drains already: what is in flight has only so long from now on
                 () = stop.drained(), if end.is_none() => {
                     end = Some(Instant::now() + DRAIN);
-                    if let Some(signal) = stop.signal() {
-                        control.stop(Stopped::Signal(signal));
-                    }
                 }
-                () = at(deadline), if !control.is_draining() => control.stop(Stopped::Deadline),
+                () = at(deadline), if !control.is_draining() => {}
                 () = at(end) => {
                     if control.is_cut() {
                         self.tasks.abort_all();
@@ -150,8 +163,8 @@ impl<R: Remote> Pipeline<R> {
         }
         self.look();
         // the run stops before anybody could tell whose fault it was: the next one will try them again
-        for (work, given, _) in std::mem::take(&mut self.undecided) {
-            self.give(&work, Given { failed: false, ..given })?;
+        for row in std::mem::take(&mut self.undecided) {
+            self.give(&row.work, Given { failed: false, ..row.given })?;
         }
         // rows that were taken waited for the same thing as those in flight
         if let Some(error) = control.leave() {
@@ -214,27 +227,25 @@ impl<R: Remote> Pipeline<R> {
                 self.give(&work, given)?;
                 self.trip(&work, refusal).await?;
             }
-            Outcome::Undecided(given, service) => self.undecided.push((work, given, service)),
-        }
-        let control = &self.fetcher.control;
-        if control.is_out() {
-            // it was an outage: those who ran out of tries in it start anew
-            for (work, ..) in self.undecided.drain(..) {
-                self.ready.push_front(work);
+            Outcome::Undecided(given, service, when) => {
+                self.undecided.push(Undecided { work, given, service, when });
             }
-            return Ok(());
         }
-        let fetcher = Arc::clone(&self.fetcher);
-        self.decide(|(work, _, service)| !fetcher.control.undecided(work.item.seq, *service))
+        self.decide()
     }
 
-    /// Gives up those undecided rows for which it is now clear that they were sick alone.
-    fn decide(&mut self, clear: impl Fn(&(Work, Given, Service)) -> bool) -> Result<(), RunError> {
-        let (sick, rest) = std::mem::take(&mut self.undecided).into_iter().partition(clear);
-        self.undecided = rest;
-        let sick: Vec<_> = sick;
-        for (work, given, _) in sick {
-            self.give(&work, given)?;
+    /// Looks whether it is clear by now whose fault it was that rows ran out of tries.
+    fn decide(&mut self) -> Result<(), RunError> {
+        for row in std::mem::take(&mut self.undecided) {
+            let control = &self.fetcher.control;
+            if control.forgives(row.service, row.when) {
+                // it was an outage: the row starts anew, and from its first byte
+                self.ready.push_front(Work { part: None, ..row.work });
+            } else if control.undecided(row.work.item.seq, row.service) {
+                self.undecided.push(row);
+            } else {
+                self.give(&row.work, row.given)?;
+            }
         }
         Ok(())
     }

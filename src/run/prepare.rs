@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
 use crate::ledger::{self, Ledger, Loaded, Loading, sqlite_error};
-use crate::manifest::{self, Manifest, ManifestOptions};
+use crate::manifest::{self, Manifest, ManifestError, ManifestOptions};
 use crate::options::{OnBadRow, RunOptions, Source};
 use crate::report;
 use crate::store::Folder;
@@ -97,11 +98,18 @@ pub(super) async fn load(
                 return Ok(loaded);
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
-            let mut manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
+            let manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
             let header = manifest.header().raw().to_vec();
-            let entries = manifest.by_ref();
-            let loaded =
-                ledger::load(connection, Loading { sha256, reading: key, header, entries, skip_bad })?;
+            let same = |manifest: Manifest<_>| {
+                let read = manifest.fingerprint().map_err(RunError::io("reading the manifest"))?;
+                if read == sha256 {
+                    return Ok(());
+                }
+                let changed = ManifestError::Changed;
+                Err(RunError::Manifest { path: path.clone(), source: Box::new(changed) })
+            };
+            let loading = Loading { sha256, reading: key, header, entries: manifest, skip_bad };
+            let loaded = ledger::load(connection, loading, same)?;
             if loaded.refused_count > 0 {
                 return Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused });
             }
@@ -150,15 +158,11 @@ pub(super) async fn work(
     Ok(todo)
 }
 
-/// Takes back what a first run made before its manifest was refused.
-pub(super) fn take_back(options: &RunOptions) {
-    let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
-    for file in [ledger::LEDGER_FILE, ledger::LOCK_FILE] {
-        let _ = std::fs::remove_file(state.join(file));
-    }
-    // only folders that are empty go
-    for folder in [&state, &options.out.join(ledger::STATE_DIR), &options.out] {
-        let _ = std::fs::remove_dir(folder);
+/// Takes back what a first run made before its manifest was refused: files first, then the folders around them.
+pub(super) fn take_back(made: &[PathBuf]) {
+    for path in made {
+        // best effort; a folder that holds anything else stays
+        let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
     }
 }
 

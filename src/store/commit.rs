@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::{Folder, Part, failure};
-use crate::error::{Failure, RunError};
+use crate::error::{Failure, RunError, chain};
 use crate::item::Sha256;
 use crate::ledger::{Delivered, Ledger, Write};
 
@@ -93,6 +93,8 @@ impl Committer {
 }
 
 fn serve(inbox: &Receiver<(Delivery, Answer)>, folder: &Folder, ledger: &Ledger, run: i64, flush: Flush) {
+    // a flush that failed may have been told of bytes of any part: nothing that comes later can be trusted
+    let mut lost: Option<Failure> = None;
     while let Ok(first) = inbox.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -100,17 +102,30 @@ fn serve(inbox: &Receiver<(Delivery, Answer)>, folder: &Folder, ledger: &Ledger,
         {
             batch.push(more);
         }
-        deliver_batch(batch, folder, ledger, run, flush);
+        match &lost {
+            Some(failure) => answer_all(batch, failure),
+            None => lost = deliver_batch(batch, folder, ledger, run, flush).err(),
+        }
     }
 }
 
-fn deliver_batch(batch: Vec<(Delivery, Answer)>, folder: &Folder, ledger: &Ledger, run: i64, flush: Flush) {
+/// Delivers what can be delivered. An error means that nothing can be any more; everybody was told.
+fn deliver_batch(
+    batch: Vec<(Delivery, Answer)>,
+    folder: &Folder,
+    ledger: &Ledger,
+    run: i64,
+    flush: Flush,
+) -> Result<(), Failure> {
     let room = folder.room_for(0);
     let mut alive = Vec::with_capacity(batch.len());
     let flushed = room.and_then(|()| flush_parts(&batch, folder, flush));
     let mut results = match flushed {
         Ok(results) => results,
-        Err(failure) => return answer_all(batch, &failure),
+        Err(failure) => {
+            answer_all(batch, &failure);
+            return Err(failure);
+        }
     };
     // several files may share a folder: each is flushed once
     let mut folders = BTreeSet::new();
@@ -122,13 +137,15 @@ fn deliver_batch(batch: Vec<(Delivery, Answer)>, folder: &Folder, ledger: &Ledge
         }
     }
     if let Err(failure) = flush_folders(&folders, folder, flush, alive.len()) {
-        return answer_all(alive, &failure);
+        answer_all(alive, &failure);
+        return Err(failure);
     }
     let writes =
         alive.iter().map(|(delivery, _)| Write::Delivered(run, Box::new(delivery.record.clone()))).collect();
     if let Err(error) = ledger.write_blocking(writes) {
-        let what = format!("the ledger cannot be written: {error}");
-        return answer_all(alive, &Failure::DiskLost { what });
+        let failure = Failure::DiskLost { what: format!("the ledger cannot be written: {}", chain(&error)) };
+        answer_all(alive, &failure);
+        return Err(failure);
     }
     for (delivery, answer) in alive {
         remove_replaced(&delivery, folder);
@@ -136,6 +153,7 @@ fn deliver_batch(batch: Vec<(Delivery, Answer)>, folder: &Folder, ledger: &Ledge
         // a task that was dropped does not need to know
         drop(answer.send(Ok(Receipt { bytes, warning })));
     }
+    Ok(())
 }
 
 fn answer_all(batch: Vec<(Delivery, Answer)>, failure: &Failure) {
@@ -174,14 +192,15 @@ fn sync_file_system(handle: &File) -> io::Result<()> {
 }
 
 /// Makes the bytes of all parts durable. A flush that failed is never asked again: the page may count as clean
-/// then, so that the part is to be written from the start.
+/// then. Where one file's failed, that part is to be written from the start; where the file system's did, it may
+/// have been about any file, also one of a later batch, so the run stops.
 fn flush_parts(
     batch: &[(Delivery, Answer)],
     folder: &Folder,
     flush: Flush,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     if flush.whole_file_system && batch.len() >= FLUSH_ALL {
-        sync_file_system(&folder.handle).map_err(|error| failure("flushing", &folder.root, &error))?;
+        sync_file_system(&folder.handle).map_err(|error| flush_lost(&folder.root, &error))?;
         return Ok(batch.iter().map(|_| Ok(())).collect());
     }
     Ok(batch
@@ -200,13 +219,31 @@ fn flush_folders(
     files: usize,
 ) -> Result<(), Failure> {
     if flush.whole_file_system && files >= FLUSH_ALL {
-        return sync_file_system(&folder.handle).map_err(|error| failure("flushing", &folder.root, &error));
+        return sync_file_system(&folder.handle).map_err(|error| flush_lost(&folder.root, &error));
     }
     for path in folders {
         let flushed = File::open(path).and_then(|handle| handle.sync_all());
-        flushed.map_err(|error| failure("flushing", path, &error))?;
+        flushed.map_err(|error| flush_lost(path, &error))?;
     }
     Ok(())
+}
+
+fn flush_lost(path: &Path, error: &io::Error) -> Failure {
+    Failure::DiskLost { what: format!("flushing {}: {error}", path.display()) }
+}
+
+/// What gets the final name must be the file that was written and hashed: another program, or another run with a
+/// ledger of its own, may have put its own in the place.
+fn still_the_part(part: &Part) -> Result<(), Failure> {
+    let written = part.file.metadata().map_err(|error| failure("looking at", &part.path, &error))?;
+    let named =
+        std::fs::symlink_metadata(&part.path).map_err(|error| failure("looking at", &part.path, &error))?;
+    let same = (written.dev(), written.ino()) == (named.dev(), named.ino());
+    if same && written.len() == part.bytes {
+        Ok(())
+    } else {
+        Err(Failure::Disk(format!("{} was changed by another program", part.path.display())))
+    }
 }
 
 /// Moves a durable part to its final name.
@@ -227,6 +264,7 @@ fn give_name(
         }
         Ok(_) => note_replacement(delivery, &target)?,
     }
+    still_the_part(&delivery.part)?;
     std::fs::rename(&delivery.part.path, &target).map_err(|error| failure("naming", &target, &error))?;
     folders.insert(parent.to_owned());
     Ok(())
@@ -284,5 +322,34 @@ fn remove_replaced(delivery: &Delivery, folder: &Folder) {
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(line = delivery.record.item.line, "the file of an earlier delivery stays: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::PartWriter;
+
+    async fn part(path: &Path) -> Part {
+        let mut writer = PartWriter::new(path.to_owned(), false);
+        writer.push(bytes::Bytes::from_static(b"image")).await.expect("taken");
+        writer.finish().await.expect("written")
+    }
+
+    #[tokio::test]
+    async fn only_the_file_that_was_written_gets_the_final_name() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.part");
+        let fine = part(&path).await;
+        assert_eq!(still_the_part(&fine), Ok(()));
+        std::fs::write(dir.path().join("other"), b"other").expect("written");
+        std::fs::rename(dir.path().join("other"), &path).expect("replaced");
+        assert!(still_the_part(&fine).is_err(), "another file of that size");
+        let cut = part(&path).await;
+        cut.file.set_len(3).expect("cut");
+        assert!(still_the_part(&cut).is_err());
+        let gone = part(&path).await;
+        std::fs::remove_file(&path).expect("removed");
+        assert!(still_the_part(&gone).is_err());
     }
 }

@@ -69,13 +69,18 @@ impl Sink {
     /// Goes on with the first `from` bytes of a file, which are read and hashed again.
     fn resume(path: PathBuf, from: u64, md5: bool) -> Result<Self, Failure> {
         let mut sink = Self::new(path, md5);
-        let said = |error: &std::io::Error| failure("reading", &sink.path, error);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(NO_FOLLOW)
-            .open(&sink.path)
-            .map_err(|error| said(&error))?;
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW).open(&sink.path);
+        let mut file = match opened {
+            Ok(file) => file,
+            // gone, or something else in its place: the image is fetched from its first byte
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound
+                    || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+            {
+                return Err(Failure::PartWorthless(format!("{} is gone: {error}", sink.path.display())));
+            }
+            Err(error) => return Err(failure("reading", &sink.path, &error)),
+        };
         let mut rest = from;
         let mut piece = vec![0; PIECE];
         while rest > 0 {
@@ -263,6 +268,32 @@ impl PartWriter {
         .await
     }
 
+    /// Writes what is gathered, so that a writer that waits for its next try holds no bytes in memory.
+    ///
+    /// # Errors
+    /// Where it could not be written.
+    pub async fn settle(&mut self) -> Result<(), Failure> {
+        let mut sink = self.sink().await?;
+        let pieces = std::mem::take(&mut self.gathered);
+        self.size = 0;
+        if !pieces.is_empty() {
+            sink = blocking(move || {
+                sink.write(&pieces)?;
+                Ok(sink)
+            })
+            .await?;
+        }
+        self.state = State::Here(sink);
+        Ok(())
+    }
+
+    /// Gives the part up. Waits for a write that is on its way: it would make the file again behind whoever comes
+    /// next.
+    pub async fn discard(mut self) {
+        // what could not be written is not wanted any more
+        drop(self.sink().await);
+    }
+
     async fn sink(&mut self) -> Result<Box<Sink>, Failure> {
         match std::mem::replace(&mut self.state, State::Lost) {
             State::Here(sink) => Ok(sink),
@@ -328,6 +359,46 @@ mod tests {
         std::fs::write(&path, b"0123").expect("written");
         let resumed = PartWriter::resume(path, 10, false).await;
         assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_gone_or_is_a_link_now_is_worthless() {
+        let dir = folder();
+        let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
+        let resumed = PartWriter::resume(path.clone(), 4, false).await;
+        assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+        std::fs::write(&target, b"precious").expect("written");
+        std::os::unix::fs::symlink(&target, &path).expect("linked");
+        let resumed = PartWriter::resume(path, 4, false).await;
+        assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+        assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_settled_writer_has_written_all_it_took_and_goes_on() {
+        let dir = folder();
+        let path = dir.path().join("a.part");
+        let mut writer = PartWriter::new(path.clone(), false);
+        for _ in 0..2 {
+            writer.push(Bytes::from_static(b"abc")).await.expect("taken");
+            writer.settle().await.expect("written");
+        }
+        assert_eq!(std::fs::read(&path).expect("readable"), b"abcabc");
+        writer.push(Bytes::from_static(b"d")).await.expect("taken");
+        assert_eq!(writer.finish().await.expect("finished").bytes, 7);
+        assert_eq!(std::fs::read(&path).expect("readable"), b"abcabcd");
+    }
+
+    #[tokio::test]
+    async fn nothing_writes_behind_a_discarded_part() {
+        let dir = folder();
+        let path = dir.path().join("a.part");
+        let mut writer = PartWriter::new(path.clone(), false);
+        writer.push(Bytes::from(vec![0; PIECE])).await.expect("taken");
+        writer.discard().await;
+        std::fs::remove_file(&path).expect("the write had ended");
+        tokio::task::yield_now().await;
+        assert!(!path.exists());
     }
 
     #[tokio::test]

@@ -76,3 +76,36 @@ fn a_killed_run_loses_nothing_and_lies_about_nothing() {
     let left = std::fs::read_dir(world.out().join(".exporter")).expect("the folder").count();
     assert_eq!(left, 2, "ledger and lock, no part");
 }
+
+#[test]
+fn a_signal_while_the_manifest_is_read_ends_it_and_nothing_is_made() {
+    let world = World::new();
+    let mut command = world.command(&["run", "-"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().expect("started");
+    let stdin = child.stdin.take();
+    std::thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    signal(&child, "TERM");
+    let ran = Ran::of(child).ended(143);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(ran.stderr.contains("stopped by SIGTERM"), "{}", ran.stderr);
+    assert!(!world.out().exists());
+    drop(stdin);
+}
+
+#[test]
+fn a_low_limit_of_open_files_means_fewer_images_at_a_time() {
+    let world = World::with_images(40);
+    let program = assert_cmd::cargo::cargo_bin!("exporter").display().to_string();
+    let command = world.command(&[]);
+    let line = format!("ulimit -n 64; exec {program} run manifest.csv --concurrency 50");
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &line]).current_dir(world.path("."));
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let piped = std::process::Stdio::piped;
+    let ran = Ran::of(shell.stdout(piped()).stderr(piped()).spawn().expect("started")).ended(0);
+    assert!(ran.stderr.contains("ulimit -n"), "{}", ran.stderr);
+    assert_eq!(world.states(), vec!["stored"; 40]);
+}

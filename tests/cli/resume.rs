@@ -106,6 +106,10 @@ fn a_damaged_a_foreign_and_a_newer_ledger_are_refused_and_not_touched() {
         assert!(ran.stderr.contains(word) && ran.stderr.contains("verify --adopt"), "{}", ran.stderr);
         assert_eq!(fs::read(&ledger).expect("there"), bad);
     }
+    fs::write(&ledger, b"").expect("emptied");
+    let ran = world.run(&[]).ended(1);
+    assert!(ran.stderr.contains("empty") && ran.stderr.contains("verify --adopt"), "{}", ran.stderr);
+    assert_eq!(fs::read(&ledger).expect("there"), b"");
     fs::remove_file(&ledger).expect("lost");
     let ran = world.run(&[]).ended(1);
     assert!(ran.stderr.contains("missing") && ran.stderr.contains("verify --adopt"), "{}", ran.stderr);
@@ -139,6 +143,31 @@ fn a_ledger_on_another_disk_serves_as_well() {
     world.run(&["--state-dir", "elsewhere"]).ended(0);
     assert!(world.path("elsewhere/ledger.sqlite").is_file());
     assert!(!world.out().join(".exporter/ledger.sqlite").exists());
+    world.run(&["--state-dir", "elsewhere"]).ended(0);
+    assert_eq!(world.states(), ["skipped", "skipped"]);
+}
+
+#[test]
+fn two_ledgers_for_one_folder_do_not_work_at_the_same_time() {
+    let world = World::with_images(1);
+    world.run(&["--state-dir", "elsewhere"]).ended(0);
+    let lock = fs::OpenOptions::new().write(true).open(world.out().join(".exporter/lock")).expect("the lock");
+    lock.lock().expect("locked");
+    let ran = world.run(&["--state-dir", "another"]).ended(1);
+    assert!(ran.stderr.contains("is in use by another run"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_folder_that_is_not_mounted_is_not_filled_again() {
+    let world = World::with_images(2);
+    world.run(&["--state-dir", "elsewhere"]).ended(0);
+    fs::rename(world.out(), world.path("unmounted")).expect("moved");
+    world.sandbox.clear_requests();
+    let ran = world.run(&["--state-dir", "elsewhere"]).ended(1);
+    assert!(ran.stderr.contains("is its disk mounted?"), "{}", ran.stderr);
+    assert!(!world.out().exists(), "nothing is made under a mount point");
+    assert_eq!(world.sandbox.requests().len(), 0);
+    fs::rename(world.path("unmounted"), world.out()).expect("moved back");
     world.run(&["--state-dir", "elsewhere"]).ended(0);
     assert_eq!(world.states(), ["skipped", "skipped"]);
 }

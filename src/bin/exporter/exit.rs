@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use exporter::error::RunError;
+use exporter::error::{RunError, chain};
 
 use crate::{human, log};
 
@@ -23,7 +23,11 @@ pub fn refused(error: &dyn Error) -> ExitCode {
 /// Says why the run did not begin, or could not end as it should.
 pub fn failed(error: &RunError) -> ExitCode {
     say(error);
-    ExitCode::from(if error.is_usage() { USAGE } else { TROUBLE })
+    ExitCode::from(match error {
+        RunError::Interrupted(signal) => signal.exit_code(),
+        _ if error.is_usage() => USAGE,
+        _ => TROUBLE,
+    })
 }
 
 /// Says what went wrong, with the bad rows where it is about them.
@@ -38,34 +42,5 @@ pub fn say(error: &RunError) {
         if rest > 0 {
             tracing::error!(target: log::DETAIL, "and {} more", human::count(rest));
         }
-    }
-}
-
-/// An error and its causes, joined by `": "`. A cause that only repeats what was said is left out.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_joined_and_not_repeated() {
-        let io = std::io::Error::other("disk on fire");
-        let error = RunError::io("writing report.csv")(io);
-        assert_eq!(chain(&error), "writing report.csv: disk on fire");
-        let twice = RunError::io("it failed: disk on fire")(std::io::Error::other("disk on fire"));
-        assert_eq!(chain(&twice), "it failed: disk on fire");
     }
 }

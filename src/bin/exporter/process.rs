@@ -4,7 +4,7 @@
 use std::io;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, setrlimit, umask};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// Hashing and TLS share the worker threads: two keep a slow core from holding everything, more than eight find
 /// nothing to do at the pace the API allows.
@@ -14,11 +14,14 @@ const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
 /// of freed memory stays small (measured: 512, the default, cost 15 MiB at 100,000 rows).
 const BLOCKING: usize = 16;
 
-/// No core dumps; new files and folders belong to their owner alone.
+/// No core dumps; new files and folders belong to their owner alone; as many open files as the system allows.
 pub fn harden() {
     // refused only where the limit is zero already
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     umask(Mode::RWXG | Mode::RWXO);
+    // the soft limit is for programs that use select(); where this is refused the run takes fewer images at a time
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
 }
 
 /// The runtime that a run lives in.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use exporter::options::{check_key, key_of_file};
+use exporter::options::{KEY_FILE_MAX, check_key, key_of_file};
 use secrecy::SecretString;
 
 use super::find::Found;
@@ -14,8 +14,6 @@ use crate::human;
 
 /// The variable that may hold the key itself.
 const VARIABLE: &str = "MAXAI_API_KEY";
-/// A file beyond this is no key.
-const LONGEST: u64 = 4096;
 
 /// The key, and the file it came from.
 pub fn find(
@@ -44,8 +42,8 @@ fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refus
     let file = std::fs::File::open(&found.value).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LONGEST {
+    file.take(KEY_FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > KEY_FILE_MAX {
         return Err(found.refuse("the file is too large to hold a key in one line"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| found.refuse("the key is not ASCII"))?;

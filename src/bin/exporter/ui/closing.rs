@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use exporter::error::ErrorCode;
+use exporter::error::{ErrorCode, chain};
 use exporter::options::{self, RunOptions, Source};
 use exporter::report::Summary;
 use exporter::run::{Finished, Stopped};
 
-use crate::{exit, human};
+use crate::human;
 
 /// Where things stand, for the commands that are named.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ fn headline(summary: &Summary, stopped: Option<&Stopped>) -> String {
     let counts = &summary.counts;
     let untried = || format!("{} not tried", human::counted(counts.untried, "row"));
     match stopped {
-        Some(Stopped::Error(error)) => return human::safe(&format!("stopped early: {}", exit::chain(error))),
+        Some(Stopped::Error(error)) => return human::safe(&format!("stopped early: {}", chain(error))),
         Some(Stopped::Signal(signal)) if counts.untried > 0 => {
             return format!("stopped early: {}, {}", signal.name(), untried());
         }
