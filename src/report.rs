@@ -21,10 +21,11 @@ use std::io;
 use std::path::Path;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OpenFlags, Row};
 
-use self::atomic::Draft;
 pub use self::atomic::remove_leftovers;
+use self::atomic::{Draft, Tag};
+use self::bag::Payload;
 pub use self::exit::exit_code;
 pub use self::summary::{Counts, Notes, Org, Summary, counts, summary};
 use crate::error::RunError;
@@ -47,21 +48,20 @@ pub fn write_all(conn: &Connection, folder: &Path) -> Result<Summary, RunError> 
 fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
     // one view of the ledger for all files; dropping it takes the temporary tables back
     let snapshot = conn.unchecked_transaction()?;
-    let summary = summary::collect(&snapshot)?;
     bag::make_payload_folder(folder)?;
-
-    let mut report = Draft::begin(folder, "report.csv")?;
-    let mut failed = Draft::begin(folder, "failed.csv")?;
-    rows::write(&snapshot, &mut report, &mut failed)?;
-    let mut tags = vec![report.finish()?, failed.finish()?];
-
-    let mut file = Draft::begin(folder, "notes.csv")?;
-    notes::write(&snapshot, &mut file)?;
-    tags.push(file.finish()?);
-
-    let mut file = Draft::begin(folder, "manifest-sha256.txt")?;
-    let payload = bag::write_manifest(&snapshot, &mut file)?;
-    tags.push(file.finish()?);
+    let second = second(conn)?;
+    let (written, listed) = std::thread::scope(|scope| {
+        let listing = second.map(|second| scope.spawn(move || list_payload(&second, folder)));
+        let written = write_rows(&snapshot, folder);
+        let listed = match listing {
+            Some(listing) => listing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => list_payload(&snapshot, folder),
+        };
+        (written, listed)
+    });
+    let (summary, mut tags) = written?;
+    let (payload, tag) = listed?;
+    tags.push(tag);
 
     let mut file = Draft::begin(folder, "bagit.txt")?;
     bag::write_declaration(&mut file)?;
@@ -81,6 +81,35 @@ fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
 
     fs_err::File::open(folder)?.sync_all()?;
     Ok(summary)
+}
+
+/// What is written from the rows of the manifest.
+fn write_rows(snapshot: &Connection, folder: &Path) -> Result<(Summary, Vec<Tag>), Trouble> {
+    let summary = summary::collect(snapshot)?;
+    let mut report = Draft::begin(folder, "report.csv")?;
+    let mut failed = Draft::begin(folder, "failed.csv")?;
+    rows::write(snapshot, &mut report, &mut failed)?;
+    let mut tags = vec![report.finish()?, failed.finish()?];
+
+    let mut file = Draft::begin(folder, "notes.csv")?;
+    notes::write(snapshot, &mut file)?;
+    tags.push(file.finish()?);
+    Ok((summary, tags))
+}
+
+/// What is written from the images, whatever manifest asked for them.
+fn list_payload(snapshot: &Connection, folder: &Path) -> Result<(Payload, Tag), Trouble> {
+    let mut file = Draft::begin(folder, "manifest-sha256.txt")?;
+    let payload = bag::write_manifest(snapshot, &mut file)?;
+    Ok((payload, file.finish()?))
+}
+
+/// A second connection to the same ledger, so that two cores share the work: sorting the paths of a million images
+/// takes a third of the time of all. `None` for a ledger in memory. Nobody writes meanwhile: `conn` is the writer.
+fn second(conn: &Connection) -> rusqlite::Result<Option<Connection>> {
+    let Some(path) = conn.path().filter(|path| !path.is_empty()) else { return Ok(None) };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map(Some)
 }
 
 /// What stops the writing. `?` takes it from `SQLite` and from files alike.

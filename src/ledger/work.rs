@@ -61,18 +61,54 @@ pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Re
     let mut vanished = 0;
     {
         let mut mark = transaction.prepare("UPDATE images SET delivered = 0 WHERE id = ?1")?;
-        delivered_rows(&transaction, |id, path, bytes| {
-            let whole = std::fs::symlink_metadata(folder.join(path))
-                .is_ok_and(|file| file.is_file() && file.len() == bytes);
-            if !whole {
+        let mut look = |images: &mut Vec<Image>| {
+            for id in gone(images, folder) {
                 mark.execute([id])?;
                 vanished += 1;
             }
+            images.clear();
             Ok(())
+        };
+        let mut images = Vec::with_capacity(LOOKED_AT);
+        delivered_rows(&transaction, |id, path, bytes| {
+            images.push(Image { id, path: path.to_owned(), bytes });
+            if images.len() == LOOKED_AT { look(&mut images) } else { Ok(()) }
         })?;
+        look(&mut images)?;
     }
     transaction.commit()?;
     Ok(vanished)
+}
+
+/// Images whose files are looked for at a time: what starting the threads costs is nothing beside it.
+const LOOKED_AT: usize = 8192;
+/// Threads that look: a share answers many questions in the time of one.
+const LOOKERS: usize = 8;
+
+struct Image {
+    id: i64,
+    path: String,
+    bytes: u64,
+}
+
+/// Which of the images have no plain file of their size under their name.
+fn gone(images: &[Image], folder: &Path) -> Vec<i64> {
+    let whole = |image: &Image| {
+        std::fs::symlink_metadata(folder.join(&image.path))
+            .is_ok_and(|file| file.is_file() && file.len() == image.bytes)
+    };
+    let find = |images: &[Image]| -> Vec<i64> {
+        images.iter().filter(|image| !whole(image)).map(|image| image.id).collect()
+    };
+    if images.len() < LOOKED_AT / LOOKERS {
+        return find(images);
+    }
+    std::thread::scope(|scope| {
+        let share = images.len().div_ceil(LOOKERS);
+        let lookers: Vec<_> = images.chunks(share).map(|images| scope.spawn(move || find(images))).collect();
+        let found = lookers.into_iter().map(std::thread::ScopedJoinHandle::join);
+        found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }
 
 /// Names of the part files that a later run may go on with: few, as a run keeps only what was in flight.
