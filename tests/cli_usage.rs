@@ -9,7 +9,7 @@ use assert_cmd::cargo::cargo_bin;
 const KEY: &str = "max_prd_ak_0123456789abcdef";
 
 /// Every long flag of `run`.
-const FLAGS: [&str; 25] = [
+const FLAGS: [&str; 28] = [
     "--out",
     "--state-dir",
     "--min-free",
@@ -34,6 +34,9 @@ const FLAGS: [&str; 25] = [
     "--log-format",
     "--verbose",
     "--quiet",
+    "--metrics-file",
+    "--config",
+    "--show-settings",
     "--help",
 ];
 

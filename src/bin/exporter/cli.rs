@@ -1,7 +1,8 @@
 //! The words of the command line. What they mean is read in [`crate::settings`], so that a flag, a variable and
-//! later a config file are read by the same rules; here stands only what clap needs to know.
+//! a config file are read by the same rules; here stands only what clap needs to know.
 
 mod api;
+mod config;
 mod pace;
 mod run;
 mod screen;
@@ -13,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::api::ApiArgs;
+pub use self::config::ConfigArgs;
 pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
 pub use self::screen::ScreenArgs;

@@ -5,11 +5,13 @@ mod cli;
 mod exit;
 mod human;
 mod log;
+mod metrics;
 mod out;
 mod process;
 mod run;
 mod settings;
 mod signals;
+mod start;
 mod ui;
 
 use std::process::ExitCode;

@@ -37,6 +37,30 @@ pub fn find(
     Ok((text.into(), None))
 }
 
+/// Whether there is a key that can be used, and where it is from; for the eyes.
+#[derive(Debug)]
+pub struct Standing {
+    /// In words.
+    pub value: String,
+    /// Flag, variable or place in a config file.
+    pub origin: String,
+}
+
+/// Looks for the key, and shows nothing of it.
+pub fn standing(sources: &Sources<'_>, flag: Option<&OsStr>) -> Standing {
+    let found = sources.value(&table::API_KEY_FILE, flag);
+    let origin = match found {
+        Some(found) => found.origin.to_string(),
+        None if sources.variable(VARIABLE).is_some() => VARIABLE.to_owned(),
+        None => return Standing { value: "(not set)".to_owned(), origin: String::new() },
+    };
+    let value = match find(sources, flag, &mut Vec::new()) {
+        Ok(_) => "(set, not shown)".to_owned(),
+        Err(refusal) => format!("(cannot be used) {refusal}"),
+    };
+    Standing { value, origin }
+}
+
 fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {
     let failed = |error: std::io::Error| found.refuse(format_args!("the key file cannot be read: {error}"));
     let file = std::fs::File::open(&found.value).map_err(failed)?;
