@@ -3,6 +3,7 @@
 
 mod api;
 mod config;
+mod manual;
 mod pace;
 mod run;
 mod screen;
@@ -10,11 +11,13 @@ mod screen;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use clap::builder::Str;
 use clap::error::ErrorKind;
-use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
 pub use self::api::ApiArgs;
 pub use self::config::ConfigArgs;
+pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
 pub use self::screen::ScreenArgs;
@@ -49,6 +52,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Reads the command line.
@@ -60,12 +65,18 @@ pub fn parse() -> Result<Command, ExitCode> {
     read.map(|cli| cli.command).map_err(|error| answer(&error))
 }
 
-/// The command line, with the variables and defaults of all settings in its help.
-fn described() -> clap::Command {
+/// The command line, with the variables and defaults of all settings in its help, and what a shell can complete.
+pub fn described() -> clap::Command {
     Cli::command().mut_subcommands(|command| command.mut_args(describe))
 }
 
 fn describe(arg: Arg) -> Arg {
+    let hint = match arg.get_value_names().and_then(|names| names.first()).map(Str::as_str) {
+        Some("FILE") => ValueHint::FilePath,
+        Some("DIR") => ValueHint::DirPath,
+        _ => arg.get_value_hint(),
+    };
+    let arg = arg.value_hint(hint);
     let Some(setting) = arg.get_long().and_then(table::find) else { return arg };
     let mut notes = Vec::new();
     notes.extend(setting.env.map(|name| format!("[env: {name}]")));

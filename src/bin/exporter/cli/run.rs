@@ -21,6 +21,7 @@ use super::{ApiArgs, ConfigArgs, PaceArgs, ScreenArgs};
 /// The API key is read from a file (--api-key-file) or from the environment variable MAXAI_API_KEY, never from
 /// the command line, where others could see it.
 #[derive(Debug, Args)]
+#[command(override_usage = "exporter run [OPTIONS] <MANIFEST>")]
 #[command(after_help = "Example: exporter run manifest.csv --api-key-file key.txt -o export")]
 #[command(after_long_help = "\
 Example: four hours a night, until all is there
