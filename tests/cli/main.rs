@@ -6,6 +6,7 @@ mod support;
 
 mod failures;
 mod interrupt;
+mod logs;
 mod manifest;
 mod metrics;
 mod paths;

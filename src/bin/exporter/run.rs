@@ -133,6 +133,9 @@ fn end(finished: &Finished, place: &closing::Place, screen: Screen) {
         exit::say(error);
         tracing::error!("the reports are not those of this run; once that is mended run again");
     }
+    if screen.format == log::Format::Json {
+        closing::log(finished);
+    }
     if !screen.quiet()
         && let Err(error) = out::stdout(&closing::text(finished, place))
     {

@@ -9,7 +9,7 @@ use exporter::options::{self, RunOptions, Source};
 use exporter::report::Summary;
 use exporter::run::{Finished, Stopped};
 
-use crate::human;
+use crate::{human, log};
 
 /// Where things stand, for the commands that are named.
 #[derive(Debug)]
@@ -57,6 +57,18 @@ pub fn text(finished: &Finished, place: &Place) -> String {
         fact("next", advice);
     }
     text
+}
+
+/// The same as a log line with keys, for logs that are read by a program.
+pub fn log(finished: &Finished) {
+    let (summary, counts) = (&finished.summary, &finished.summary.counts);
+    tracing::info!(
+        target: log::PROGRESS, exit_code = finished.exit_code, rows = counts.rows, stored = counts.stored,
+        skipped = counts.skipped, duplicate = counts.duplicate, failed = counts.failed, untried = counts.untried,
+        bytes = summary.bytes, seconds = summary.seconds, api_requests = summary.api_requests,
+        api_429 = summary.api_429, retries = summary.retries,
+        "{}", headline(summary, finished.stopped.as_ref())
+    );
 }
 
 /// The first line never sounds like a success where it is none.
