@@ -12,7 +12,7 @@ use super::{Sources, table};
 use crate::human;
 
 /// Widest column of values: a longer value pushes its own line only.
-const WIDEST: usize = 40;
+const WIDEST: usize = 30;
 const NOT_SET: &str = "(not set)";
 const DEFAULT: &str = "default";
 
@@ -105,15 +105,15 @@ mod tests {
         let _ = sources.switch(&table::ALLOW_HTTP, true);
         let key = Standing { value: "(set, not shown)".to_owned(), origin: "MAXAI_API_KEY".to_owned() };
         assert_snapshot!(list(&sources, Some(&key), None), @r"
-        config        (not set)                            default
-        out           a\u{1b}[2J                           EXPORTER_OUT
+        config        (not set)               default
+        out           a\u{1b}[2J              EXPORTER_OUT
         api-key-file  (not shown, it might hold a secret)  --api-key-file
-        api-key       (set, not shown)                     MAXAI_API_KEY
+        api-key       (set, not shown)        MAXAI_API_KEY
         api-url       (not shown, it might hold a secret)  --api-url
-        allow-http    true                                 --allow-http
-        storage-host  a.example, *.b.example               --storage-host
-        rate          500/60s                              --rate
-        until         (not set)                            default
+        allow-http    true                    --allow-http
+        storage-host  a.example, *.b.example  --storage-host
+        rate          500/60s                 --rate
+        until         (not set)               default
         ");
     }
 }
