@@ -22,12 +22,14 @@ use crate::{exit, log, out, process, signals};
 /// Does it.
 pub fn run(args: &RunArgs) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let (sources, screen) = match start(&env, &args.config, &args.screen) {
-        Ok(started) => started,
+    let sources = match start(&env, &args.config, &args.screen.log) {
+        Ok(sources) => sources,
         Err(code) => return code,
     };
-    let metrics = match settings::metrics_file(args, &sources) {
-        Ok(path) => path,
+    let watched = settings::screen(&args.screen, &sources)
+        .and_then(|screen| Ok((screen, settings::metrics_file(args, &sources)?)));
+    let (screen, metrics) = match watched {
+        Ok(watched) => watched,
         Err(refusal) => return exit::refused(&refusal),
     };
     if args.show_settings {

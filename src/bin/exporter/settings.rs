@@ -16,17 +16,17 @@ mod time;
 mod until;
 mod url;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use exporter::http::ProxySettings;
-use exporter::options::{self, ApiOptions, RunOptions, Source};
+use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
 use secrecy::SecretString;
 
 pub use self::find::{Refusal, Sources};
 pub use self::place::Environment;
-pub use self::screen::{Progress, Screen, screen};
+pub use self::screen::{Progress, Screen, log, screen};
 pub use self::until::Deadline;
-use crate::cli::{ApiArgs, RunArgs};
+use crate::cli::{ApiArgs, ManifestArgs, RunArgs};
 
 /// A run as it was asked for.
 #[derive(Debug)]
@@ -69,12 +69,19 @@ pub fn metrics_file(args: &RunArgs, sources: &Sources<'_>) -> Result<Option<Path
     sources.path(&table::METRICS_FILE, args.metrics_file.as_deref())
 }
 
+fn source(manifest: &Path) -> Source {
+    if manifest.as_os_str() == "-" { Source::Stdin } else { Source::File(manifest.to_owned()) }
+}
+
+fn on_bad_row(args: &ManifestArgs, sources: &Sources<'_>) -> Result<OnBadRow, Refusal> {
+    let read = sources.text(&table::ON_BAD_ROW, args.on_bad_row.as_deref(), manifest::on_bad_row)?;
+    Ok(read.unwrap_or_default())
+}
+
 fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let (columns, pace) = (&args.columns, &args.pace);
     let manifest = manifest::options(sources, columns)?;
-    let on_bad_row = sources
-        .text(&table::ON_BAD_ROW, columns.on_bad_row.as_deref(), manifest::on_bad_row)?
-        .unwrap_or_default();
+    let on_bad_row = on_bad_row(columns, sources)?;
     let out = sources.path(&table::OUT, args.out.as_deref())?.unwrap_or_else(|| options::OUT.into());
     let state_dir = sources.path(&table::STATE_DIR, args.state_dir.as_deref())?;
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
@@ -94,10 +101,8 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
     let deadline = until::deadline(sources, pace)?;
     let api = api(&args.api, sources)?;
     let options = RunOptions {
-        source: match args.manifest.as_deref().unwrap_or("-".as_ref()) {
-            path if path.as_os_str() == "-" => Source::Stdin,
-            path => Source::File(path.to_owned()),
-        },
+        // missing only where the settings are shown
+        source: source(args.manifest.as_deref().unwrap_or(Path::new("-"))),
         manifest,
         on_bad_row,
         out,

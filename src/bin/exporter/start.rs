@@ -1,12 +1,11 @@
-//! What a command does first: the config file, the screen's settings, the log.
+//! What a command does first: the config file, the log.
 
-use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::{ConfigArgs, ScreenArgs};
-use crate::settings::{self, Environment, Screen, Sources};
+use crate::cli::{ConfigArgs, LogArgs};
+use crate::settings::{self, Environment, Sources};
 use crate::{exit, log};
 
 /// Finds the config file and starts the log. Whatever is refused is said in the form that was asked for, as far
@@ -17,24 +16,25 @@ use crate::{exit, log};
 pub fn start<'a>(
     env: Environment<'a>,
     config: &ConfigArgs,
-    screen: &ScreenArgs,
-) -> Result<(Sources<'a>, Screen), ExitCode> {
+    lines: &LogArgs,
+) -> Result<Sources<'a>, ExitCode> {
     let mut warnings = Vec::new();
-    let named: Option<&OsStr> = config.config.as_deref();
-    let (sources, broken) = match Sources::with_config(env, named, &mut warnings) {
+    let (sources, broken) = match Sources::with_config(env, config.config.as_deref(), &mut warnings) {
         Ok(sources) => (sources, None),
         Err(refusal) => (Sources::new(env), Some(refusal)),
     };
-    let screen = settings::screen(screen, &sources).map_err(|refusal| {
-        log::start(log::Format::Text, LevelFilter::ERROR);
-        exit::refused(&refusal)
-    })?;
-    log::start(screen.format, screen.level);
+    match settings::log(lines, &sources) {
+        Ok((format, level)) => log::start(format, level),
+        Err(refusal) => {
+            log::start(log::Format::Text, LevelFilter::ERROR);
+            return Err(exit::refused(&refusal));
+        }
+    }
     if let Some(refusal) = broken {
         return Err(exit::refused(&refusal));
     }
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok((sources, screen))
+    Ok(sources)
 }

@@ -158,6 +158,9 @@ fn reports(place: &Place, left: bool) -> String {
     if left { format!("{}, {}", path("report.csv"), path("failed.csv")) } else { path("report.csv") }
 }
 
+/// A command has a line of its own, below the other facts: narrow terminals leave it whole.
+const COMMAND: &str = "\n          ";
+
 /// What to do about rows that are not delivered.
 fn next(summary: &Summary, place: &Place) -> Option<String> {
     let failed = human::shell(&place.out.join("failed.csv"));
@@ -173,9 +176,11 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
             "correct the bad rows (report.csv names their lines) and give the same command again".to_owned(),
         ),
         (0, _) => Some(format!(
-            "failed.csv has a reason and an advice for each; then: exporter run {failed}{folder}"
+            "failed.csv has a reason and an advice for each; then:{COMMAND}exporter run {failed}{folder}"
         )),
-        _ if place.stdin => Some(format!("to go on with what is left: exporter run {failed}{folder}")),
+        _ if place.stdin => {
+            Some(format!("to go on with what is left:{COMMAND}exporter run {failed}{folder}"))
+        }
         _ => Some("give the same command again to go on".to_owned()),
     }
 }
@@ -230,7 +235,8 @@ mod tests {
         reasons   timeout 37, not_found 1
         reports   'my export/report.csv', 'my export/failed.csv'
         check     cd 'my export' && sha256sum -c --quiet manifest-sha256.txt
-        next      failed.csv has a reason and an advice for each; then: exporter run 'my export/failed.csv' -o 'my export'
+        next      failed.csv has a reason and an advice for each; then:
+                  exporter run 'my export/failed.csv' -o 'my export'
         ");
     }
 
