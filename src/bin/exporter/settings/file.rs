@@ -4,9 +4,10 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use toml::de::{DeTable, DeValue};
 
 use super::find::shown;
@@ -84,9 +85,11 @@ impl ConfigFile {
             return Err(refuse("it is too large; at most 1 MiB"));
         }
         let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8"))?;
-        if meta.is_file() && meta.permissions().mode() & 0o022 != 0 {
+        let strange = meta.uid() != 0 && meta.uid() != geteuid().as_raw();
+        if meta.is_file() && (strange || meta.permissions().mode() & 0o022 != 0) {
             warnings.push(format!(
-                "the config file {name} can be changed by others, and with it where the API key is sent: chmod go-w"
+                "the config file {name} can be changed by others, and with it where the API key is sent: it \
+                 should be yours alone (chown, chmod go-w)"
             ));
         }
         Self::parse(path, &text)
@@ -160,11 +163,12 @@ fn values(kind: Kind, value: &DeValue<'_>) -> Option<Vec<String>> {
         (Kind::Text | Kind::Amount | Kind::Number | Kind::List, DeValue::String(text)) => {
             Some(text.to_string())
         }
-        (Kind::Amount | Kind::Number, DeValue::Integer(number)) => {
+        (Kind::Amount | Kind::Number | Kind::Level, DeValue::Integer(number)) => {
             let whole = i64::from_str_radix(number.as_str(), number.radix());
             Some(whole.map_or_else(|_| number.to_string(), |whole| whole.to_string()))
         }
         (Kind::Switch, DeValue::Boolean(on)) => Some(on.to_string()),
+        (Kind::Level, DeValue::Boolean(on)) => Some(u8::from(*on).to_string()),
         _ => None,
     };
     match (kind, value) {
@@ -179,7 +183,7 @@ fn example(setting: &Setting) -> String {
     match setting.kind {
         Kind::Text => format!("write it in quotes: {flag} = \"…\""),
         Kind::Amount => format!("write it in quotes, with its unit: {flag} = \"{}\"", default(setting, "4h")),
-        Kind::Number => format!("write a whole number: {flag} = {}", default(setting, "1")),
+        Kind::Number | Kind::Level => format!("write a whole number: {flag} = {}", default(setting, "1")),
         Kind::List => format!("write an array of strings: {flag} = [\"…\"]"),
         Kind::Switch => format!("write {flag} = true or false"),
     }
@@ -237,6 +241,9 @@ mod tests {
         assert_eq!(get(&table::MIN_FREE), "0 x.toml line 10");
         assert_eq!(get(&table::CONCURRENCY), "32 x.toml line 11");
         assert_eq!(get(&table::RATE), "");
+        let level = |text| parse(text).expect(text).get(&table::VERBOSE).map(|(values, _)| values.join("+"));
+        assert_eq!(level("verbose = true"), Some("1".to_owned()));
+        assert_eq!(level("verbose = 2"), Some("2".to_owned()));
     }
 
     #[test]
@@ -328,7 +335,7 @@ mod tests {
         for setting in table::ALL {
             let value = match setting.kind {
                 Kind::Text | Kind::Amount => "'x'",
-                Kind::Number => "1",
+                Kind::Number | Kind::Level => "1",
                 Kind::List => "['x', 'y']",
                 Kind::Switch => "true",
             };

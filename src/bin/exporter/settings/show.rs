@@ -58,7 +58,7 @@ fn config(sources: &Sources<'_>) -> [String; 3] {
 fn default(setting: &Setting) -> &'static str {
     setting.default.unwrap_or(match setting.kind {
         Kind::Switch => "false",
-        Kind::Number => "0",
+        Kind::Level => "0",
         _ => NOT_SET,
     })
 }

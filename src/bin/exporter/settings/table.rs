@@ -15,9 +15,11 @@ pub enum Kind {
     List,
     /// true or false.
     Switch,
+    /// A whole number, or true for 1.
+    Level,
 }
 
-use self::Kind::{Amount, List, Number, Switch, Text};
+use self::Kind::{Amount, Level, List, Number, Switch, Text};
 
 /// One setting's names.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub const UNTIL: Setting = setting("until", Text, None, None);
 pub const MAX_DURATION: Setting = setting("max-duration", Amount, None, None);
 pub const PROGRESS: Setting = setting("progress", Text, None, Some("auto"));
 pub const LOG_FORMAT: Setting = setting("log-format", Text, Some("EXPORTER_LOG_FORMAT"), Some("text"));
-pub const VERBOSE: Setting = setting("verbose", Number, None, None);
+pub const VERBOSE: Setting = setting("verbose", Level, None, None);
 pub const QUIET: Setting = setting("quiet", Switch, None, None);
 pub const METRICS_FILE: Setting = setting("metrics-file", Text, None, None);
 
