@@ -304,6 +304,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic_or_show_what_stands_behind_a_key(
+            before in "[a-z\"'=.\\[\\]{}#\n -]{0,12}",
+            key in "[a-zA-Z_.\"' -]{0,12}",
+            sign in "[=: ]{0,3}",
+            open in "(\"|'|\"\"\"|\\[|\\{ a = |)",
+            after in "[a-z\"'=.\\[\\]{}#\n -]{0,12}",
+        ) {
+            let text = format!("{before}\n{key}{sign}{open}HIDDEN{after}");
+            if let Err(error) = parse(&text) {
+                // a bare word at the begin of a line is a key
+                let named = error.contains("there is no se");
+                assert!(named || !error.contains("HIDDEN"), "{text}: {error}");
+                assert!(error.starts_with("x.toml line ") && error.lines().count() == 1, "{error}");
+            }
+        }
+    }
+
     #[test]
     fn a_value_of_another_form_is_refused_with_the_right_one() {
         refused("out = 5", "x.toml line 1: out has the wrong form; write it in quotes: out = \"…\"");
