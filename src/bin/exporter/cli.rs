@@ -33,6 +33,7 @@ use crate::{exit, log, out};
 /// that was interrupted goes on where it stopped: give the same command again.
 #[derive(Debug, Parser)]
 #[command(name = "exporter", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(subcommand_value_name = "COMMAND")]
 #[command(after_help = "Example: exporter run manifest.csv --api-key-file key.txt")]
 #[command(after_long_help = "\
 Example:
