@@ -9,7 +9,7 @@ use assert_cmd::cargo::cargo_bin;
 const KEY: &str = "max_prd_ak_0123456789abcdef";
 
 /// Every long flag of `run`.
-const FLAGS: [&str; 25] = [
+const FLAGS: [&str; 28] = [
     "--out",
     "--state-dir",
     "--min-free",
@@ -34,6 +34,9 @@ const FLAGS: [&str; 25] = [
     "--log-format",
     "--verbose",
     "--quiet",
+    "--metrics-file",
+    "--config",
+    "--show-settings",
     "--help",
 ];
 
@@ -136,7 +139,7 @@ fn wrong_usage_is_exit_2_in_the_same_voice() {
 #[test]
 fn a_key_on_the_command_line_is_no_flag_and_is_not_shown() {
     // the flag's own name may be shown, its value must not
-    for args in [vec!["--api-key", KEY], vec!["--api-key=max_prd_ak_0123456789abcdef"]] {
+    for args in [vec!["--api-key", KEY], vec!["--api-key=max_prd_ak_0123456789abcdef"], vec![KEY]] {
         refused(&args, &[]);
     }
 }
@@ -226,11 +229,17 @@ fn user_and_password_in_an_address_are_not_shown() {
 
 #[test]
 fn refusals_are_json_where_json_is_asked_for() {
-    let said = exporter(&["run", "m.csv", "--log-format", "json"], &[]);
-    let line: serde_json::Value = serde_json::from_str(said.stderr.trim_end()).expect("one object");
-    assert_eq!((said.code, line["level"].as_str()), (Some(2), Some("error")));
-    assert!(line["message"].as_str().is_some_and(|text| text.contains("API key")), "{line}");
-    assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+    for (args, word) in [
+        (&["run", "m.csv", "--log-format", "json"][..], "API key"),
+        (&["run", "m.csv", "--log-format", "json", "--no-such-flag"], "--no-such-flag"),
+    ] {
+        let said = exporter(args, &[]);
+        let line: serde_json::Value = serde_json::from_str(said.stderr.trim_end()).expect("one object");
+        assert_eq!((said.code, line["level"].as_str()), (Some(2), Some("error")));
+        let text = line["message"].as_str().expect("a message");
+        assert!(text.contains(word) && !text.starts_with("error"), "{line}");
+        assert!(line["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+    }
 }
 
 #[test]

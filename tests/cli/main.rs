@@ -6,13 +6,16 @@ mod support;
 
 mod failures;
 mod interrupt;
+mod logs;
 mod manifest;
+mod metrics;
 mod paths;
 mod rate_limit;
 mod reports;
 mod resume;
 mod run;
 mod secrets;
+mod settings;
 mod trouble;
 mod usage;
 mod world;

@@ -1,21 +1,28 @@
 //! The words of the command line. What they mean is read in [`crate::settings`], so that a flag, a variable and
-//! later a config file are read by the same rules; here stands only what clap needs to know.
+//! a config file are read by the same rules; here stands only what clap needs to know.
 
 mod api;
+mod config;
+mod manual;
 mod pace;
 mod run;
 mod screen;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use clap::builder::Str;
 use clap::error::ErrorKind;
-use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use tracing_subscriber::filter::LevelFilter;
 
 pub use self::api::ApiArgs;
+pub use self::config::ConfigArgs;
+pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
-pub use self::screen::ScreenArgs;
+pub use self::screen::{LogArgs, ScreenArgs};
 use crate::settings::table;
 use crate::{exit, log, out};
 
@@ -26,6 +33,7 @@ use crate::{exit, log, out};
 /// that was interrupted goes on where it stopped: give the same command again.
 #[derive(Debug, Parser)]
 #[command(name = "exporter", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(subcommand_value_name = "COMMAND")]
 #[command(after_help = "Example: exporter run manifest.csv --api-key-file key.txt")]
 #[command(after_long_help = "\
 Example:
@@ -47,6 +55,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Reads the command line.
@@ -58,12 +68,18 @@ pub fn parse() -> Result<Command, ExitCode> {
     read.map(|cli| cli.command).map_err(|error| answer(&error))
 }
 
-/// The command line, with the variables and defaults of all settings in its help.
-fn described() -> clap::Command {
+/// The command line, with the variables and defaults of all settings in its help, and what a shell can complete.
+pub fn described() -> clap::Command {
     Cli::command().mut_subcommands(|command| command.mut_args(describe))
 }
 
 fn describe(arg: Arg) -> Arg {
+    let hint = match arg.get_value_names().and_then(|names| names.first()).map(Str::as_str) {
+        Some("FILE") => ValueHint::FilePath,
+        Some("DIR") => ValueHint::DirPath,
+        _ => arg.get_value_hint(),
+    };
+    let arg = arg.value_hint(hint);
     let Some(setting) = arg.get_long().and_then(table::find) else { return arg };
     let mut notes = Vec::new();
     notes.extend(setting.env.map(|name| format!("[env: {name}]")));
@@ -81,18 +97,40 @@ fn describe(arg: Arg) -> Arg {
 fn answer(error: &clap::Error) -> ExitCode {
     let text = error.render();
     if error.use_stderr() {
-        let text = if log::coloured() { text.ansi().to_string() } else { text.to_string() };
-        let voice = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            ""
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let json = wants_json(&arguments, table::LOG_FORMAT.env.and_then(std::env::var_os));
+        let coloured = !json && log::coloured();
+        let text = if coloured { text.ansi().to_string() } else { text.to_string() };
+        let text = without_keys(text.trim_end(), &arguments);
+        if json {
+            log::start(log::Format::Json, LevelFilter::ERROR);
+            tracing::error!("{}", text.trim_start_matches("error: "));
+        } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            out::stderr_line(&text);
         } else {
-            "exporter: "
-        };
-        out::stderr_line(&format!("{voice}{}", text.trim_end()));
+            out::stderr_line(&format!("exporter: {text}"));
+        }
         return ExitCode::from(exit::USAGE);
     }
     let coloured = log::coloured() && std::io::stdout().is_terminal();
     let text = if coloured { text.ansi().to_string() } else { text.to_string() };
     if out::stdout(&text).is_err() { ExitCode::from(exit::TROUBLE) } else { ExitCode::SUCCESS }
+}
+
+/// What might be an API key (`max_<environment>_ak_<secret>`) is not shown, wherever on the command line it is.
+fn without_keys(text: &str, arguments: &[OsString]) -> String {
+    let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    let keys = arguments.filter(|argument| argument.contains("_ak_"));
+    keys.fold(text.to_owned(), |text, key| text.replace(&*key, "(not shown)"))
+}
+
+/// Whether log lines would be JSON, as far as a command line that cannot be read tells.
+fn wants_json(arguments: &[OsString], variable: Option<OsString>) -> bool {
+    let flag = format!("--{}", table::LOG_FORMAT.flag);
+    let joined = OsString::from(format!("{flag}=json"));
+    let apart = arguments.windows(2).any(|pair| pair[0] == *flag && pair[1] == "json");
+    let flagged = arguments.iter().any(|argument| argument.to_string_lossy().starts_with(&flag));
+    apart || arguments.contains(&joined) || !flagged && variable.is_some_and(|format| format == "json")
 }
 
 #[cfg(test)]
@@ -102,6 +140,19 @@ mod tests {
     #[test]
     fn clap_finds_no_contradiction_in_the_command_line() {
         described().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_said_in_json_where_that_is_asked_for() {
+        let wants = |line: &str, variable: Option<&str>| {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            wants_json(&arguments, variable.map(OsString::from))
+        };
+        assert!(wants("exporter run --log-format json --nope", None));
+        assert!(wants("exporter run --log-format=json", Some("text")));
+        assert!(wants("exporter run --nope", Some("json")));
+        assert!(!wants("exporter run --log-format text", Some("json")));
+        assert!(!wants("exporter run json", None));
     }
 
     #[test]

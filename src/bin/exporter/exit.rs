@@ -23,11 +23,16 @@ pub fn refused(error: &dyn Error) -> ExitCode {
 /// Says why the run did not begin, or could not end as it should.
 pub fn failed(error: &RunError) -> ExitCode {
     say(error);
-    ExitCode::from(match error {
+    ExitCode::from(code(error))
+}
+
+/// The exit code of a run that did not begin, or could not end as it should.
+pub fn code(error: &RunError) -> u8 {
+    match error {
         RunError::Interrupted(signal) => signal.exit_code(),
         _ if error.is_usage() => USAGE,
         _ => TROUBLE,
-    })
+    }
 }
 
 /// Says what went wrong, with the bad rows where it is about them.

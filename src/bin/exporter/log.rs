@@ -26,7 +26,8 @@ pub const DETAIL: &str = "exporter::detail";
 pub enum Format {
     /// `exporter: warning: line 12: …`
     Text,
-    /// One object a line, with `time`, `level`, `message`, and `line` where a row is meant.
+    /// One object a line, with `time`, `level`, `message`, and `line` where a row is meant. All keys are told in
+    /// `doc/operations.md`.
     Json,
 }
 
@@ -84,7 +85,8 @@ impl Record {
             let _ = write!(text, "line {line}: ");
         }
         text.push_str(&human::safe(&self.message));
-        for (name, value) in &self.others {
+        // the code stands in the message already
+        for (name, value) in self.others.iter().filter(|(name, _)| *name != "error_code") {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let _ = write!(text, " {name}={}", human::safe(&value));
         }
@@ -164,7 +166,11 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        let others = Map::from_iter([("attempt".to_owned(), 2.into()), ("level".to_owned(), "x".into())]);
+        let others = Map::from_iter([
+            ("attempt".to_owned(), 2.into()),
+            ("error_code".to_owned(), "broken".into()),
+            ("level".to_owned(), "x".into()),
+        ]);
         Record { message: "broke\u{1b}[m \"off\"".to_owned(), line: Some(12), others }
     }
 
@@ -180,7 +186,8 @@ mod tests {
     fn json_has_stable_keys_that_no_field_can_take_over() {
         let json: Value = serde_json::from_str(&record().json(Level::WARN, "now")).expect("JSON");
         let expected = serde_json::json!({
-            "time": "now", "level": "warn", "message": "broke\u{1b}[m \"off\"", "line": 12, "attempt": 2
+            "time": "now", "level": "warn", "message": "broke\u{1b}[m \"off\"", "line": 12, "attempt": 2,
+            "error_code": "broken"
         });
         assert_eq!(json, expected);
     }

@@ -5,11 +5,14 @@ mod cli;
 mod exit;
 mod human;
 mod log;
+mod manual;
+mod metrics;
 mod out;
 mod process;
 mod run;
 mod settings;
 mod signals;
+mod start;
 mod ui;
 
 use std::process::ExitCode;
@@ -18,6 +21,8 @@ fn main() -> ExitCode {
     process::harden();
     match cli::parse() {
         Ok(cli::Command::Run(args)) => run::run(&args),
+        Ok(cli::Command::Completions(args)) => manual::completions(args.shell),
+        Ok(cli::Command::Man(_)) => manual::man(),
         Err(code) => code,
     }
 }

@@ -1,24 +1,32 @@
-//! From flags and environment to [`RunOptions`], checked before anything is touched.
+//! From flags, environment and config file to [`RunOptions`], checked before anything is touched.
 //!
 //! Every setting is looked up in the same order (see [`find`]) and refused in the same voice: its name as the
 //! user wrote it, its value, and what is allowed.
 
+mod file;
 mod find;
 mod key;
 mod manifest;
 mod number;
+mod place;
 mod screen;
+mod show;
 pub mod table;
 mod time;
 mod until;
 mod url;
 
-use exporter::options::{self, ApiOptions, RunOptions, Source};
+use std::path::{Path, PathBuf};
+
+use exporter::http::ProxySettings;
+use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
+use secrecy::SecretString;
 
 pub use self::find::{Refusal, Sources};
-pub use self::screen::{Progress, Screen, screen};
+pub use self::place::Environment;
+pub use self::screen::{Progress, Screen, log, screen};
 pub use self::until::Deadline;
-use crate::cli::{ApiArgs, RunArgs};
+use crate::cli::{ApiArgs, ManifestArgs, RunArgs};
 
 /// A run as it was asked for.
 #[derive(Debug)]
@@ -36,11 +44,44 @@ pub struct Settings {
 /// # Errors
 /// The first setting that cannot be used.
 pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
+    let mut settings = all_but_the_key(args, sources)?;
+    let (key, key_file) = key::find(sources, args.api.api_key_file.as_deref(), &mut settings.warnings)?;
+    (settings.options.api.key, settings.options.api.key_file) = (key, key_file);
+    Ok(settings)
+}
+
+/// Lists the settings of `exporter run`, for `--show-settings`. A key that is missing or cannot be used is said
+/// there; any other setting that cannot be used is refused, as a run would.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn list(args: &RunArgs, sources: &Sources<'_>) -> Result<String, Refusal> {
+    all_but_the_key(args, sources)?;
+    let key = key::standing(sources, args.api.api_key_file.as_deref());
+    Ok(show::list(sources, Some(&key), ProxySettings::from_env().as_ref()))
+}
+
+/// The file for the metrics.
+///
+/// # Errors
+/// Where it is empty.
+pub fn metrics_file(args: &RunArgs, sources: &Sources<'_>) -> Result<Option<PathBuf>, Refusal> {
+    sources.path(&table::METRICS_FILE, args.metrics_file.as_deref())
+}
+
+fn source(manifest: &Path) -> Source {
+    if manifest.as_os_str() == "-" { Source::Stdin } else { Source::File(manifest.to_owned()) }
+}
+
+fn on_bad_row(args: &ManifestArgs, sources: &Sources<'_>) -> Result<OnBadRow, Refusal> {
+    let read = sources.text(&table::ON_BAD_ROW, args.on_bad_row.as_deref(), manifest::on_bad_row)?;
+    Ok(read.unwrap_or_default())
+}
+
+fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let (columns, pace) = (&args.columns, &args.pace);
     let manifest = manifest::options(sources, columns)?;
-    let on_bad_row = sources
-        .text(&table::ON_BAD_ROW, columns.on_bad_row.as_deref(), manifest::on_bad_row)?
-        .unwrap_or_default();
+    let on_bad_row = on_bad_row(columns, sources)?;
     let out = sources.path(&table::OUT, args.out.as_deref())?.unwrap_or_else(|| options::OUT.into());
     let state_dir = sources.path(&table::STATE_DIR, args.state_dir.as_deref())?;
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
@@ -58,14 +99,10 @@ pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let max_outage = sources.text(&table::MAX_OUTAGE, pace.max_outage.as_deref(), time::duration)?;
     let max_size = sources.text(&table::MAX_SIZE, pace.max_size.as_deref(), number::some_size)?;
     let deadline = until::deadline(sources, pace)?;
-    let mut warnings = Vec::new();
-    let api = api(&args.api, sources, &mut warnings)?;
+    let api = api(&args.api, sources)?;
     let options = RunOptions {
-        source: if args.manifest.as_os_str() == "-" {
-            Source::Stdin
-        } else {
-            Source::File(args.manifest.clone())
-        },
+        // missing only where the settings are shown
+        source: source(args.manifest.as_deref().unwrap_or(Path::new("-"))),
         manifest,
         on_bad_row,
         out,
@@ -81,11 +118,12 @@ pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
         min_free: min_free.unwrap_or(options::MIN_FREE),
         deadline: deadline.as_ref().map(|deadline| deadline.instant),
     };
-    Ok(Settings { options, deadline, warnings })
+    Ok(Settings { options, deadline, warnings: Vec::new() })
 }
 
-fn api(args: &ApiArgs, sources: &Sources<'_>, warnings: &mut Vec<String>) -> Result<ApiOptions, Refusal> {
-    let allow_http = args.allow_http;
+/// The key is to be filled in.
+fn api(args: &ApiArgs, sources: &Sources<'_>) -> Result<ApiOptions, Refusal> {
+    let allow_http = sources.switch(&table::ALLOW_HTTP, args.allow_http);
     let url = match sources
         .text(&table::API_URL, args.api_url.as_deref(), |text| url::api(text, allow_http))?
     {
@@ -93,10 +131,6 @@ fn api(args: &ApiArgs, sources: &Sources<'_>, warnings: &mut Vec<String>) -> Res
         None => url::api(options::API_URL, false).map_err(|why| Refusal::new("the API's address", why))?,
     };
     let ca_file = sources.readable(&table::CA_FILE, args.ca_file.as_deref())?;
-    let mut storage_hosts = Vec::with_capacity(args.storage_host.len());
-    for pattern in &args.storage_host {
-        storage_hosts.extend(sources.text(&table::STORAGE_HOST, Some(pattern), url::storage_host)?);
-    }
-    let (key, key_file) = key::find(sources, args.api_key_file.as_deref(), warnings)?;
-    Ok(ApiOptions { url, key, key_file, allow_http, storage_hosts, ca_file })
+    let storage_hosts = sources.texts(&table::STORAGE_HOST, &args.storage_host, url::storage_host)?;
+    Ok(ApiOptions { url, key: SecretString::default(), key_file: None, allow_http, storage_hosts, ca_file })
 }

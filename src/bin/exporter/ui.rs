@@ -10,7 +10,7 @@ mod state;
 mod teller;
 
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use exporter::event::{Event, Progress};
@@ -25,6 +25,7 @@ use self::plain::Plain;
 use self::state::{Sample, State};
 use self::teller::Teller;
 use crate::log::Format;
+use crate::metrics::Plan;
 use crate::settings;
 
 /// Often enough for a bar to look alive, seldom enough to cost nothing.
@@ -38,6 +39,8 @@ pub struct Watch {
     pub rate: Rate,
     /// Whether a signal asked for the end: then it has been said.
     pub stop: StopHandle,
+    /// Where the work is written down once it is known, for the metrics.
+    pub plan: Arc<OnceLock<Plan>>,
     /// Cancelled when the run has returned.
     pub over: CancellationToken,
 }
@@ -104,6 +107,9 @@ pub async fn watch(watch: Watch, mode: Mode, mut events: UnboundedReceiver<Event
 fn take(state: &mut State, teller: &mut Teller, face: &mut Face, watch: &Watch, event: Event, now: Duration) {
     teller.tell(&event, watch.stop.signal().is_some());
     let begins = matches!(event, Event::Begin { .. });
+    if let Event::Begin { rows, bad, duplicates, skipped, .. } = event {
+        let _ = watch.plan.set(Plan { rows, bad, duplicates, skipped });
+    }
     state.apply(event, now);
     if begins {
         state.look(now, Sample::of(&watch.progress));

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ApiArgs, PaceArgs, ScreenArgs};
+use super::{ApiArgs, ConfigArgs, PaceArgs, ScreenArgs};
 
 /// Fetch every image of the manifest that is not delivered yet
 ///
@@ -21,6 +21,7 @@ use super::{ApiArgs, PaceArgs, ScreenArgs};
 /// The API key is read from a file (--api-key-file) or from the environment variable MAXAI_API_KEY, never from
 /// the command line, where others could see it.
 #[derive(Debug, Args)]
+#[command(override_usage = "exporter run [OPTIONS] <MANIFEST>")]
 #[command(after_help = "Example: exporter run manifest.csv --api-key-file key.txt -o export")]
 #[command(after_long_help = "\
 Example: four hours a night, until all is there
@@ -29,7 +30,11 @@ Example: four hours a night, until all is there
 Durations are written 90s, 15m, 1h30m or 500ms, sizes 500M or 5G (powers of 1024).")]
 pub struct RunArgs {
     /// CSV file with the columns org, note and image; `-` reads standard input
-    pub manifest: PathBuf,
+    #[arg(required_unless_present = "show_settings")]
+    pub manifest: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
 
     /// Export folder: images, checksums and reports
     #[arg(short, long, value_name = "DIR", help_heading = "Folders")]
@@ -54,6 +59,17 @@ pub struct RunArgs {
     pub pace: PaceArgs,
     #[command(flatten)]
     pub screen: ScreenArgs,
+
+    /// Write metrics in Prometheus' text format to that file, every 10 seconds and at the end
+    ///
+    /// The file is replaced as a whole and readable by all, as node_exporter's textfile collector wants it, which
+    /// reads files whose names end in .prom.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub metrics_file: Option<OsString>,
+
+    /// Print each setting, its value and where it came from, and do nothing
+    #[arg(long, help_heading = "Settings")]
+    pub show_settings: bool,
 }
 
 /// How the manifest is read.

@@ -1,10 +1,13 @@
-//! Where a setting's value comes from: flag, else environment, else (to come, one more arm of
-//! [`Sources::value`]) the config file, else the default. A variable that is set but empty counts as unset.
+//! Where a setting's value comes from: flag, else environment, else config file, else the default. A variable that
+//! is set but empty counts as unset. What was looked up is remembered, so that it can be shown.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::file::{self, ConfigFile, Place};
+use super::place::Environment;
 use super::table::Setting;
 use crate::human;
 
@@ -14,12 +17,14 @@ const SHOWN: usize = 100;
 const KEY_LIKE: usize = 20;
 
 /// Where a value came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The long flag.
     Flag(&'static str),
     /// An environment variable.
     Environment(&'static str),
+    /// A config file.
+    File(Place),
 }
 
 impl fmt::Display for Origin {
@@ -27,23 +32,30 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Environment(name) => f.write_str(name),
+            Self::File(place) => write!(f, "{place}"),
         }
     }
 }
 
 /// A value as it was written, and where.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Found {
     /// As it was written.
     pub value: OsString,
     /// Where.
     pub origin: Origin,
+    /// The setting's long flag.
+    flag: &'static str,
 }
 
 impl Found {
     /// Refuses the value.
     pub fn refuse(&self, why: impl fmt::Display) -> Refusal {
-        Refusal::new(format_args!("{} {}", self.origin, shown(&self.value)), why)
+        let shown = shown(&self.value);
+        match &self.origin {
+            Origin::File(place) => Refusal::new(format_args!("{place}: {} {shown}", self.flag), why),
+            origin => Refusal::new(format_args!("{origin} {shown}"), why),
+        }
     }
 }
 
@@ -59,24 +71,103 @@ impl Refusal {
     }
 }
 
+/// What was looked up.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The setting's long flag.
+    pub flag: &'static str,
+    /// All values that were given; none: the default counts.
+    pub found: Vec<Found>,
+}
+
 /// The layers a value may come from, below the flags.
 pub struct Sources<'a> {
-    env: &'a dyn Fn(&str) -> Option<OsString>,
+    env: Environment<'a>,
+    file: Option<ConfigFile>,
+    named: bool,
+    told: RefCell<Vec<Told>>,
 }
 
 impl<'a> Sources<'a> {
-    /// With that environment.
-    pub fn new(env: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
-        Self { env }
+    /// With that environment, and no config file.
+    pub fn new(env: Environment<'a>) -> Self {
+        Self { env, file: None, named: false, told: RefCell::default() }
+    }
+
+    /// With the config file that is named, else the usual one, if there is one.
+    ///
+    /// # Errors
+    /// Where the file cannot be used.
+    pub fn with_config(
+        env: Environment<'a>,
+        named: Option<&OsStr>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Refusal> {
+        let file = file::find(named.map(Path::new), env, warnings)?;
+        Ok(Self { file, named: named.is_some(), ..Self::new(env) })
+    }
+
+    /// The config file that is read.
+    pub fn config(&self) -> Option<&Path> {
+        self.file.as_ref().map(ConfigFile::path)
+    }
+
+    /// Whether the config file was asked for by name.
+    pub fn config_is_named(&self) -> bool {
+        self.named
+    }
+
+    /// What was looked up so far.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.borrow().clone()
     }
 
     /// The value that counts, if any was given.
     pub fn value(&self, setting: &Setting, flag: Option<&OsStr>) -> Option<Found> {
-        if let Some(value) = flag {
-            return Some(Found { value: value.to_owned(), origin: Origin::Flag(setting.flag) });
+        let found = flag.map(|value| flagged(setting, value)).or_else(|| self.below(setting).pop());
+        self.remember(setting, found.iter().cloned().collect());
+        found
+    }
+
+    /// The values of a setting that may be given again.
+    pub fn values(&self, setting: &Setting, flags: &[OsString]) -> Vec<Found> {
+        let found: Vec<Found> = match flags {
+            [] => self.below(setting),
+            flags => flags.iter().map(|value| flagged(setting, value)).collect(),
+        };
+        self.remember(setting, found.clone());
+        found
+    }
+
+    /// A setting that is on or off; as a flag it can only be on.
+    pub fn switch(&self, setting: &Setting, flag: bool) -> bool {
+        self.value(setting, flag.then(|| "true".as_ref())).is_some_and(|found| found.value == "true")
+    }
+
+    /// A switch that is off, whatever stands below the flags: another flag outdoes it.
+    pub fn unset(&self, setting: &Setting) -> bool {
+        self.remember(setting, Vec::new());
+        false
+    }
+
+    /// From the environment, else from the config file.
+    fn below(&self, setting: &Setting) -> Vec<Found> {
+        let flag = setting.flag;
+        let variable = setting.env.and_then(|name| Some((name, self.variable(name)?)));
+        if let Some((name, value)) = variable {
+            return vec![Found { value, origin: Origin::Environment(name), flag }];
         }
-        let name = setting.env?;
-        Some(Found { value: self.variable(name)?, origin: Origin::Environment(name) })
+        let Some((values, place)) = self.file.as_ref().and_then(|file| file.get(setting)) else {
+            return Vec::new();
+        };
+        let found = |value: &String| Found { value: value.into(), origin: Origin::File(place.clone()), flag };
+        values.iter().map(found).collect()
+    }
+
+    fn remember(&self, setting: &Setting, found: Vec<Found>) {
+        let mut told = self.told.borrow_mut();
+        told.retain(|told| told.flag != setting.flag);
+        told.push(Told { flag: setting.flag, found });
     }
 
     /// An environment variable that is not empty.
@@ -91,9 +182,17 @@ impl<'a> Sources<'a> {
         flag: Option<&OsStr>,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Refusal> {
-        let Some(found) = self.value(setting, flag) else { return Ok(None) };
-        let text = found.value.to_str().ok_or_else(|| found.refuse("it is not UTF-8"))?;
-        read(text).map(Some).map_err(|why| found.refuse(why))
+        self.value(setting, flag).map(|found| read_text(&found, read)).transpose()
+    }
+
+    /// Values that are text, for a setting that may be given again.
+    pub fn texts<T>(
+        &self,
+        setting: &Setting,
+        flags: &[OsString],
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, Refusal> {
+        self.values(setting, flags).iter().map(|found| read_text(found, &read)).collect()
     }
 
     /// A value that is a path.
@@ -116,13 +215,21 @@ impl<'a> Sources<'a> {
     }
 }
 
+fn flagged(setting: &Setting, value: &OsStr) -> Found {
+    Found { value: value.to_owned(), origin: Origin::Flag(setting.flag), flag: setting.flag }
+}
+
+fn read_text<T>(found: &Found, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Refusal> {
+    let text = found.value.to_str().ok_or_else(|| found.refuse("it is not UTF-8"))?;
+    read(text).map_err(|why| found.refuse(why))
+}
+
 /// A value for the eyes: quoted, cut, nothing that steers a terminal, and no secret that strayed: neither the
 /// user info and query of an address nor what might be a key in the place of a file's name.
-fn shown(value: &OsStr) -> String {
+pub fn shown(value: &OsStr) -> String {
     let text = value.to_string_lossy();
-    let address = text.contains("://") && text.contains(['@', '?', '#']);
     let key = text.len() >= KEY_LIKE && !text.contains(['/', '.', '\\', ' ', '=', ':']);
-    if address || key {
+    if key || has_credentials(&text) {
         return "(not shown here, it might hold a secret)".to_owned();
     }
     let mut short = human::safe(&text.chars().take(SHOWN).collect::<String>());
@@ -130,6 +237,11 @@ fn shown(value: &OsStr) -> String {
         short.push_str("...");
     }
     format!("'{short}'")
+}
+
+/// An address with user info or a query.
+pub fn has_credentials(text: &str) -> bool {
+    text.contains("://") && text.contains(['@', '?', '#'])
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use exporter::options::{KEY_FILE_MAX, check_key, key_of_file};
+use rustix::process::geteuid;
 use secrecy::SecretString;
 
 use super::find::Found;
@@ -37,6 +38,30 @@ pub fn find(
     Ok((text.into(), None))
 }
 
+/// Whether there is a key that can be used, and where it is from; for the eyes.
+#[derive(Debug)]
+pub struct Standing {
+    /// In words.
+    pub value: String,
+    /// Flag, variable or place in a config file.
+    pub origin: String,
+}
+
+/// Looks for the key, and shows nothing of it.
+pub fn standing(sources: &Sources<'_>, flag: Option<&OsStr>) -> Standing {
+    let found = sources.value(&table::API_KEY_FILE, flag);
+    let origin = match found {
+        Some(found) => found.origin.to_string(),
+        None if sources.variable(VARIABLE).is_some() => VARIABLE.to_owned(),
+        None => return Standing { value: "(not set)".to_owned(), origin: String::new() },
+    };
+    let value = match find(sources, flag, &mut Vec::new()) {
+        Ok(_) => "(set, not shown)".to_owned(),
+        Err(refusal) => format!("(cannot be used) {refusal}"),
+    };
+    Standing { value, origin }
+}
+
 fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {
     let failed = |error: std::io::Error| found.refuse(format_args!("the key file cannot be read: {error}"));
     let file = std::fs::File::open(&found.value).map_err(failed)?;
@@ -49,11 +74,17 @@ fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refus
     let text = std::str::from_utf8(&bytes).map_err(|_| found.refuse("the key is not ASCII"))?;
     let key = key_of_file(text).map_err(|why| found.refuse(why))?;
     // a pipe (`<(pass show key)`) has no mode of its own that would matter
-    if meta.is_file() && meta.permissions().mode() & 0o077 != 0 {
+    if meta.is_file() && is_open(meta.permissions().mode(), meta.uid() == geteuid().as_raw()) {
         let path = human::safe(&found.value.to_string_lossy());
         warnings.push(format!("the key file {path} can be read by others: chmod 600 keeps it private"));
     }
     Ok(key)
+}
+
+/// Whether others may read a file of that mode. A file of somebody else that we read through its group, or through
+/// an access list that shows as the group's bits, was given to us on purpose: so systemd and Kubernetes do it.
+const fn is_open(mode: u32, ours: bool) -> bool {
+    mode & 0o007 != 0 || ours && mode & 0o070 != 0
 }
 
 #[cfg(test)]
@@ -111,6 +142,15 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_is_warned_of() {
         assert!(from_file(b"key", 0o640).1[0].contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_may_be_read_through_its_group() {
+        for (mode, ours, theirs) in
+            [(0o400, false, false), (0o600, false, false), (0o440, true, false), (0o604, true, true)]
+        {
+            assert_eq!((is_open(mode, true), is_open(mode, false)), (ours, theirs), "{mode:o}");
+        }
     }
 
     #[test]

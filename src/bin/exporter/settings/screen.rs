@@ -2,8 +2,8 @@
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Refusal, Sources, table};
-use crate::cli::ScreenArgs;
+use super::{Refusal, Sources, number, table};
+use crate::cli::{LogArgs, ScreenArgs};
 use crate::log::Format;
 
 /// How progress is shown.
@@ -43,11 +43,7 @@ impl Screen {
 /// # Errors
 /// The first setting that cannot be used.
 pub fn screen(args: &ScreenArgs, sources: &Sources<'_>) -> Result<Screen, Refusal> {
-    let format = sources.text(&table::LOG_FORMAT, args.log_format.as_deref(), |text| match text {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        _ => Err("write text or json".to_owned()),
-    })?;
+    let (format, level) = log(&args.log, sources)?;
     let progress = sources.text(&table::PROGRESS, args.progress.as_deref(), |text| match text {
         "auto" => Ok(Progress::Auto),
         "bar" => Ok(Progress::Bar),
@@ -55,12 +51,44 @@ pub fn screen(args: &ScreenArgs, sources: &Sources<'_>) -> Result<Screen, Refusa
         "none" => Ok(Progress::None),
         _ => Err("write auto, bar, plain or none".to_owned()),
     })?;
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => LevelFilter::ERROR,
-        (_, 0) => LevelFilter::WARN,
-        (_, 1) => LevelFilter::INFO,
-        (_, 2) => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
+    Ok(Screen { format, level, progress: progress.unwrap_or_default() })
+}
+
+/// Reads how and how much is logged.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn log(args: &LogArgs, sources: &Sources<'_>) -> Result<(Format, LevelFilter), Refusal> {
+    let format = sources.text(&table::LOG_FORMAT, args.log_format.as_deref(), |text| match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("write text or json".to_owned()),
+    })?;
+    Ok((format.unwrap_or(Format::Text), level(args, sources)?))
+}
+
+/// One flag of the two on the command line outdoes both in the config file.
+fn level(args: &LogArgs, sources: &Sources<'_>) -> Result<LevelFilter, Refusal> {
+    let quiet = if args.verbose > 0 {
+        sources.unset(&table::QUIET)
+    } else {
+        sources.switch(&table::QUIET, args.quiet)
     };
-    Ok(Screen { format: format.unwrap_or(Format::Text), level, progress: progress.unwrap_or_default() })
+    if args.quiet {
+        sources.unset(&table::VERBOSE);
+        return Ok(LevelFilter::ERROR);
+    }
+    let count = args.verbose.to_string();
+    let flag = (args.verbose > 0).then_some(count.as_ref());
+    let verbose = sources.text(&table::VERBOSE, flag, |text| match text {
+        "0" => Ok(LevelFilter::WARN),
+        "1" => Ok(LevelFilter::INFO),
+        "2" => Ok(LevelFilter::DEBUG),
+        text if number::digits(text).is_some() => Ok(LevelFilter::TRACE),
+        _ => Err("give a whole number, from 0 to 3".to_owned()),
+    })?;
+    if quiet && verbose.is_some_and(|level| level > LevelFilter::WARN) {
+        return Err(Refusal::new("quiet and verbose", "the config file may have one of them"));
+    }
+    Ok(if quiet { LevelFilter::ERROR } else { verbose.unwrap_or(LevelFilter::WARN) })
 }

@@ -9,7 +9,7 @@ use exporter::options::{self, RunOptions, Source};
 use exporter::report::Summary;
 use exporter::run::{Finished, Stopped};
 
-use crate::human;
+use crate::{human, log};
 
 /// Where things stand, for the commands that are named.
 #[derive(Debug)]
@@ -57,6 +57,18 @@ pub fn text(finished: &Finished, place: &Place) -> String {
         fact("next", advice);
     }
     text
+}
+
+/// The same as a log line with keys, for logs that are read by a program.
+pub fn log(finished: &Finished) {
+    let (summary, counts) = (&finished.summary, &finished.summary.counts);
+    tracing::info!(
+        target: log::PROGRESS, exit_code = finished.exit_code, rows = counts.rows, stored = counts.stored,
+        skipped = counts.skipped, duplicate = counts.duplicate, failed = counts.failed, untried = counts.untried,
+        bytes = summary.bytes, seconds = summary.seconds, api_requests = summary.api_requests,
+        api_429 = summary.api_429, retries = summary.retries,
+        "{}", headline(summary, finished.stopped.as_ref())
+    );
 }
 
 /// The first line never sounds like a success where it is none.
@@ -146,6 +158,9 @@ fn reports(place: &Place, left: bool) -> String {
     if left { format!("{}, {}", path("report.csv"), path("failed.csv")) } else { path("report.csv") }
 }
 
+/// A command has a line of its own, below the other facts: narrow terminals leave it whole.
+const COMMAND: &str = "\n          ";
+
 /// What to do about rows that are not delivered.
 fn next(summary: &Summary, place: &Place) -> Option<String> {
     let failed = human::shell(&place.out.join("failed.csv"));
@@ -161,9 +176,11 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
             "correct the bad rows (report.csv names their lines) and give the same command again".to_owned(),
         ),
         (0, _) => Some(format!(
-            "failed.csv has a reason and an advice for each; then: exporter run {failed}{folder}"
+            "failed.csv has a reason and an advice for each; then:{COMMAND}exporter run {failed}{folder}"
         )),
-        _ if place.stdin => Some(format!("to go on with what is left: exporter run {failed}{folder}")),
+        _ if place.stdin => {
+            Some(format!("to go on with what is left:{COMMAND}exporter run {failed}{folder}"))
+        }
         _ => Some("give the same command again to go on".to_owned()),
     }
 }
@@ -218,7 +235,8 @@ mod tests {
         reasons   timeout 37, not_found 1
         reports   'my export/report.csv', 'my export/failed.csv'
         check     cd 'my export' && sha256sum -c --quiet manifest-sha256.txt
-        next      failed.csv has a reason and an advice for each; then: exporter run 'my export/failed.csv' -o 'my export'
+        next      failed.csv has a reason and an advice for each; then:
+                  exporter run 'my export/failed.csv' -o 'my export'
         ");
     }
 

@@ -85,9 +85,9 @@ impl Teller {
     fn failed(&mut self, line: u64, code: &str, error: &str, trace_id: Option<&str>) {
         let turn = turn(&mut self.failures);
         if turn == Turn::Hush {
-            tracing::debug!(line, trace_id, "{code}: {error}");
+            tracing::debug!(line, trace_id, error_code = code, "{code}: {error}");
         } else {
-            tracing::warn!(line, trace_id, "{code}: {error}");
+            tracing::warn!(line, trace_id, error_code = code, "{code}: {error}");
         }
         if turn == Turn::TellTheLast {
             tracing::warn!("{TOLD} rows have failed; of the others see failed.csv at the end");

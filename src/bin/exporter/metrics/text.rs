@@ -1,0 +1,135 @@
+//! The numbers in Prometheus' text format
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>). Pure.
+//!
+//! All are gauges: they tell of the newest run, and begin again at 0 with the next.
+
+use std::fmt::Write as _;
+
+use exporter::report::Counts;
+
+const LAST_SUCCESS: &str = "exporter_last_success_timestamp_seconds";
+
+/// What a run has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbers {
+    pub counts: Counts,
+    pub bytes: u64,
+    pub api_requests: u64,
+    pub api_429: u64,
+    pub retries: u64,
+    pub seconds: f64,
+}
+
+/// The file. Times are Unix times in seconds; without an exit code the run is still on.
+pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8>) -> String {
+    let mut text = String::new();
+    let counts = numbers.counts;
+    head(&mut text, "exporter_rows", "Rows of the manifest by state.");
+    for (state, rows) in [
+        ("stored", counts.stored),
+        ("skipped", counts.skipped),
+        ("duplicate", counts.duplicate),
+        ("failed", counts.failed),
+        ("untried", counts.untried),
+    ] {
+        let _ = writeln!(text, "exporter_rows{{state=\"{state}\"}} {rows}");
+    }
+    for (name, help, value) in [
+        ("exporter_bytes", "Bytes of the images that the run delivered.", numbers.bytes),
+        ("exporter_api_requests", "Requests to the API, retries too.", numbers.api_requests),
+        ("exporter_api_429", "Answers of the API that said: too many requests.", numbers.api_429),
+        ("exporter_retries", "Tries beyond the first of an image.", numbers.retries),
+    ] {
+        head(&mut text, name, help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+    for (name, help, value) in [
+        ("exporter_run_seconds", "How long the run took, or has taken so far.", numbers.seconds),
+        (
+            "exporter_last_run_timestamp_seconds",
+            "Unix time when the newest run ended; while it is on, when this was written.",
+            now,
+        ),
+        (LAST_SUCCESS, "Unix time when the newest run ended that had exit code 0; 0: none.", last_success),
+    ] {
+        head(&mut text, name, help);
+        let _ = writeln!(text, "{name} {value:.3}");
+    }
+    if let Some(code) = exit_code {
+        head(&mut text, "exporter_exit_code", "Exit code of the newest run; missing while it is on.");
+        let _ = writeln!(text, "exporter_exit_code {code}");
+    }
+    text
+}
+
+/// The time of the newest success in such a file.
+pub fn last_success(text: &str) -> Option<f64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.strip_prefix(' '))?;
+    value.trim().parse().ok().filter(|time: &f64| time.is_finite() && *time >= 0.0)
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn each_number_has_its_name_help_and_type() {
+        let counts = Counts { rows: 15, stored: 1, skipped: 2, duplicate: 3, failed: 4, untried: 5 };
+        let numbers =
+            Numbers { counts, bytes: 1 << 40, api_requests: 6, api_429: 7, retries: 8, seconds: 9.25 };
+        assert_snapshot!(text(&numbers, 1_790_000_000.5, 0.0, Some(3)), @r#"
+        # HELP exporter_rows Rows of the manifest by state.
+        # TYPE exporter_rows gauge
+        exporter_rows{state="stored"} 1
+        exporter_rows{state="skipped"} 2
+        exporter_rows{state="duplicate"} 3
+        exporter_rows{state="failed"} 4
+        exporter_rows{state="untried"} 5
+        # HELP exporter_bytes Bytes of the images that the run delivered.
+        # TYPE exporter_bytes gauge
+        exporter_bytes 1099511627776
+        # HELP exporter_api_requests Requests to the API, retries too.
+        # TYPE exporter_api_requests gauge
+        exporter_api_requests 6
+        # HELP exporter_api_429 Answers of the API that said: too many requests.
+        # TYPE exporter_api_429 gauge
+        exporter_api_429 7
+        # HELP exporter_retries Tries beyond the first of an image.
+        # TYPE exporter_retries gauge
+        exporter_retries 8
+        # HELP exporter_run_seconds How long the run took, or has taken so far.
+        # TYPE exporter_run_seconds gauge
+        exporter_run_seconds 9.250
+        # HELP exporter_last_run_timestamp_seconds Unix time when the newest run ended; while it is on, when this was written.
+        # TYPE exporter_last_run_timestamp_seconds gauge
+        exporter_last_run_timestamp_seconds 1790000000.500
+        # HELP exporter_last_success_timestamp_seconds Unix time when the newest run ended that had exit code 0; 0: none.
+        # TYPE exporter_last_success_timestamp_seconds gauge
+        exporter_last_success_timestamp_seconds 0.000
+        # HELP exporter_exit_code Exit code of the newest run; missing while it is on.
+        # TYPE exporter_exit_code gauge
+        exporter_exit_code 3
+        "#);
+    }
+
+    #[test]
+    fn the_exit_code_is_missing_while_the_run_is_on() {
+        assert!(!text(&Numbers::default(), 1.0, 0.0, None).contains("exporter_exit_code"));
+    }
+
+    #[test]
+    fn the_last_success_is_read_back_and_nonsense_is_none() {
+        let written = text(&Numbers::default(), 2e9, 1_790_000_000.25, None);
+        assert_eq!(last_success(&written), Some(1_790_000_000.25));
+        for value in ["", " ", " NaN", " +Inf", " -1", " x", "{a=\"b\"} 5"] {
+            assert_eq!(last_success(&format!("{LAST_SUCCESS}{value}\n")), None, "{value}");
+        }
+        assert_eq!(last_success(""), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! `--metrics-file`, read with a strict parser of the text format
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::support::faults::ApiFault;
+use crate::world::{Ran, World};
+
+const NAMES: [&str; 9] = [
+    "exporter_rows",
+    "exporter_bytes",
+    "exporter_api_requests",
+    "exporter_api_429",
+    "exporter_retries",
+    "exporter_run_seconds",
+    "exporter_last_run_timestamp_seconds",
+    "exporter_last_success_timestamp_seconds",
+    "exporter_exit_code",
+];
+
+/// Values by name and labels as they are written. Panics at whatever the format does not allow, and where a name
+/// is not told of by one HELP and one TYPE before its samples, or comes back after another.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    assert!(text.ends_with('\n') && !text.contains('\r'), "{text:?}");
+    let (mut samples, mut helped, mut typed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut family, mut sampled) = (String::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("a name and a help");
+            assert!(is_name(name) && !help.is_empty() && !help.contains('\\'), "{line}");
+            assert!(helped.insert(name.to_owned()), "{line}: a second HELP");
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a name and a type");
+            assert!(["counter", "gauge", "histogram", "summary", "untyped"].contains(&kind), "{line}");
+            assert!(typed.insert(name.to_owned()) && !sampled.contains(name), "{line}");
+            continue;
+        }
+        assert!(!line.starts_with('#') && !line.is_empty(), "{line}");
+        let (series, value) = line.rsplit_once(' ').expect("a series and a value");
+        let name = series.split('{').next().expect("a name");
+        assert!(is_name(name) && helped.contains(name) && typed.contains(name), "{line}");
+        labels(&series[name.len()..]);
+        if name != family {
+            assert!(sampled.insert(name.to_owned()), "{line}: a group that comes back");
+            name.clone_into(&mut family);
+        }
+        let value: f64 = value.parse().expect("a number");
+        assert_eq!(samples.insert(series.to_owned(), value), None, "{line} is there twice");
+    }
+    assert_eq!((&helped, &typed), (&sampled, &sampled), "HELP or TYPE without a sample");
+    samples
+}
+
+/// `[a-zA-Z_:][a-zA-Z0-9_:]*`
+fn is_name(name: &str) -> bool {
+    let first = |char: char| char.is_ascii_alphabetic() || char == '_' || char == ':';
+    name.starts_with(first) && name.chars().all(|char| first(char) || char.is_ascii_digit())
+}
+
+/// `{name="value",…}` or nothing; no escapes, since no value of ours needs one.
+fn labels(text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).expect("braces");
+    for label in inner.split(',') {
+        let (name, value) = label.split_once('=').expect("a label");
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).expect("quotes");
+        assert!(is_name(name) && !name.contains(':') && !value.contains(['"', '\\']), "{text}");
+    }
+}
+
+fn read(world: &World) -> BTreeMap<String, f64> {
+    parse(&std::fs::read_to_string(world.path("metrics.prom")).expect("the metrics file"))
+}
+
+#[track_caller]
+fn is(metrics: &BTreeMap<String, f64>, series: &str, value: f64) {
+    let got = metrics.get(series).unwrap_or_else(|| panic!("{series} is not in {metrics:?}"));
+    assert!((got - value).abs() < 1e-6, "{series} is {got}, not {value}");
+}
+
+fn count(metrics: &BTreeMap<String, f64>, state: &str, rows: f64) {
+    is(metrics, &format!("exporter_rows{{state=\"{state}\"}}"), rows);
+}
+
+const SUCCESS: &str = "exporter_last_success_timestamp_seconds";
+
+#[test]
+fn the_file_tells_at_the_end_what_the_summary_tells() {
+    let world = World::with_images(5);
+    let mut manifest = world.add_images(5);
+    manifest.push_str("org0,note0,i0\norg0,note0,gone\n");
+    world.manifest(&manifest);
+    world.sandbox.script().api("i1", ApiFault::status(500));
+    world.run(&["--metrics-file", "metrics.prom"]).ended(3);
+    let metrics = read(&world);
+    let names: BTreeSet<&str> = metrics.keys().filter_map(|series| series.split('{').next()).collect();
+    assert_eq!(names, BTreeSet::from(NAMES));
+    for (state, rows) in
+        [("stored", 5.0), ("skipped", 0.0), ("duplicate", 1.0), ("failed", 1.0), ("untried", 0.0)]
+    {
+        count(&metrics, state, rows);
+    }
+    let summary = world.summary();
+    for (name, key) in [
+        ("exporter_bytes", "bytes"),
+        ("exporter_api_requests", "api_requests"),
+        ("exporter_api_429", "api_429"),
+        ("exporter_retries", "retries"),
+        ("exporter_exit_code", "exit_code"),
+    ] {
+        is(&metrics, name, summary[key].as_f64().expect(key));
+    }
+    assert!(metrics["exporter_bytes"] > 0.0 && metrics["exporter_retries"] > 0.0);
+    assert!((metrics["exporter_run_seconds"] - summary["seconds"].as_f64().expect("seconds")).abs() < 0.001);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let last_run = metrics["exporter_last_run_timestamp_seconds"];
+    assert!((now - 60.0..=now + 1.0).contains(&last_run), "{last_run}");
+    is(&metrics, SUCCESS, 0.0);
+    let mode = std::fs::metadata(world.path("metrics.prom")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o644, "readable by the collector, whatever the umask");
+}
+
+#[test]
+fn the_last_success_stays_while_runs_fail() {
+    let world = World::with_images(2);
+    let run = |args: &[&str], code| {
+        world.run(&[&["--metrics-file", "metrics.prom"], args].concat()).ended(code);
+        let metrics = read(&world);
+        is(&metrics, "exporter_exit_code", f64::from(code));
+        metrics[SUCCESS]
+    };
+    let success = run(&[], 0);
+    assert!(success > 1.7e9);
+    // the same with settings, a manifest and a folder that are refused
+    assert!((run(&["--rate", "fast"], 2) - success).abs() < 0.002);
+    world.write("exporter.toml", "out = '/dev/null/export'");
+    assert!((run(&[], 1) - success).abs() < 0.002);
+    world.write("exporter.toml", "");
+    world.manifest("org,note\n");
+    assert!((run(&[], 2) - success).abs() < 0.002);
+    world.manifest("org,note,image\norg0,note0,i0\norg0,note0,gone\n");
+    assert!((run(&[], 3) - success).abs() < 0.002);
+    count(&read(&world), "skipped", 1.0);
+    world.manifest("org,note,image\norg0,note0,i0\n");
+    assert!(run(&[], 0) > success);
+}
+
+#[test]
+fn a_run_that_is_on_has_a_file_and_one_that_is_stopped_says_how() {
+    let world = World::with_images(200);
+    // two images a second: it cannot end by itself before it is stopped
+    let args = ["run", "manifest.csv", "--rate", "2/1s", "--metrics-file", "metrics.prom"];
+    let child = world.command(&args).spawn().expect("started");
+    let begin = Instant::now();
+    while !world.path("metrics.prom").exists() || !world.out().join("data").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "no file");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let metrics = read(&world);
+    assert!(!metrics.contains_key("exporter_exit_code"), "it is on: {metrics:?}");
+    let signal = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(signal.expect("kill").success());
+    Ran::of(child).ended(143);
+    let metrics = read(&world);
+    is(&metrics, "exporter_exit_code", 143.0);
+    let rows: f64 =
+        metrics.iter().filter(|(series, _)| series.contains("state=")).map(|(_, rows)| rows).sum();
+    assert!((rows - 200.0).abs() < 1e-6 && metrics["exporter_rows{state=\"untried\"}"] > 0.0, "{metrics:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_one_warning_and_changes_nothing() {
+    let world = World::with_images(2);
+    std::fs::create_dir(world.path("folder")).expect("made");
+    for place in ["no/such/folder/x.prom", "folder", "/dev/null/x.prom"] {
+        let ran = world.run(&["--metrics-file", place]).ended(0);
+        let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("metrics file")).collect();
+        assert_eq!(warnings.len(), 1, "{place}: {}", ran.stderr);
+        assert!(warnings[0].starts_with("exporter: warning: "), "{}", warnings[0]);
+    }
+    let left: Vec<_> = std::fs::read_dir(world.path("")).expect("listed").flatten().collect();
+    let left = left.iter().filter(|entry| entry.file_name().to_string_lossy().ends_with(".tmp"));
+    assert_eq!(left.count(), 0);
+    assert!(Path::new(&world.path("folder")).is_dir());
+    let ran = world.run(&["--metrics-file", ""]).ended(2);
+    assert!(ran.stderr.contains("--metrics-file '': it is empty"), "{}", ran.stderr);
+}

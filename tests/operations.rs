@@ -1,0 +1,98 @@
+//! `doc/operations.md` leaves out no exit code, no error code and no metric, and names no setting that is not there.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use assert_cmd::cargo::cargo_bin;
+use exporter::error::ErrorCode;
+
+/// The promised exit codes.
+const EXIT_CODES: [u8; 8] = [0, 1, 2, 3, 4, 129, 130, 143];
+
+fn document() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/doc/operations.md");
+    std::fs::read_to_string(path).expect("doc/operations.md")
+}
+
+fn exporter(args: &[&str], folder: &std::path::Path) -> String {
+    let mut command = Command::new(cargo_bin!("exporter"));
+    let output = command.args(args).current_dir(folder).env_clear().output().expect("it starts");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The text below a heading of the second level.
+fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = document.split_once(&format!("\n## {heading}\n")).expect(heading);
+    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
+}
+
+/// The first cells of a section's tables, without marks.
+fn first_cells(section: &str) -> Vec<String> {
+    let rows = section.lines().filter_map(|line| line.strip_prefix('|'));
+    let cells = rows.filter_map(|row| row.split('|').next()).map(|cell| cell.trim().replace('`', ""));
+    cells.skip(2).collect()
+}
+
+#[test]
+fn every_exit_code_is_explained_and_no_other() {
+    let document = document();
+    let explained: BTreeSet<u8> = first_cells(section(&document, "Exit codes"))
+        .iter()
+        .map(|code| code.parse().expect("a number"))
+        .collect();
+    assert_eq!(explained, BTreeSet::from(EXIT_CODES));
+}
+
+#[test]
+fn every_error_code_is_explained_and_no_other() {
+    let document = document();
+    let explained: BTreeSet<String> = first_cells(section(&document, "Error codes")).into_iter().collect();
+    let known = ErrorCode::ALL.into_iter().map(|code| code.as_str().to_owned()).collect();
+    assert_eq!(explained, known);
+}
+
+#[test]
+fn every_metric_is_explained_and_the_alerts_use_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.prom");
+    // a run that is refused writes its metrics too
+    exporter(&["run", "no-such-manifest.csv", "--metrics-file", "x.prom"], folder.path());
+    let written = std::fs::read_to_string(path).expect("the metrics");
+    let written = written.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let written: BTreeSet<&str> = written.filter_map(|line| line.split(' ').next()).collect();
+    assert!(written.len() >= 9, "{written:?}");
+    let document = document();
+    let metrics = section(&document, "Metrics and alerts");
+    let cells = first_cells(metrics);
+    let explained: BTreeSet<&str> = cells.iter().filter_map(|cell| cell.split('{').next()).collect();
+    assert_eq!(explained, written);
+    let words = metrics.split(|char: char| !(char.is_ascii_alphanumeric() || char == '_'));
+    for word in words.filter(|word| word.starts_with("exporter_")) {
+        assert!(written.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn every_flag_of_the_recipes_is_known() {
+    let document = document();
+    let folder = tempfile::tempdir().expect("a folder");
+    let help = exporter(&["run", "--help"], folder.path());
+    let mut count = 0;
+    for heading in ["systemd", "cron", "Kubernetes"] {
+        let recipe = section(&document, heading);
+        let commands = recipe.split("exporter run ").skip(1);
+        for command in commands {
+            // a command ends with the line, but for those that go on
+            let command = command.replace("\\\n", " ");
+            let command = command.lines().next().unwrap_or_default();
+            for flag in command.split_whitespace().filter(|word| word.starts_with("--")) {
+                let known = help
+                    .lines()
+                    .any(|line| line.split([' ', ',']).any(|word| word.trim_end_matches("...") == flag));
+                assert!(known, "{flag} in {command}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "{count} flags");
+}
