@@ -39,10 +39,16 @@ fn csv(rows: usize) -> String {
 }
 
 fn load(connection: &mut Connection, text: &str) {
-    let entries = Manifest::open(BufReader::new(text.as_bytes()), &ManifestOptions::default()).expect("sound");
+    let entries =
+        Manifest::open(BufReader::new(text.as_bytes()), &ManifestOptions::default()).expect("sound");
     let sha256 = manifest::fingerprint(text.as_bytes()).expect("readable");
-    let loading =
-        Loading { sha256, reading: String::new(), header: b"org,note,image".to_vec(), entries, skip_bad: false };
+    let loading = Loading {
+        sha256,
+        reading: String::new(),
+        header: b"org,note,image".to_vec(),
+        entries,
+        skip_bad: false,
+    };
     let loaded = ledger::load(connection, loading, |_| Ok(())).expect("loaded");
     assert_eq!(loaded.bad, 0);
 }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::last_run::LastRun;
-use super::notes::NoteTotals;
+use super::notes::{NoteTotals, Notes};
 use super::same::{Found, SameFinder};
 use super::{bytes, text};
 
@@ -105,17 +105,6 @@ pub struct Org {
     pub untried: u64,
     /// Whether all are delivered.
     pub complete: bool,
-}
-
-/// Notes of the manifest: `total = complete + incomplete`. Bad rows belong to no note.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Notes {
-    /// Notes that the manifest asks for.
-    pub total: u64,
-    /// All their images are delivered.
-    pub complete: u64,
-    /// At least one image is not.
-    pub incomplete: u64,
 }
 
 /// Counts the rows by state, as the newest run left them or has them now. Reads only.

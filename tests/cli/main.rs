@@ -9,6 +9,7 @@ mod interrupt;
 mod manifest;
 mod paths;
 mod rate_limit;
+mod report;
 mod reports;
 mod resume;
 mod run;

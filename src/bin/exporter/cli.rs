@@ -1,7 +1,9 @@
 //! The words of the command line. What they mean is read in [`crate::settings`], so that a flag, a variable and
 //! later a config file are read by the same rules; here stands only what clap needs to know.
 
+mod ahead;
 mod api;
+mod look;
 mod pace;
 mod run;
 mod screen;
@@ -12,10 +14,12 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use self::ahead::{DoctorArgs, PlanArgs};
 pub use self::api::ApiArgs;
+pub use self::look::{FolderArgs, ReportArgs, StatusArgs, VerifyArgs};
 pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
-pub use self::screen::ScreenArgs;
+pub use self::screen::{LogArgs, ScreenArgs};
 use crate::settings::table;
 use crate::{exit, log, out};
 
@@ -47,6 +51,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Report(ReportArgs),
 }
 
 /// Reads the command line.

@@ -1,12 +1,14 @@
-//! The command line of `exporter`: reads flags and environment, starts the library's run, shows how it goes,
+//! The command line of `exporter`: reads flags and environment, starts what the library does, shows how it goes,
 //! and turns its end into an exit code. Whatever decides about an image is in the library.
 
 mod cli;
+mod command;
 mod exit;
 mod human;
 mod log;
 mod out;
 mod process;
+mod report;
 mod run;
 mod settings;
 mod signals;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     process::harden();
     match cli::parse() {
         Ok(cli::Command::Run(args)) => run::run(&args),
+        Ok(cli::Command::Report(args)) => report::report(&args),
         Err(code) => code,
     }
 }

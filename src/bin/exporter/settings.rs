@@ -4,6 +4,7 @@
 //! user wrote it, its value, and what is allowed.
 
 mod find;
+mod folder;
 mod key;
 mod manifest;
 mod number;
@@ -16,7 +17,8 @@ mod url;
 use exporter::options::{self, ApiOptions, RunOptions, Source};
 
 pub use self::find::{Refusal, Sources};
-pub use self::screen::{Progress, Screen, screen};
+pub use self::folder::{Export, folder};
+pub use self::screen::{Progress, Screen, log, screen};
 pub use self::until::Deadline;
 use crate::cli::{ApiArgs, RunArgs};
 

@@ -14,6 +14,14 @@ pub struct ScreenArgs {
     #[arg(long, value_name = "auto|bar|plain|none")]
     pub progress: Option<OsString>,
 
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Log lines.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct LogArgs {
     /// Log lines as text, or as JSON, one object a line
     #[arg(long, value_name = "text|json")]
     pub log_format: Option<OsString>,

@@ -3,7 +3,7 @@
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Refusal, Sources, table};
-use crate::cli::ScreenArgs;
+use crate::cli::{LogArgs, ScreenArgs};
 use crate::log::Format;
 
 /// How progress is shown.
@@ -43,17 +43,26 @@ impl Screen {
 /// # Errors
 /// The first setting that cannot be used.
 pub fn screen(args: &ScreenArgs, sources: &Sources<'_>) -> Result<Screen, Refusal> {
-    let format = sources.text(&table::LOG_FORMAT, args.log_format.as_deref(), |text| match text {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        _ => Err("write text or json".to_owned()),
-    })?;
+    let (format, level) = log(&args.log, sources)?;
     let progress = sources.text(&table::PROGRESS, args.progress.as_deref(), |text| match text {
         "auto" => Ok(Progress::Auto),
         "bar" => Ok(Progress::Bar),
         "plain" => Ok(Progress::Plain),
         "none" => Ok(Progress::None),
         _ => Err("write auto, bar, plain or none".to_owned()),
+    })?;
+    Ok(Screen { format, level, progress: progress.unwrap_or_default() })
+}
+
+/// Reads how and how much is logged.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn log(args: &LogArgs, sources: &Sources<'_>) -> Result<(Format, LevelFilter), Refusal> {
+    let format = sources.text(&table::LOG_FORMAT, args.log_format.as_deref(), |text| match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("write text or json".to_owned()),
     })?;
     let level = match (args.quiet, args.verbose) {
         (true, _) => LevelFilter::ERROR,
@@ -62,5 +71,5 @@ pub fn screen(args: &ScreenArgs, sources: &Sources<'_>) -> Result<Screen, Refusa
         (_, 2) => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    Ok(Screen { format: format.unwrap_or(Format::Text), level, progress: progress.unwrap_or_default() })
+    Ok((format.unwrap_or(Format::Text), level))
 }

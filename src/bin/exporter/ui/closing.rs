@@ -1,12 +1,12 @@
 //! The closing summary on standard output: what became of all rows, where it stands written, what to do next.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exporter::error::{ErrorCode, chain};
 use exporter::options::{self, RunOptions, Source};
-use exporter::report::Summary;
+use exporter::report::{Notes, Summary};
 use exporter::run::{Finished, Stopped};
 
 use crate::human;
@@ -43,6 +43,9 @@ pub fn text(finished: &Finished, place: &Place) -> String {
     }
     if !summary.failures.is_empty() {
         fact("reasons", reasons(summary));
+    }
+    if summary.notes.incomplete > 0 {
+        fact("notes", notes(&summary.notes));
     }
     if summary.same_content > 0 {
         fact("note", format!("{} the same bytes as an earlier one", have(summary.same_content)));
@@ -135,6 +138,51 @@ fn reasons(summary: &Summary) -> String {
     let parts: Vec<String> =
         reasons.into_iter().map(|(code, rows)| format!("{code} {}", human::count(rows))).collect();
     parts.join(", ")
+}
+
+/// `38 of 40 complete; not: org0 note3 (2 of 4 images), org1 note7 (0 of 1) and 12 more, see notes.csv`.
+fn notes(notes: &Notes) -> String {
+    let mut text =
+        format!("{} of {} complete; not: ", human::count(notes.complete), human::count(notes.total));
+    for (at, note) in notes.first_incomplete.iter().enumerate() {
+        let (has, wants) = (human::count(note.delivered), human::count(note.images));
+        let (comma, images) = if at == 0 { ("", " images") } else { (", ", "") };
+        let _ = write!(text, "{comma}{} {} ({has} of {wants}{images})", note.org, note.note);
+    }
+    let rest = notes.incomplete.saturating_sub(notes.first_incomplete.len() as u64);
+    if rest > 0 {
+        let _ = write!(text, " and {} more, see notes.csv", human::count(rest));
+    }
+    human::safe(&text)
+}
+
+/// What `exporter report` says of the reports that it wrote.
+pub fn again(summary: &Summary, out: &Path) -> String {
+    let place = Place { out: out.to_owned(), stdin: false };
+    let mut text = format!("{}\n", again_headline(summary));
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    if summary.counts.rows > 0 {
+        fact("rows", states(summary));
+    }
+    if !summary.failures.is_empty() {
+        fact("reasons", reasons(summary));
+    }
+    if summary.notes.incomplete > 0 {
+        fact("notes", notes(&summary.notes));
+    }
+    fact("reports", reports(&place, summary.counts.failed + summary.counts.untried > 0));
+    text
+}
+
+fn again_headline(summary: &Summary) -> String {
+    let time = summary.started_at.get(..19).unwrap_or(&summary.started_at).replace('T', " ");
+    match summary.exit_code {
+        _ if summary.started_at.is_empty() => "reports written; no run is known".to_owned(),
+        None => format!("reports written; the run of {time} UTC has no end: it was killed"),
+        Some(code) => format!("reports written as the run of {time} UTC left it (exit code {code})"),
+    }
 }
 
 fn have(rows: u64) -> String {
