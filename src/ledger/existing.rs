@@ -11,7 +11,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
 use super::open::{
-    LEDGER_FILE, LOCK_FILE, State, VERSION, check_version, disk, locks, named, prepare, state_folder,
+    CACHE_KIB, LEDGER_FILE, LOCK_FILE, State, VERSION, check_version, disk, locks, named, prepare,
+    state_folder,
 };
 use crate::error::RunError;
 
@@ -41,7 +42,7 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection
     match open(Connection::open_with_flags(&path, flags)) {
         // a disk that is read-only has no place for them: then nobody else writes either
         Err(RunError::Disk(_)) if !beside(&path, "-wal").exists() => {
-            let address = format!("file:{}?immutable=1", utf8_percent_encode(&path.to_string_lossy(), PATH));
+            let address = immutable(&path);
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
                 | OpenFlags::SQLITE_OPEN_URI
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -49,6 +50,46 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection
         }
         result => result,
     }
+}
+
+/// Makes the ledger that `reader` reads known to another connection, under the name `export`.
+///
+/// # Errors
+/// Where it cannot be opened again.
+pub fn attach(
+    connection: &Connection,
+    reader: &Connection,
+    out: &Path,
+    state_dir: Option<&Path>,
+) -> rusqlite::Result<()> {
+    let path = state_folder(out, state_dir).join(LEDGER_FILE);
+    let address = if reader.is_readonly(rusqlite::MAIN_DB)? { immutable(&path) } else { plain(&path) };
+    connection.execute("ATTACH ?1 AS export", [address])?;
+    Ok(())
+}
+
+/// The address of a ledger that nobody writes.
+fn immutable(path: &Path) -> String {
+    format!("{}?immutable=1", plain(path))
+}
+
+fn plain(path: &Path) -> String {
+    format!("file:{}", utf8_percent_encode(&path.to_string_lossy(), PATH))
+}
+
+/// An empty ledger in a file without a name, in the system's folder for temporary files: it is gone when it is
+/// closed, and never has to survive anything.
+///
+/// # Errors
+/// Where that folder cannot be written.
+pub fn open_nameless() -> rusqlite::Result<Connection> {
+    let connection = Connection::open("")?;
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "temp_store", "FILE")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.execute_batch(include_str!("schema.sql"))?;
+    Ok(connection)
 }
 
 /// Takes the lock of an export and opens its ledger for writing. `by` is the command, for whoever finds it locked.
@@ -131,23 +172,42 @@ fn look(out: &Path, state_dir: Option<&Path>) -> Result<PathBuf, RunError> {
 /// Looks at the first bytes of a ledger. False: it is empty, and there are no images either, as a run leaves it that
 /// was killed in its first moment.
 pub(super) fn check_header(out: &Path, path: &Path) -> Result<bool, RunError> {
-    let refuse = |what: String| Err(RunError::Ledger { path: path.to_owned(), what });
-    let mut header = Vec::with_capacity(HEADER);
-    File::open(path)
-        .and_then(|file| file.take(HEADER as u64).read_to_end(&mut header))
-        .map_err(disk("reading", path))?;
-    if header.is_empty() {
-        return if holds_images(out) {
-            refuse("is empty, but data/ holds images".to_owned())
-        } else {
-            Ok(false)
-        };
+    let refuse = |what: &str| Err(RunError::Ledger { path: path.to_owned(), what: what.to_owned() });
+    match Header::read(path)? {
+        Header::Empty if holds_images(out) => refuse("is empty, but data/ holds images"),
+        Header::Empty => Ok(false),
+        Header::Foreign => refuse("is damaged (it is no SQLite file)"),
+        Header::Version(version) if version > VERSION => refuse(&newer(version)),
+        Header::Version(_) => Ok(true),
     }
-    if header.len() < HEADER || !header.starts_with(MAGIC) {
-        return refuse("is damaged (it is no SQLite file)".to_owned());
+}
+
+/// What the first bytes of a file say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// There are none.
+    Empty,
+    /// It is no SQLite file.
+    Foreign,
+    /// `user_version` of a SQLite file.
+    Version(i64),
+}
+
+impl Header {
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let mut header = Vec::with_capacity(HEADER);
+        File::open(path)
+            .and_then(|file| file.take(HEADER as u64).read_to_end(&mut header))
+            .map_err(disk("reading", path))?;
+        if header.is_empty() {
+            return Ok(Self::Empty);
+        }
+        if header.len() < HEADER || !header.starts_with(MAGIC) {
+            return Ok(Self::Foreign);
+        }
+        let version = [header[60], header[61], header[62], header[63]];
+        Ok(Self::Version(i64::from(i32::from_be_bytes(version))))
     }
-    let version = i64::from(i32::from_be_bytes([header[60], header[61], header[62], header[63]]));
-    if version > VERSION { refuse(newer(version)) } else { Ok(true) }
 }
 
 /// Of a ledger without tables, as a run leaves it that was killed as it began.

@@ -23,7 +23,7 @@ pub const LOCK_FILE: &str = "lock";
 /// Version of `schema.sql`, kept in the file as `user_version`.
 pub(super) const VERSION: i64 = 1;
 /// 8 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
-const CACHE_KIB: i64 = 8 * 1024;
+pub(super) const CACHE_KIB: i64 = 8 * 1024;
 /// A lock that is held is asked for so many times more.
 const LOCK_TRIES: u32 = 10;
 /// And so long after each.
@@ -124,7 +124,7 @@ pub(super) fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result
     Ok(())
 }
 
-fn migrate(connection: &Connection, path: &Path) -> Result<(), RunError> {
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), RunError> {
     if check_version(connection, path)? == 0 {
         let schema = include_str!("schema.sql");
         connection
@@ -211,7 +211,7 @@ fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
 }
 
 /// Makes a folder that only its owner may enter, durably; one that is there is left as it is.
-fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
+pub(super) fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
     if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
     }

@@ -62,9 +62,7 @@ pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Re
     {
         let mut mark = transaction.prepare("UPDATE images SET delivered = 0 WHERE id = ?1")?;
         delivered_rows(&transaction, |id, path, bytes| {
-            let whole = std::fs::symlink_metadata(folder.join(path))
-                .is_ok_and(|file| file.is_file() && file.len() == bytes);
-            if !whole {
+            if !is_whole(&folder.join(path), bytes) {
                 mark.execute([id])?;
                 vanished += 1;
             }
@@ -73,6 +71,12 @@ pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Re
     }
     transaction.commit()?;
     Ok(vanished)
+}
+
+/// Whether a plain file of that size is there.
+#[must_use]
+pub fn is_whole(path: &Path, bytes: u64) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.len() == bytes)
 }
 
 /// Names of the part files that a later run may go on with: few, as a run keeps only what was in flight.

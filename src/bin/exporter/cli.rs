@@ -51,6 +51,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Plan(Box<PlanArgs>),
+    Verify(VerifyArgs),
     Report(ReportArgs),
 }
 

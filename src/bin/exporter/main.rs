@@ -7,12 +7,14 @@ mod exit;
 mod human;
 mod log;
 mod out;
+mod plan;
 mod process;
 mod report;
 mod run;
 mod settings;
 mod signals;
 mod ui;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
     process::harden();
     match cli::parse() {
         Ok(cli::Command::Run(args)) => run::run(&args),
+        Ok(cli::Command::Plan(args)) => plan::run(&args),
+        Ok(cli::Command::Verify(args)) => verify::run(&args),
         Ok(cli::Command::Report(args)) => report::report(&args),
         Err(code) => code,
     }

@@ -14,13 +14,16 @@ mod time;
 mod until;
 mod url;
 
-use exporter::options::{self, ApiOptions, RunOptions, Source};
+use std::path::Path;
+
+use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
+use exporter::plan::PlanOptions;
 
 pub use self::find::{Refusal, Sources};
-pub use self::folder::{Export, folder};
+pub use self::folder::{Export, folder, share};
 pub use self::screen::{Progress, Screen, log, screen};
 pub use self::until::Deadline;
-use crate::cli::{ApiArgs, RunArgs};
+use crate::cli::{ApiArgs, ManifestArgs, PlanArgs, RunArgs};
 
 /// A run as it was asked for.
 #[derive(Debug)]
@@ -33,6 +36,32 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// Reads the settings of `exporter plan`: those of a run that need no key.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn plan(args: &PlanArgs, sources: &Sources<'_>) -> Result<PlanOptions, Refusal> {
+    let folder::Export { out, state_dir } =
+        folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
+    Ok(PlanOptions {
+        source: source(&args.manifest),
+        manifest: manifest::options(sources, &args.columns)?,
+        on_bad_row: on_bad_row(&args.columns, sources)?,
+        out,
+        state_dir,
+        rate: sources.text(&table::RATE, args.rate.as_deref(), number::rate)?.unwrap_or(options::RATE),
+    })
+}
+
+fn source(manifest: &Path) -> Source {
+    if manifest.as_os_str() == "-" { Source::Stdin } else { Source::File(manifest.to_owned()) }
+}
+
+fn on_bad_row(args: &ManifestArgs, sources: &Sources<'_>) -> Result<OnBadRow, Refusal> {
+    let read = sources.text(&table::ON_BAD_ROW, args.on_bad_row.as_deref(), manifest::on_bad_row)?;
+    Ok(read.unwrap_or_default())
+}
+
 /// Reads the settings of `exporter run`.
 ///
 /// # Errors
@@ -40,9 +69,7 @@ pub struct Settings {
 pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let (columns, pace) = (&args.columns, &args.pace);
     let manifest = manifest::options(sources, columns)?;
-    let on_bad_row = sources
-        .text(&table::ON_BAD_ROW, columns.on_bad_row.as_deref(), manifest::on_bad_row)?
-        .unwrap_or_default();
+    let on_bad_row = on_bad_row(columns, sources)?;
     let out = sources.path(&table::OUT, args.out.as_deref())?.unwrap_or_else(|| options::OUT.into());
     let state_dir = sources.path(&table::STATE_DIR, args.state_dir.as_deref())?;
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
@@ -63,11 +90,7 @@ pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let mut warnings = Vec::new();
     let api = api(&args.api, sources, &mut warnings)?;
     let options = RunOptions {
-        source: if args.manifest.as_os_str() == "-" {
-            Source::Stdin
-        } else {
-            Source::File(args.manifest.clone())
-        },
+        source: source(&args.manifest),
         manifest,
         on_bad_row,
         out,

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use exporter::options;
+use exporter::verify::Share;
 
-use super::{Refusal, Sources, table};
+use super::{Refusal, Sources, number, table};
 use crate::cli::FolderArgs;
 
 /// An export folder, and where its ledger is.
@@ -31,4 +32,39 @@ pub fn of(out: Option<&OsStr>, state_dir: Option<&OsStr>, sources: &Sources<'_>)
         out: sources.path(&table::OUT, out)?.unwrap_or_else(|| options::OUT.into()),
         state_dir: sources.path(&table::STATE_DIR, state_dir)?,
     })
+}
+
+/// `1/7`, of `--oldest`.
+///
+/// # Errors
+/// Where it is no such part.
+pub fn share(flag: Option<&OsStr>) -> Result<Option<Share>, Refusal> {
+    let Some(flag) = flag else { return Ok(None) };
+    let text = flag.to_string_lossy();
+    let read = || {
+        let (part, of) = text.split_once('/')?;
+        let share = Share { part: number::digits(part)?, of: number::digits(of)? };
+        (1 <= share.part && share.part <= share.of).then_some(share)
+    };
+    let refuse = || {
+        let shown = crate::human::safe(&text.chars().take(20).collect::<String>());
+        Refusal::new(format_args!("--oldest '{shown}'"), "write a part such as 1/7 or 1/1")
+    };
+    read().map(Some).ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_more_than_none_and_at_most_all() {
+        let read = |text: &str| share(Some(text.as_ref())).ok().flatten();
+        assert_eq!(read("1/7"), Some(Share { part: 1, of: 7 }));
+        assert_eq!(read("7/7"), Some(Share { part: 7, of: 7 }));
+        for text in ["", "1", "/", "0/7", "8/7", "1/0", "-1/7", "1/7/2", "a/b", "1.5/7", "1 /7"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(share(None).ok(), Some(None));
+    }
 }
