@@ -12,8 +12,8 @@
 //! 7. [`store`]: part file → durable → final name → ledger, many at a time.
 //! 8. [`report`]: ledger → reports, atomically.
 //!
-//! [`run`] ties them together; [`verify`] reads back what was delivered, [`plan`] tells what a run would do. The
-//! core returns and emits [`event`]s; it prints nothing.
+//! [`run`] ties them together; [`verify`] reads back what was delivered, [`plan`] tells what a run would do,
+//! [`status`] how far it is. The core returns and emits [`event`]s; it prints nothing.
 
 pub mod options;
 
@@ -54,3 +54,5 @@ pub mod run;
 pub mod verify;
 
 pub mod plan;
+
+pub mod status;

@@ -85,6 +85,7 @@ fn plain(path: &Path) -> String {
 pub fn open_nameless() -> rusqlite::Result<Connection> {
     let connection = Connection::open("")?;
     connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "temp_store", "FILE")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;

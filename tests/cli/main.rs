@@ -15,6 +15,7 @@ mod reports;
 mod resume;
 mod run;
 mod secrets;
+mod status;
 mod trouble;
 mod usage;
 mod verify;

@@ -181,8 +181,8 @@ fn an_adopted_export_fetches_nothing_and_keeps_every_path() {
     world.manifest(&manifest);
     world.run(&[]).ended(3);
     let before = fate(&world);
-    let report = world.read("report.csv");
     for damage in [None, Some("no database")] {
+        let report = world.read("report.csv");
         let ledger = world.out().join(".exporter/ledger.sqlite");
         fs::remove_file(&ledger).expect("removed");
         if let Some(text) = damage {
@@ -191,7 +191,7 @@ fn an_adopted_export_fetches_nothing_and_keeps_every_path() {
         world.run(&[]).ended(1);
         let answer = json(&world, &["--adopt"], 0);
         assert_eq!((answer["checked"].as_u64(), answer["adopted"].as_u64()), (Some(18), Some(18)));
-        assert_eq!(world.read("report.csv"), report, "reports stay");
+        assert!(world.read("report.csv") == report, "reports stay");
         world.sandbox.clear_requests();
         world.run(&[]).ended(3);
         assert_eq!(world.count("api_requests"), 1, "the one that failed");

@@ -54,6 +54,7 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     Verify(VerifyArgs),
     Report(ReportArgs),
+    Status(StatusArgs),
 }
 
 /// Reads the command line.

@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod settings;
 mod signals;
+mod status;
 mod ui;
 mod verify;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Ok(cli::Command::Plan(args)) => plan::run(&args),
         Ok(cli::Command::Verify(args)) => verify::run(&args),
         Ok(cli::Command::Report(args)) => report::report(&args),
+        Ok(cli::Command::Status(args)) => status::run(&args),
         Err(code) => code,
     }
 }

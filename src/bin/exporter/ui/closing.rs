@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use exporter::error::{ErrorCode, chain};
 use exporter::options::{self, RunOptions, Source};
-use exporter::report::{Notes, Summary};
+use exporter::report::{Counts, Notes, Summary};
 use exporter::run::{Finished, Stopped};
 
 use crate::human;
@@ -33,7 +33,7 @@ pub fn text(finished: &Finished, place: &Place) -> String {
         let _ = writeln!(text, "{name:<10}{value}");
     };
     if summary.counts.rows > 0 {
-        fact("rows", states(summary));
+        fact("rows", states(&summary.counts));
     }
     if summary.counts.stored > 0 {
         fact("stored", amount(summary));
@@ -94,8 +94,7 @@ fn headline(summary: &Summary, stopped: Option<&Stopped>) -> String {
 }
 
 /// `50,000 = 40,000 stored + 9,000 skipped + 1,000 duplicate`.
-fn states(summary: &Summary) -> String {
-    let counts = &summary.counts;
+pub fn states(counts: &Counts) -> String {
     let states = [
         (counts.stored, "stored"),
         (counts.skipped, "skipped"),
@@ -164,7 +163,7 @@ pub fn again(summary: &Summary, out: &Path) -> String {
         let _ = writeln!(text, "{name:<10}{value}");
     };
     if summary.counts.rows > 0 {
-        fact("rows", states(summary));
+        fact("rows", states(&summary.counts));
     }
     if !summary.failures.is_empty() {
         fact("reasons", reasons(summary));
@@ -219,7 +218,6 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use exporter::error::RunError;
-    use exporter::report::Counts;
     use exporter::stop::Signal;
     use insta::assert_snapshot;
 
