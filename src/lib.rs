@@ -13,7 +13,7 @@
 //! 8. [`report`]: ledger → reports, atomically.
 //!
 //! [`run`] ties them together; [`verify`] reads back what was delivered, [`plan`] tells what a run would do,
-//! [`status`] how far it is. The core returns and emits [`event`]s; it prints nothing.
+//! [`status`] how far it is, [`doctor`] what would break in it. The core returns and emits [`event`]s; it prints nothing.
 
 pub mod options;
 
@@ -56,3 +56,5 @@ pub mod verify;
 pub mod plan;
 
 pub mod status;
+
+pub mod doctor;

@@ -4,6 +4,7 @@
 #[path = "../../examples/support/mod.rs"]
 mod support;
 
+mod doctor;
 mod failures;
 mod interrupt;
 mod manifest;

@@ -51,6 +51,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Doctor(Box<DoctorArgs>),
     Plan(Box<PlanArgs>),
     Verify(VerifyArgs),
     Report(ReportArgs),

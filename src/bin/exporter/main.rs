@@ -3,6 +3,7 @@
 
 mod cli;
 mod command;
+mod doctor;
 mod exit;
 mod human;
 mod log;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     process::harden();
     match cli::parse() {
         Ok(cli::Command::Run(args)) => run::run(&args),
+        Ok(cli::Command::Doctor(args)) => doctor::run(&args),
         Ok(cli::Command::Plan(args)) => plan::run(&args),
         Ok(cli::Command::Verify(args)) => verify::run(&args),
         Ok(cli::Command::Report(args)) => report::report(&args),

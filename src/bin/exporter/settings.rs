@@ -16,6 +16,7 @@ mod url;
 
 use std::path::Path;
 
+use exporter::doctor::DoctorOptions;
 use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
 use exporter::plan::PlanOptions;
 
@@ -23,7 +24,7 @@ pub use self::find::{Refusal, Sources};
 pub use self::folder::{Export, folder, share};
 pub use self::screen::{Progress, Screen, log, screen};
 pub use self::until::Deadline;
-use crate::cli::{ApiArgs, ManifestArgs, PlanArgs, RunArgs};
+use crate::cli::{ApiArgs, DoctorArgs, ManifestArgs, PlanArgs, RunArgs};
 
 /// A run as it was asked for.
 #[derive(Debug)]
@@ -109,7 +110,36 @@ pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     Ok(Settings { options, deadline, warnings })
 }
 
+/// Reads the settings of `exporter doctor`, and what is allowed but unwise. That there is no key is for it to tell.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions, Vec<String>), Refusal> {
+    let folder::Export { out, state_dir } =
+        folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
+    let mut api = address(&args.api, sources)?;
+    let mut warnings = Vec::new();
+    let no_key = match key::find(sources, args.api.api_key_file.as_deref(), &mut warnings) {
+        Ok((key, file)) => {
+            (api.key, api.key_file) = (key, file);
+            None
+        }
+        Err(refusal) => Some(refusal.to_string()),
+    };
+    let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
+    let org = folder::org(args.org.as_deref())?;
+    let min_free = min_free.unwrap_or(options::MIN_FREE);
+    Ok((DoctorOptions { api, no_key, org, out, state_dir, min_free }, warnings))
+}
+
 fn api(args: &ApiArgs, sources: &Sources<'_>, warnings: &mut Vec<String>) -> Result<ApiOptions, Refusal> {
+    let mut api = address(args, sources)?;
+    (api.key, api.key_file) = key::find(sources, args.api_key_file.as_deref(), warnings)?;
+    Ok(api)
+}
+
+/// All about the API but its key.
+fn address(args: &ApiArgs, sources: &Sources<'_>) -> Result<ApiOptions, Refusal> {
     let allow_http = args.allow_http;
     let url = match sources
         .text(&table::API_URL, args.api_url.as_deref(), |text| url::api(text, allow_http))?
@@ -122,6 +152,5 @@ fn api(args: &ApiArgs, sources: &Sources<'_>, warnings: &mut Vec<String>) -> Res
     for pattern in &args.storage_host {
         storage_hosts.extend(sources.text(&table::STORAGE_HOST, Some(pattern), url::storage_host)?);
     }
-    let (key, key_file) = key::find(sources, args.api_key_file.as_deref(), warnings)?;
-    Ok(ApiOptions { url, key, key_file, allow_http, storage_hosts, ca_file })
+    Ok(ApiOptions { url, key: String::new().into(), key_file: None, allow_http, storage_hosts, ca_file })
 }

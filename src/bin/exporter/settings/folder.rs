@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use exporter::item::OrgId;
 use exporter::options;
 use exporter::verify::Share;
 
@@ -51,6 +52,18 @@ pub fn share(flag: Option<&OsStr>) -> Result<Option<Share>, Refusal> {
         Refusal::new(format_args!("--oldest '{shown}'"), "write a part such as 1/7 or 1/1")
     };
     read().map(Some).ok_or_else(refuse)
+}
+
+/// An organization, of `--org`.
+///
+/// # Errors
+/// Where it cannot stand in a header.
+pub fn org(flag: Option<&OsStr>) -> Result<Option<OrgId>, Refusal> {
+    let Some(flag) = flag else { return Ok(None) };
+    match flag.to_str().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())) {
+        Some(text) => Ok(Some(OrgId::new(text))),
+        None => Err(Refusal::new("--org", "give the id of a clinic, in visible ASCII")),
+    }
 }
 
 #[cfg(test)]
