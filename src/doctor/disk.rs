@@ -178,7 +178,7 @@ fn room(place: &Path, min_free: u64, checks: &mut Checks) {
     match room.files {
         None => checks.ok("inodes", "not counted by the file system"),
         Some(0) => {
-            checks.problem("inodes", "no file can be made any more", "remove files, or choose another disk")
+            checks.problem("inodes", "no file can be made any more", "remove files, or choose another disk");
         }
         Some(files) if files < FEW_FILES => {
             let remedy =

@@ -49,12 +49,12 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
         (Some(org), Ok(_) | Err(Failure::Forbidden(_) | Failure::NotFound(_)))
             if options.no_key.is_none() =>
         {
-            Some((org, ask_for_nobody(&http, org).await))
+            ask_for_nobody(&http, org).await
         }
         _ => None,
     };
-    organization(options, &asked, tried.as_ref().map(|(_, failure)| failure.as_ref()), checks);
-    scopes(&asked, tried.as_ref().map(|(_, failure)| failure.as_ref()), checks);
+    organization(options, &asked, tried.as_ref(), checks);
+    scopes(&asked, tried.as_ref(), checks);
     clock(asked.date, now, checks);
 }
 
@@ -125,16 +125,11 @@ fn key(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
 }
 
 /// The organization that was asked for, where one was.
-fn organization(
-    options: &DoctorOptions,
-    asked: &Asked,
-    tried: Option<Option<&Failure>>,
-    checks: &mut Checks,
-) {
+fn organization(options: &DoctorOptions, asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
     const NAME: &str = "organization";
     let Some(org) = &options.org else { return };
     let shown = crate::error::clean(org.as_str());
-    if let Some(Some(Failure::BadRequest(said))) = tried
+    if let Some(Failure::BadRequest(said)) = tried
         && said.message.to_ascii_lowercase().contains("organization")
     {
         return checks.problem(
@@ -160,10 +155,10 @@ fn same_id(a: &str, b: &str) -> bool {
     bare(a) == bare(b)
 }
 
-fn scopes(asked: &Asked, tried: Option<Option<&Failure>>, checks: &mut Checks) {
+fn scopes(asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
     const NAME: &str = "scopes";
     let refused = |said: &Said| format!("the API answered {said}");
-    match (tried.flatten(), &asked.context) {
+    match (tried, &asked.context) {
         (Some(Failure::Forbidden(said)), _) | (None, Err(Failure::Forbidden(said))) => {
             checks.problem(NAME, refused(said), GRANT);
         }
@@ -244,15 +239,15 @@ mod tests {
         let refused = Asked { date: None, context: Err(Failure::Forbidden(said())) };
         for (asked, tried) in [
             (&refused, None),
-            (&refused, Some(Some(&Failure::Forbidden(said())))),
-            (&fine(), Some(Some(&Failure::Forbidden(said())))),
+            (&refused, Some(&Failure::Forbidden(said()))),
+            (&fine(), Some(&Failure::Forbidden(said()))),
         ] {
             let (result, found) = outcome(|checks| scopes(asked, tried, checks));
             assert_eq!(result, Outcome::Problem);
             assert!(found.contains("Required: read:notes"), "{found}");
         }
         let missing = Failure::NotFound(Said::default());
-        assert_eq!(outcome(|checks| scopes(&fine(), Some(Some(&missing)), checks)).0, Outcome::Ok);
+        assert_eq!(outcome(|checks| scopes(&fine(), Some(&missing), checks)).0, Outcome::Ok);
         assert_eq!(outcome(|checks| scopes(&fine(), None, checks)).0, Outcome::Warning);
     }
 

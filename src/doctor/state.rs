@@ -63,8 +63,13 @@ enum Kind {
 #[cfg(target_os = "linux")]
 fn kind(place: &Path) -> Kind {
     let Ok(stat) = rustix::fs::statfs(place) else { return Kind::Local };
-    // some numbers have their highest bit set, and the field is signed
-    of_magic(stat.f_type as u32)
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the numbers have 32 bits, the highest of which may be set, and the field is signed"
+    )]
+    let magic = stat.f_type as u32;
+    of_magic(magic)
 }
 
 #[cfg(not(target_os = "linux"))]

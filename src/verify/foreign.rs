@@ -22,7 +22,14 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// Finds them; `owned` selects the paths that have an owner, in the order of their bytes. Links are not followed:
 /// one without an owner is foreign itself.
 pub(super) fn find(connection: &Connection, root: &Path, owned: &str) -> Result<Vec<String>, RunError> {
-    let mut owned = connection.prepare(owned).map_err(sqlite_error)?;
+    // a copy: a ledger that is read for as long as a tree is walked could not be written by a run, on some disks
+    connection
+        .execute_batch(&format!(
+            "CREATE TEMP TABLE owned (n INTEGER PRIMARY KEY, path TEXT NOT NULL) STRICT;
+             INSERT INTO owned (path) {owned};"
+        ))
+        .map_err(sqlite_error)?;
+    let mut owned = connection.prepare("SELECT path FROM owned ORDER BY n").map_err(sqlite_error)?;
     let mut owned = owned.query([]).map_err(sqlite_error)?;
     let mut mine: Option<Vec<u8>> = None;
     let mut exhausted = false;
@@ -128,6 +135,7 @@ mod tests {
         let mut expected: Vec<&str> = foreign.into_iter().chain(["data/link"]).collect();
         expected.sort_unstable();
         assert_eq!(find(&connection, root, DELIVERED).expect("found"), expected);
+        connection.execute_batch("DROP TABLE owned").expect("dropped");
         std::fs::remove_dir_all(root.join("data")).expect("removed");
         assert!(find(&connection, root, DELIVERED).expect("nothing").is_empty());
     }

@@ -90,7 +90,7 @@ fn a_key_that_is_refused_or_missing_is_a_problem_with_its_remedy() {
     let ran = Ran::of(command.env_remove("MAXAI_API_KEY").spawn().expect("started")).ended(1);
     let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
     let (result, text) = check(&answer, "key");
-    assert!(result == "problem" && text.contains("there is no API key"), "{text}");
+    assert!(result == "problem" && text.contains("there is none; put the key into a file"), "{text}");
     assert_eq!(check(&answer, "write").0, "ok", "the rest is checked all the same");
     let entry = world.sandbox.requests().pop().expect("one request");
     assert_eq!(entry.header("authorization"), None);

@@ -124,6 +124,9 @@ pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions
             (api.key, api.key_file) = (key, file);
             None
         }
+        Err(_) if key::is_missing(sources, args.api.api_key_file.as_deref()) => {
+            Some("there is none".to_owned())
+        }
         Err(refusal) => Some(refusal.to_string()),
     };
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;

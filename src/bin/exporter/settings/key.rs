@@ -37,6 +37,11 @@ pub fn find(
     Ok((text.into(), None))
 }
 
+/// Whether no key was given at all, in whatever form.
+pub fn is_missing(sources: &Sources<'_>, flag: Option<&OsStr>) -> bool {
+    sources.value(&table::API_KEY_FILE, flag).is_none() && sources.variable(VARIABLE).is_none()
+}
+
 fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {
     let failed = |error: std::io::Error| found.refuse(format_args!("the key file cannot be read: {error}"));
     let file = std::fs::File::open(&found.value).map_err(failed)?;

@@ -218,6 +218,7 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use exporter::error::RunError;
+    use exporter::report::IncompleteNote;
     use exporter::stop::Signal;
     use insta::assert_snapshot;
 
@@ -266,6 +267,27 @@ mod tests {
         check     cd 'my export' && sha256sum -c --quiet manifest-sha256.txt
         next      failed.csv has a reason and an advice for each; then: exporter run 'my export/failed.csv' -o 'my export'
         ");
+    }
+
+    #[test]
+    fn incomplete_notes_are_named_and_those_beyond_the_first_counted() {
+        let note = |note: &str, delivered| IncompleteNote {
+            org: "org".to_owned(),
+            note: note.to_owned(),
+            images: 4,
+            delivered,
+        };
+        let some = Notes {
+            total: 40,
+            complete: 25,
+            incomplete: 15,
+            first_incomplete: vec![note("a", 2), note("b\u{1b}", 0)],
+        };
+        assert_snapshot!(notes(&some), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
+        let summary = Summary { notes: some, ..Summary::default() };
+        let finished = Finished { summary, exit_code: 3, stopped: None, reports: None };
+        let text = text(&finished, &Place { out: "export".into(), stdin: false });
+        assert!(text.contains("\nnotes     25 of 40 complete"), "{text}");
     }
 
     #[test]
