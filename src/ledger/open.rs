@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::existing::{Holder, check_header, newer, not_lost};
+use super::existing::{Holder, check_header, holder, newer, not_lost};
 use super::sqlite_error;
 use crate::error::{RunError, chain};
 
@@ -47,8 +47,14 @@ pub struct State {
 pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
     let state = state_folder(out, state_dir);
     let path = state.join(LEDGER_FILE);
-    // before anything is made, and again under the lock
-    check(out, &path)?;
+    // before anything is made, and again under the lock; whoever holds that is named first
+    if let Err(refusal) = check(out, &path) {
+        let held = holder(out, None)?.or(holder(out, state_dir)?);
+        return Err(match held {
+            Some(Holder { pid, command }) => RunError::InUse { folder: out.to_owned(), pid, command },
+            None => refusal,
+        });
+    }
     let parts = out.join(STATE_DIR);
     if !parts.is_dir() {
         export_is_there(out, &path)?;
