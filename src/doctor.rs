@@ -75,6 +75,12 @@ pub async fn doctor(options: &DoctorOptions) -> Diagnosis {
     Diagnosis { ok, checks: checks.0 }
 }
 
+/// An error without the path of the try, which nobody knows.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" at path ").map_or(text.clone(), |(what, _)| what.to_owned())
+}
+
 #[derive(Default)]
 struct Checks(Vec<Check>);
 

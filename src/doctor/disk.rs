@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Checks, DoctorOptions};
+use super::{Checks, DoctorOptions, plain};
 use crate::layout;
 use crate::plan::{Room, nearest};
 
@@ -41,7 +41,7 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
         }
         Err(error) => checks.problem(
             "write",
-            format!("nothing can be made in {}: {error}", place.display()),
+            format!("nothing can be made in {}: {}", place.display(), plain(&error)),
             "give this user the right to write there, or choose another folder with -o",
         ),
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Checks, DoctorOptions};
+use super::{Checks, DoctorOptions, plain};
 use crate::error::RunError;
 use crate::ledger;
 use crate::plan::nearest;
@@ -29,7 +29,8 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
             }
         }
         Err(error) => {
-            checks.problem("locks", format!("nothing can be made in {}: {error}", place.display()), LOCAL);
+            let found = format!("nothing can be made in {}: {}", place.display(), plain(&error));
+            checks.problem("locks", found, LOCAL);
         }
     }
     export(&options.out, state_dir, checks);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::last_run::LastRun;
@@ -170,6 +170,9 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     let notes = notes.finish(conn)?;
     let Tally { counts, failures, orgs } = tally;
     let run = LastRun::read(conn)?;
+    // of the rows that are told; a run that was killed before it wrote itself down may have loaded others
+    let loaded: Option<String> =
+        conn.query_row("SELECT sha256 FROM manifest", [], |row| row.get(0)).optional()?;
     Ok(Summary {
         counts,
         bytes: run.bytes,
@@ -183,7 +186,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         exit_code: run.exit_code,
         started_at: run.started_at,
         finished_at: run.finished_at,
-        manifest_sha256: run.manifest_sha256,
+        manifest_sha256: loaded.filter(|sha256| !sha256.is_empty()).unwrap_or(run.manifest_sha256),
         host: run.host,
         user: run.user,
         version: run.version,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use crate::error::RunError;
+use crate::error::{RunError, chain};
 use crate::item::Sha256;
 use crate::ledger::{self, sqlite_error};
 use crate::time;
@@ -78,7 +78,8 @@ impl Noter {
             }
             Err(RunError::InUse { .. }) => {}
             // a disk that can only be read is a good place for an archive
-            Err(error) => self.refused = Some(error.to_string()),
+            Err(RunError::Disk(what)) => self.refused = Some(what),
+            Err(error) => self.refused = Some(chain(&error)),
         }
         Ok(())
     }

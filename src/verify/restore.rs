@@ -90,6 +90,8 @@ pub(super) fn rows(
         skip_bad: true,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(()))?;
+    // no summary told it: then nothing is known, and no hash is made up
+    connection.execute("UPDATE manifest SET sha256 = ?1", [manifest_sha256]).map_err(sqlite_error)?;
     reasons(connection, report, run)?;
     Ok(loaded.rows)
 }
