@@ -223,12 +223,9 @@ mod tests {
         std::fs::write(&file, "").expect("written");
         let found = |out: &Path| {
             let mut checks = Checks::default();
-            folder_of(out, &mut checks);
+            super::folder(out, &nearest(out), &mut checks);
             checks.0.remove(0).result
         };
-        fn folder_of(out: &Path, checks: &mut Checks) {
-            super::folder(out, &nearest(out), checks);
-        }
         assert_eq!(found(&file), Outcome::Problem);
         assert_eq!(found(&folder.path().join("new/er")), Outcome::Ok);
         std::os::unix::fs::symlink("/", folder.path().join("data")).expect("linked");

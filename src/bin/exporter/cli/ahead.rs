@@ -1,10 +1,5 @@
 //! The commands that look ahead of a run: `plan`, `doctor`.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "these comments are the help on a terminal, which shows no markdown"
-)]
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 
