@@ -20,8 +20,8 @@ use crate::item::Sha256;
 const BATCH: usize = 16;
 /// Read at a time: a usual image is one or two calls, and the disk is asked for large pieces.
 const BUFFER: usize = 1 << 20;
-/// More threads than this find nothing to do on any disk.
-const THREADS: usize = 64;
+/// More threads than this find nothing to do on any disk; each has a buffer.
+const THREADS: usize = 16;
 
 /// A file to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]

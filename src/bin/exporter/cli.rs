@@ -37,9 +37,9 @@ Example:
 
 Exit codes:
   0    every row is delivered
-  1    the run had to stop
+  1    the run had to stop; doctor: there is a problem
   2    wrong usage, settings or manifest: nothing was attempted
-  3    at least one row failed
+  3    at least one row failed; verify: something is missing, changed or foreign
   4    stopped at --until or --max-duration
   130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)")]
 struct Cli {

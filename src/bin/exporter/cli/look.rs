@@ -33,8 +33,7 @@ pub struct FolderArgs {
 Examples:
   exporter verify export                 every image
   exporter verify export --oldest 1/7    each night another seventh
-  exporter verify export --repair && true; exporter run manifest.csv -o export
-                                         fetch again what is missing or changed
+  exporter verify export --repair        the next run fetches what is missing or changed
   exporter verify export --adopt         the ledger is lost or damaged")]
 pub struct VerifyArgs {
     #[command(flatten)]
