@@ -7,7 +7,10 @@
 pub mod address;
 mod api;
 mod classify;
+mod context;
 mod storage;
+
+pub use context::{Asked, Context};
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -179,7 +182,8 @@ impl ProxySettings {
     }
 }
 
-fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, RunError> {
+/// The certificates of a file.
+pub(crate) fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, RunError> {
     let wrong = |why: String| {
         RunError::Settings(format!(
             "--ca-file {}: {why}; a PEM file of certificates is wanted",

@@ -5,9 +5,11 @@
 //! closure that is run there. No other part of the program writes to the file.
 
 mod begin;
+mod existing;
 mod link;
 mod load;
 mod open;
+mod rebuild;
 mod work;
 mod write;
 
@@ -18,10 +20,14 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 pub use begin::{RunRecord, begin_run, end_run};
+pub use existing::{Holder, attach, check_sound, holder, open_locked, open_nameless, open_read_only};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub(crate) use open::disk as disk_error;
-pub use open::{LEDGER_FILE, LOCK_FILE, STATE_DIR, State, open_read_only, open_state, state_folder};
-pub use work::{Cursor, Work, delivered_rows, drop_org, mark_vanished, next_items, part_files, prepare_work};
+pub use open::{LEDGER_FILE, LOCK_FILE, STATE_DIR, State, open_state, state_folder};
+pub use rebuild::{Condition, Rebuild, condition};
+pub use work::{
+    Cursor, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, part_files, prepare_work,
+};
 pub use write::{Delivered, Given, PartRecord, Tally, Write};
 
 use crate::error::{RunError, chain};

@@ -12,7 +12,8 @@
 //! 7. [`store`]: part file → durable → final name → ledger, many at a time.
 //! 8. [`report`]: ledger → reports, atomically.
 //!
-//! [`run`] ties them together. The core returns and emits [`event`]s; it prints nothing.
+//! [`run`] ties them together; [`verify`] reads back what was delivered, [`plan`] tells what a run would do,
+//! [`status`] how far it is, [`doctor`] what would break in it. The core returns and emits [`event`]s; it prints nothing.
 
 pub mod options;
 
@@ -49,3 +50,11 @@ pub mod store;
 pub mod report;
 
 pub mod run;
+
+pub mod verify;
+
+pub mod plan;
+
+pub mod status;
+
+pub mod doctor;

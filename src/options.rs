@@ -51,6 +51,19 @@ pub struct Rate {
     pub window: Duration,
 }
 
+impl Rate {
+    /// The shortest time for so many requests, in whole seconds, rounded up. What one window allows may go at once;
+    /// more than that is spread evenly.
+    #[must_use]
+    pub fn shortest(self, requests: u64) -> Duration {
+        if requests <= u64::from(self.requests) {
+            return Duration::ZERO;
+        }
+        let millis = u128::from(requests) * self.window.as_millis() / u128::from(self.requests.max(1));
+        Duration::from_secs(millis.div_ceil(1000).try_into().unwrap_or(u64::MAX))
+    }
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}s", self.requests, self.window.as_secs_f64())
@@ -167,5 +180,19 @@ pub fn check_key(key: &str) -> Result<(), &'static str> {
         Err("the key has a blank or another character in it that is not visible ASCII")
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_time_is_that_of_an_even_pace_unless_one_window_is_enough() {
+        for (requests, seconds) in [(0, 0), (1, 0), (1000, 0), (1001, 61), (1017, 62), (50_000, 3000)] {
+            assert_eq!(RATE.shortest(requests), Duration::from_secs(seconds), "{requests}");
+        }
+        let slow = Rate { requests: 1, window: Duration::from_millis(1500) };
+        assert_eq!(slow.shortest(3), Duration::from_secs(5));
     }
 }

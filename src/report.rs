@@ -5,9 +5,11 @@
 //! not at all, and the memory used does not grow with the rows. What state a row is in is decided in the
 //! ledger's view `results`; nothing here decides it again.
 
+mod again;
 mod atomic;
 mod bag;
 mod csv;
+pub(crate) mod earlier;
 mod exit;
 mod last_run;
 mod notes;
@@ -23,16 +25,18 @@ use std::path::Path;
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OpenFlags, Row};
 
+pub use self::again::{RunLine, again, runs};
 pub use self::atomic::remove_leftovers;
 use self::atomic::{Draft, Tag};
 use self::bag::Payload;
 pub use self::exit::exit_code;
-pub use self::summary::{Counts, Notes, Org, Summary, counts, summary};
+pub use self::notes::{IncompleteNote, Notes};
+pub use self::summary::{Counts, Org, Summary, counts, summary};
 use crate::error::RunError;
 
 /// Writes all reports into the export folder: `report.csv`, `failed.csv`, `notes.csv`, `manifest-sha256.txt`,
 /// `bagit.txt`, `bag-info.txt`, `summary.json` and, last, `tagmanifest-sha256.txt`; makes `data/` if it is not
-/// there. Blocks; a million rows take some seconds. Called again with the same ledger it writes the same bytes.
+/// there. Those of a run on another manifest are moved to `reports/` first. Blocks; a million rows take some seconds. Called again with the same ledger it writes the same bytes.
 ///
 /// The newest run in the ledger is the one that is reported: its end and exit code must be in the ledger before.
 /// `conn` must not be in a transaction. The sorting uses temporary tables, which are gone afterwards.
@@ -86,6 +90,8 @@ fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
 /// What is written from the rows of the manifest.
 fn write_rows(snapshot: &Connection, folder: &Path) -> Result<(Summary, Vec<Tag>), Trouble> {
     let summary = summary::collect(snapshot)?;
+    earlier::keep(folder, &summary.manifest_sha256)?;
+
     let mut report = Draft::begin(folder, "report.csv")?;
     let mut failed = Draft::begin(folder, "failed.csv")?;
     rows::write(snapshot, &mut report, &mut failed)?;
@@ -139,7 +145,7 @@ impl From<Trouble> for RunError {
             Trouble::Ledger(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
                 Self::Disk(format!("the ledger or its temporary files: {error}"))
             }
-            Trouble::Ledger(error) => Self::Sqlite(error),
+            Trouble::Ledger(error) => crate::ledger::sqlite_error(error),
             Trouble::File(error)
                 if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) =>
             {

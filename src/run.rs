@@ -7,6 +7,8 @@ mod end;
 mod pipeline;
 mod prepare;
 
+pub(crate) use prepare::{host, open_manifest, user};
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,13 +37,16 @@ pub enum RunError {
         first: Vec<BadRow>,
     },
     /// Another run works in the folder.
-    #[error("{} is in use by another run{}; wait for it to end", folder.display(),
+    #[error("{} is in use by {}{}; wait for it to end", folder.display(),
+        if matches!(&**command, "" | "run") { "another run".to_owned() } else { format!("`exporter {command}`") },
         pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     InUse {
         /// The export folder.
         folder: PathBuf,
         /// The other process, where its number can be read.
         pid: Option<u32>,
+        /// Its command, where that can be read.
+        command: String,
     },
     /// The folder is no export.
     #[error("{} is not an export folder (no ledger in it)", .0.display())]

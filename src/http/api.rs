@@ -162,7 +162,7 @@ fn signed_url(headers: &HeaderMap, body: &[u8], whole: bool) -> Result<String, S
     }
 }
 
-fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
+pub(super) fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
     let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
     let string = |value: &serde_json::Value| clean(value.as_str().unwrap_or_default());
     let mut said = Said {

@@ -4,12 +4,13 @@
 //! touched.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::existing::{Holder, check_header, holder, newer, not_lost};
 use super::sqlite_error;
 use crate::error::{RunError, chain};
 
@@ -20,9 +21,13 @@ pub const LEDGER_FILE: &str = "ledger.sqlite";
 /// The lock in the state folder.
 pub const LOCK_FILE: &str = "lock";
 /// Version of `schema.sql`, kept in the file as `user_version`.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 /// 8 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
-const CACHE_KIB: i64 = 8 * 1024;
+pub(super) const CACHE_KIB: i64 = 8 * 1024;
+/// A lock that is held is asked for so many times more.
+const LOCK_TRIES: u32 = 10;
+/// And so long after each.
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// An export folder that is ours until this is dropped.
 #[derive(Debug)]
@@ -42,6 +47,14 @@ pub struct State {
 pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
     let state = state_folder(out, state_dir);
     let path = state.join(LEDGER_FILE);
+    // before anything is made, and again under the lock; whoever holds that is named first
+    if let Err(refusal) = check(out, &path) {
+        let held = holder(out, None)?.or(holder(out, state_dir)?);
+        return Err(match held {
+            Some(Holder { pid, command }) => RunError::InUse { folder: out.to_owned(), pid, command },
+            None => refusal,
+        });
+    }
     let parts = out.join(STATE_DIR);
     if !parts.is_dir() {
         export_is_there(out, &path)?;
@@ -52,23 +65,11 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     }
     made.reverse(); // the innermost is to be removed first
     let new_lock = !state.join(LOCK_FILE).exists();
-    let mut locks = vec![lock(out, &state.join(LOCK_FILE))?];
+    let locks = locks(out, &state, "run")?;
     if new_lock {
         made.insert(0, state.join(LOCK_FILE));
     }
-    if state != parts {
-        // a run with its ledger elsewhere would work on the same part files; a share may know no locks
-        match lock(out, &parts.join(LOCK_FILE)) {
-            Ok(second) => locks.push(second),
-            Err(in_use @ RunError::InUse { .. }) => return Err(in_use),
-            Err(error) => tracing::debug!("the part files are not locked: {}", chain(&error)),
-        }
-    }
-    let empty = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
-    if empty && holds_images(out) {
-        let what = if path.exists() { "is empty" } else { "is missing" };
-        return Err(RunError::Ledger { path, what: format!("{what}, but data/ holds images") });
-    }
+    check(out, &path)?;
     if !path.exists() {
         // SQLite gives its log and index the mode of this file
         OpenOptions::new()
@@ -108,36 +109,13 @@ fn export_is_there(out: &Path, ledger: &Path) -> Result<(), RunError> {
     )))
 }
 
-/// Opens the ledger of an export for reading, while a run may be going on.
-///
-/// # Errors
-/// [`RunError::NoExport`] where there is none, [`RunError::Ledger`] where it cannot be used.
-pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection, RunError> {
-    let path = state_folder(out, state_dir).join(LEDGER_FILE);
-    if !path.exists() {
-        return Err(RunError::NoExport(out.to_owned()));
-    }
-    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|error| named(&path, error))?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| named(&path, error))?;
-    if check_version(&connection, &path)? == 0 {
-        // a run that was killed as it began leaves one
-        return Err(if holds_images(out) {
-            RunError::Ledger { path, what: "is empty, but data/ holds images".to_owned() }
-        } else {
-            RunError::NoExport(out.to_owned())
-        });
-    }
-    Ok(connection)
-}
-
 /// Where ledger and lock of an export live.
 #[must_use]
 pub fn state_folder(out: &Path, state_dir: Option<&Path>) -> PathBuf {
     state_dir.map_or_else(|| out.join(STATE_DIR), Path::to_owned)
 }
 
-fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
+pub(super) fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(30))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
@@ -152,7 +130,7 @@ fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn migrate(connection: &Connection, path: &Path) -> Result<(), RunError> {
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), RunError> {
     if check_version(connection, path)? == 0 {
         let schema = include_str!("schema.sql");
         connection
@@ -163,7 +141,7 @@ fn migrate(connection: &Connection, path: &Path) -> Result<(), RunError> {
 }
 
 /// The version, 0 for a file without tables.
-fn check_version(connection: &Connection, path: &Path) -> Result<i64, RunError> {
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, RunError> {
     let refuse = |what: String| RunError::Ledger { path: path.to_owned(), what };
     let version: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -173,25 +151,40 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, RunError> 
         .map_err(|error| named(path, error))?;
     match (version, tables) {
         (VERSION, 1..) | (0, 0) => Ok(version),
-        (newer, _) if newer > VERSION => Err(refuse(format!(
-            "has version {newer}, this program knows {VERSION}: it was written by a newer exporter"
-        ))),
+        (version, _) if version > VERSION => Err(refuse(newer(version))),
         _ => Err(refuse("is not a ledger of exporter".to_owned())),
     }
 }
 
-fn named(path: &Path, error: rusqlite::Error) -> RunError {
+pub(crate) fn named(path: &Path, error: rusqlite::Error) -> RunError {
     match sqlite_error(error) {
         RunError::Ledger { what, .. } => RunError::Ledger { path: path.to_owned(), what },
         other => other,
     }
 }
 
-fn holds_images(out: &Path) -> bool {
-    std::fs::read_dir(out.join("data")).is_ok_and(|mut entries| entries.next().is_some())
+/// No ledger without images is lost, and one that is there must be ours to write.
+fn check(out: &Path, path: &Path) -> Result<(), RunError> {
+    if path.exists() { check_header(out, path).map(drop) } else { not_lost(out, path) }
 }
 
-fn lock(out: &Path, path: &Path) -> Result<File, RunError> {
+/// Takes the locks of the ledger and of the part files. `by` is the command that takes them.
+pub(super) fn locks(out: &Path, state: &Path, by: &str) -> Result<Vec<File>, RunError> {
+    let mut locks = vec![lock(out, &state.join(LOCK_FILE), by)?];
+    let parts = out.join(STATE_DIR);
+    if state != parts {
+        // a run with its ledger elsewhere would work on the same part files; a share may know no locks
+        match lock(out, &parts.join(LOCK_FILE), by) {
+            Ok(second) => locks.push(second),
+            Err(in_use @ RunError::InUse { .. }) => return Err(in_use),
+            Err(error) => tracing::debug!("the part files are not locked: {}", chain(&error)),
+        }
+    }
+    Ok(locks)
+}
+
+/// Takes the lock. `by` is the command that takes it, for the next one who finds the folder locked.
+fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -200,24 +193,31 @@ fn lock(out: &Path, path: &Path) -> Result<File, RunError> {
         .mode(0o600)
         .open(path)
         .map_err(disk("opening", path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(RunError::InUse { folder: out.to_owned(), pid: text.trim().parse().ok() });
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            // whoever asks for the holder has it for a moment
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let Holder { pid, command } = Holder::read(&mut file);
+                return Err(RunError::InUse { folder: out.to_owned(), pid, command });
+            }
+            Err(TryLockError::Error(error)) => return Err(disk("locking", path)(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(disk("locking", path)(error)),
     }
-    // the number is a courtesy to the next one who finds the folder locked
+    // number and command are a courtesy to the next one who finds the folder locked
     file.set_len(0).map_err(disk("writing", path))?;
     file.rewind().map_err(disk("writing", path))?;
-    writeln!(file, "{}", std::process::id()).map_err(disk("writing", path))?;
+    write!(file, "{}\n{by}\n", std::process::id()).map_err(disk("writing", path))?;
     Ok(file)
 }
 
 /// Makes a folder that only its owner may enter, durably; one that is there is left as it is.
-fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
+pub(super) fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
     if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
     }

@@ -93,12 +93,9 @@ struct Image {
 
 /// Which of the images have no plain file of their size under their name.
 fn gone(images: &[Image], folder: &Path) -> Vec<i64> {
-    let whole = |image: &Image| {
-        std::fs::symlink_metadata(folder.join(&image.path))
-            .is_ok_and(|file| file.is_file() && file.len() == image.bytes)
-    };
-    let find = |images: &[Image]| -> Vec<i64> {
-        images.iter().filter(|image| !whole(image)).map(|image| image.id).collect()
+    let whole = |image: &&Image| is_whole(&folder.join(&image.path), image.bytes);
+    let find = |images: &[Image]| {
+        images.iter().filter(|image| !whole(image)).map(|image| image.id).collect::<Vec<_>>()
     };
     if images.len() < LOOKED_AT / LOOKERS {
         return find(images);
@@ -109,6 +106,12 @@ fn gone(images: &[Image], folder: &Path) -> Vec<i64> {
         let found = lookers.into_iter().map(std::thread::ScopedJoinHandle::join);
         found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
+}
+
+/// Whether a plain file of that size is there.
+#[must_use]
+pub fn is_whole(path: &Path, bytes: u64) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.len() == bytes)
 }
 
 /// Names of the part files that a later run may go on with: few, as a run keeps only what was in flight.

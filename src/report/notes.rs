@@ -7,9 +7,40 @@
 use std::io::Write;
 
 use rusqlite::{Connection, Statement, params};
+use serde::Serialize;
 
 use super::csv::Line;
-use super::{Notes, Trouble, bytes, number};
+use super::{Trouble, bytes, number};
+
+/// So many incomplete notes are named in the summary: enough to see whether they are of one clinic.
+const NAMED: u32 = 3;
+
+/// Notes of the manifest: `total = complete + incomplete`. Bad rows belong to no note.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Notes {
+    /// Notes that the manifest asks for.
+    pub total: u64,
+    /// All their images are delivered.
+    pub complete: u64,
+    /// At least one image is not.
+    pub incomplete: u64,
+    /// The first of them in the manifest's order; `notes.csv` has all.
+    #[serde(skip)]
+    pub first_incomplete: Vec<IncompleteNote>,
+}
+
+/// A note that lacks images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncompleteNote {
+    /// Its organization, as in the manifest.
+    pub org: String,
+    /// Its id, as in the manifest.
+    pub note: String,
+    /// Distinct images that the manifest asks for.
+    pub images: u64,
+    /// So many of them are there.
+    pub delivered: u64,
+}
 
 /// Adds up the rows of each note as they pass by in the manifest's order.
 pub(super) struct NoteTotals<'conn> {
@@ -55,11 +86,26 @@ impl<'conn> NoteTotals<'conn> {
     /// Ends the counting.
     pub fn finish(mut self, conn: &Connection) -> rusqlite::Result<Notes> {
         self.flush()?;
-        conn.query_row("SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals", [], |row| {
-            let total = number(row, 0)?.unwrap_or_default();
-            let complete = number(row, 1)?.unwrap_or_default();
-            Ok(Notes { total, complete, incomplete: total - complete })
-        })
+        let counted = "SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals";
+        let (total, complete) = conn.query_row(counted, [], |row| {
+            Ok((number(row, 0)?.unwrap_or_default(), number(row, 1)?.unwrap_or_default()))
+        })?;
+        let mut first = conn.prepare(
+            "SELECT o.name, n.name, t.images, t.delivered
+             FROM (SELECT * FROM note_totals WHERE delivered < images ORDER BY first LIMIT ?1) t
+             CROSS JOIN notes n ON n.id = t.note CROSS JOIN orgs o ON o.id = n.org",
+        )?;
+        let first_incomplete = first
+            .query_map([NAMED], |row| {
+                Ok(IncompleteNote {
+                    org: row.get(0)?,
+                    note: row.get(1)?,
+                    images: number(row, 2)?.unwrap_or_default(),
+                    delivered: number(row, 3)?.unwrap_or_default(),
+                })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Notes { total, complete, incomplete: total - complete, first_incomplete })
     }
 
     fn flush(&mut self) -> rusqlite::Result<()> {

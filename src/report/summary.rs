@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::last_run::LastRun;
-use super::notes::NoteTotals;
+use super::notes::{NoteTotals, Notes};
 use super::same::{Found, SameFinder};
 use super::{bytes, text};
 
@@ -107,17 +107,6 @@ pub struct Org {
     pub complete: bool,
 }
 
-/// Notes of the manifest: `total = complete + incomplete`. Bad rows belong to no note.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Notes {
-    /// Notes that the manifest asks for.
-    pub total: u64,
-    /// All their images are delivered.
-    pub complete: u64,
-    /// At least one image is not.
-    pub incomplete: u64,
-}
-
 /// Counts the rows by state, as the newest run left them or has them now. Reads only.
 ///
 /// # Errors
@@ -181,6 +170,9 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     let notes = notes.finish(conn)?;
     let Tally { counts, failures, orgs } = tally;
     let run = LastRun::read(conn)?;
+    // of the rows that are told; a run that was killed before it wrote itself down may have loaded others
+    let loaded: Option<String> =
+        conn.query_row("SELECT sha256 FROM manifest", [], |row| row.get(0)).optional()?;
     Ok(Summary {
         counts,
         bytes: run.bytes,
@@ -194,7 +186,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         exit_code: run.exit_code,
         started_at: run.started_at,
         finished_at: run.finished_at,
-        manifest_sha256: run.manifest_sha256,
+        manifest_sha256: loaded.filter(|sha256| !sha256.is_empty()).unwrap_or(run.manifest_sha256),
         host: run.host,
         user: run.user,
         version: run.version,

@@ -406,3 +406,18 @@ fn the_files_are_for_their_owner_alone() {
         assert_eq!(permissions.mode() & 0o777, 0o600, "{name}");
     }
 }
+
+#[test]
+fn the_reports_are_of_the_manifest_whose_rows_they_tell() {
+    let conn = ledger();
+    // killed between the loading and the line of its run
+    conn.execute_batch("UPDATE manifest SET sha256 = 'cccc'").expect("loaded");
+    let folder = tempfile::tempdir().expect("folder");
+    let before = "{\"manifest_sha256\":\"bbbb\",\"finished_at\":\"2026-03-02T08:01:30.500Z\"}";
+    fs_err::write(folder.path().join("summary.json"), before).expect("written");
+    for _ in 0..2 {
+        assert_eq!(write_all(&conn, folder.path()).expect("written").manifest_sha256, "cccc");
+    }
+    let kept = fs_err::read_dir(folder.path().join("reports")).expect("kept");
+    assert_eq!(kept.count(), 1, "moved once");
+}

@@ -32,7 +32,7 @@ pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
     let path = options.source.path();
     let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
     let io_wrong = |error: io::Error| wrong(error.into());
-    let mut file = open(&options.source).map_err(io_wrong)?;
+    let mut file = open_manifest(&options.source).map_err(io_wrong)?;
     let reading = match &options.source {
         Source::File(path) => options.manifest.clone().for_file(path),
         Source::Stdin => options.manifest.clone(),
@@ -60,7 +60,7 @@ fn reading_key(options: &ManifestOptions) -> String {
 }
 
 /// The manifest as a file that can be read again; standard input goes into a nameless one.
-fn open(source: &Source) -> io::Result<File> {
+pub(crate) fn open_manifest(source: &Source) -> io::Result<File> {
     match source {
         Source::File(path) => {
             let file = File::open(path)?;
@@ -167,12 +167,12 @@ pub(super) fn take_back(made: &[PathBuf]) {
 }
 
 /// The machine's name.
-pub(super) fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The login name, else the number.
-pub(super) fn user() -> String {
+pub(crate) fn user() -> String {
     let named =
         ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))

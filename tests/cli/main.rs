@@ -4,18 +4,23 @@
 #[path = "../../examples/support/mod.rs"]
 mod support;
 
+mod doctor;
 mod failures;
 mod interrupt;
 mod logs;
 mod manifest;
 mod metrics;
 mod paths;
+mod plan;
 mod rate_limit;
+mod report;
 mod reports;
 mod resume;
 mod run;
 mod secrets;
 mod settings;
+mod status;
 mod trouble;
 mod usage;
+mod verify;
 mod world;

@@ -66,6 +66,45 @@ fn a_key_file_that_others_can_read_is_a_warning() {
 }
 
 #[test]
+fn the_help_of_every_command_has_an_example() {
+    let world = World::new();
+    for command in ["run", "plan", "verify", "report", "status", "doctor"] {
+        for help in ["-h", "--help"] {
+            let ran = Ran::of(world.command(&[command, help]).spawn().expect("started")).ended(0);
+            let example = format!("exporter {command} ");
+            let (_, examples) =
+                ran.stdout.split_once("Example").unwrap_or_else(|| panic!("{command} {help}"));
+            assert!(examples.contains(&example), "{command} {help}: {}", ran.stdout);
+        }
+    }
+}
+
+/// The keys of the answers in JSON: scripts go by them.
+#[test]
+fn the_keys_in_json_are_those_that_are_promised() {
+    let world = World::with_images(1);
+    world.run(&[]).ended(0);
+    let keys = |args: &[&str]| {
+        let ran = Ran::of(world.command(args).spawn().expect("started")).ended(0);
+        let answer: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let keys: Vec<String> = answer.as_object().expect("an object").keys().cloned().collect();
+        keys.join(" ")
+    };
+    let json = [
+        &["plan", "manifest.csv", "--json"][..],
+        &["verify", "--json"],
+        &["status", "--json"],
+        &["doctor", "--json"],
+    ];
+    insta::assert_snapshot!(json.map(keys).join("\n"), @"
+    api_requests bad_rows delivered disk_free_bytes disk_free_files duplicates rows shortest_seconds to_fetch
+    adopted bytes changed checked foreign missing ok repaired seconds
+    bytes duplicate failed pid rows rows_per_second run running seconds_left skipped stored untried
+    checks ok
+    ");
+}
+
+#[test]
 fn help_and_version_go_to_standard_output() {
     let world = World::new();
     for args in [&["--help"][..], &["run", "--help"], &["-h"], &["--version"]] {

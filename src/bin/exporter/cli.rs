@@ -1,8 +1,10 @@
 //! The words of the command line. What they mean is read in [`crate::settings`], so that a flag, a variable and
 //! a config file are read by the same rules; here stands only what clap needs to know.
 
+mod ahead;
 mod api;
 mod config;
+mod look;
 mod manual;
 mod pace;
 mod run;
@@ -17,8 +19,10 @@ use clap::error::ErrorKind;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::ahead::{DoctorArgs, PlanArgs};
 pub use self::api::ApiArgs;
 pub use self::config::ConfigArgs;
+pub use self::look::{FolderArgs, ReportArgs, StatusArgs, VerifyArgs};
 pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
@@ -41,9 +45,9 @@ Example:
 
 Exit codes:
   0    every row is delivered
-  1    the run had to stop
+  1    the run had to stop; doctor: there is a problem
   2    wrong usage, settings or manifest: nothing was attempted
-  3    at least one row failed
+  3    at least one row failed; verify: something is missing, changed or foreign
   4    stopped at --until or --max-duration
   130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)")]
 struct Cli {
@@ -57,6 +61,11 @@ pub enum Command {
     Run(Box<RunArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
+    Doctor(Box<DoctorArgs>),
+    Plan(Box<PlanArgs>),
+    Verify(VerifyArgs),
+    Report(ReportArgs),
+    Status(StatusArgs),
 }
 
 /// Reads the command line.

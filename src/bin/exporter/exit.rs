@@ -4,6 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use exporter::error::{RunError, chain};
+use exporter::manifest::BadRow;
 
 use crate::{human, log};
 
@@ -11,6 +12,8 @@ use crate::{human, log};
 pub const USAGE: u8 = 2;
 /// The run had to stop.
 pub const TROUBLE: u8 = 1;
+/// `verify` found something missing, changed or foreign.
+pub const FOUND: u8 = 3;
 /// So many bad rows are named, the others are counted.
 const BAD_ROWS: usize = 20;
 
@@ -39,13 +42,31 @@ pub fn code(error: &RunError) -> u8 {
 pub fn say(error: &RunError) {
     tracing::error!("{}", chain(error));
     if let RunError::BadRows { bad, first, .. } = error {
-        let named = &first[..first.len().min(BAD_ROWS)];
-        for row in named {
-            tracing::error!(target: log::DETAIL, line = row.line, "{}", row.reason);
+        for (line, reason) in named(first) {
+            tracing::error!(target: log::DETAIL, line, "{reason}");
         }
-        let rest = bad.saturating_sub(u64::try_from(named.len()).unwrap_or(u64::MAX));
-        if rest > 0 {
-            tracing::error!(target: log::DETAIL, "and {} more", human::count(rest));
+        if let Some(more) = rest(*bad, first) {
+            tracing::error!(target: log::DETAIL, "{more}");
         }
     }
+}
+
+/// Names bad rows that are left out.
+pub fn warn_bad_rows(bad: u64, first: &[BadRow]) {
+    tracing::warn!("{} would count as failed", human::counted(bad, "bad row"));
+    for (line, reason) in named(first) {
+        tracing::warn!(target: log::DETAIL, line, "{reason}");
+    }
+    if let Some(more) = rest(bad, first) {
+        tracing::warn!(target: log::DETAIL, "{more}");
+    }
+}
+
+fn named(first: &[BadRow]) -> impl Iterator<Item = (u64, &str)> {
+    first.iter().take(BAD_ROWS).map(|row| (row.line, &*row.reason))
+}
+
+fn rest(bad: u64, first: &[BadRow]) -> Option<String> {
+    let rest = bad.saturating_sub(first.len().min(BAD_ROWS) as u64);
+    (rest > 0).then(|| format!("and {} more", human::count(rest)))
 }

@@ -1,19 +1,25 @@
-//! The command line of `exporter`: reads flags and environment, starts the library's run, shows how it goes,
+//! The command line of `exporter`: reads flags and environment, starts what the library does, shows how it goes,
 //! and turns its end into an exit code. Whatever decides about an image is in the library.
 
 mod cli;
+mod command;
+mod doctor;
 mod exit;
 mod human;
 mod log;
 mod manual;
 mod metrics;
 mod out;
+mod plan;
 mod process;
+mod report;
 mod run;
 mod settings;
 mod signals;
 mod start;
+mod status;
 mod ui;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -23,6 +29,11 @@ fn main() -> ExitCode {
         Ok(cli::Command::Run(args)) => run::run(&args),
         Ok(cli::Command::Completions(args)) => manual::completions(args.shell),
         Ok(cli::Command::Man(_)) => manual::man(),
+        Ok(cli::Command::Doctor(args)) => doctor::run(&args),
+        Ok(cli::Command::Plan(args)) => plan::run(&args),
+        Ok(cli::Command::Verify(args)) => verify::run(&args),
+        Ok(cli::Command::Report(args)) => report::report(&args),
+        Ok(cli::Command::Status(args)) => status::run(&args),
         Err(code) => code,
     }
 }

@@ -21,10 +21,18 @@ pub fn set_curtain(curtain: Option<Curtain>) {
 /// # Errors
 /// What the stream said, but for a closed pipe.
 pub fn stdout(text: &str) -> io::Result<()> {
+    written(text).map(drop)
+}
+
+/// As [`stdout`]; says whether somebody still reads.
+///
+/// # Errors
+/// As [`stdout`].
+pub fn written(text: &str) -> io::Result<bool> {
     let mut stream = io::stdout().lock();
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true),
     }
 }
 

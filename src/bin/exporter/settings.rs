@@ -5,6 +5,7 @@
 
 mod file;
 mod find;
+mod folder;
 mod key;
 mod manifest;
 mod number;
@@ -18,15 +19,18 @@ mod url;
 
 use std::path::{Path, PathBuf};
 
+use exporter::doctor::DoctorOptions;
 use exporter::http::ProxySettings;
 use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
+use exporter::plan::PlanOptions;
 use secrecy::SecretString;
 
 pub use self::find::{Refusal, Sources};
+pub use self::folder::{Export, folder, share};
 pub use self::place::Environment;
 pub use self::screen::{Progress, Screen, log, screen};
 pub use self::until::Deadline;
-use crate::cli::{ApiArgs, ManifestArgs, RunArgs};
+use crate::cli::{ApiArgs, DoctorArgs, ManifestArgs, PlanArgs, RunArgs};
 
 /// A run as it was asked for.
 #[derive(Debug)]
@@ -37,6 +41,23 @@ pub struct Settings {
     pub deadline: Option<Deadline>,
     /// What is allowed, but unwise.
     pub warnings: Vec<String>,
+}
+
+/// Reads the settings of `exporter plan`: those of a run that need no key.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn plan(args: &PlanArgs, sources: &Sources<'_>) -> Result<PlanOptions, Refusal> {
+    let folder::Export { out, state_dir } =
+        folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
+    Ok(PlanOptions {
+        source: source(&args.manifest),
+        manifest: manifest::options(sources, &args.columns)?,
+        on_bad_row: on_bad_row(&args.columns, sources)?,
+        out,
+        state_dir,
+        rate: sources.text(&table::RATE, args.rate.as_deref(), number::rate)?.unwrap_or(options::RATE),
+    })
 }
 
 /// Reads the settings of `exporter run`.
@@ -119,6 +140,31 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
         deadline: deadline.as_ref().map(|deadline| deadline.instant),
     };
     Ok(Settings { options, deadline, warnings: Vec::new() })
+}
+
+/// Reads the settings of `exporter doctor`, and what is allowed but unwise. That there is no key is for it to tell.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions, Vec<String>), Refusal> {
+    let folder::Export { out, state_dir } =
+        folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
+    let mut api = api(&args.api, sources)?;
+    let mut warnings = Vec::new();
+    let no_key = match key::find(sources, args.api.api_key_file.as_deref(), &mut warnings) {
+        Ok((key, file)) => {
+            (api.key, api.key_file) = (key, file);
+            None
+        }
+        Err(_) if key::is_missing(sources, args.api.api_key_file.as_deref()) => {
+            Some("there is none".to_owned())
+        }
+        Err(refusal) => Some(refusal.to_string()),
+    };
+    let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
+    let org = folder::org(args.org.as_deref())?;
+    let min_free = min_free.unwrap_or(options::MIN_FREE);
+    Ok((DoctorOptions { api, no_key, org, out, state_dir, min_free }, warnings))
 }
 
 /// The key is to be filled in.

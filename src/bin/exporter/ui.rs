@@ -7,6 +7,7 @@ pub mod closing;
 mod line;
 mod plain;
 mod state;
+mod steps;
 mod teller;
 
 use std::io::IsTerminal;
@@ -21,8 +22,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::bars::Bars;
+pub use self::line::{percent, whole};
 use self::plain::Plain;
 use self::state::{Sample, State};
+pub use self::steps::Steps;
 use self::teller::Teller;
 use crate::log::Format;
 use crate::metrics::Plan;

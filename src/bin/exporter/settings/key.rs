@@ -38,6 +38,11 @@ pub fn find(
     Ok((text.into(), None))
 }
 
+/// Whether no key was given at all, in whatever form.
+pub fn is_missing(sources: &Sources<'_>, flag: Option<&OsStr>) -> bool {
+    sources.value(&table::API_KEY_FILE, flag).is_none() && sources.variable(VARIABLE).is_none()
+}
+
 /// Whether there is a key that can be used, and where it is from; for the eyes.
 #[derive(Debug)]
 pub struct Standing {

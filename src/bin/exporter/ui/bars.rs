@@ -40,6 +40,12 @@ impl Bars {
         self.bar.set_message(line::lines(state, width).join("\n"));
     }
 
+    /// Draws one line, cut to the width.
+    pub fn draw(&self, text: &str) {
+        let width = usize::from(size().0).saturating_sub(FREE);
+        self.bar.set_message(line::cut(text, width));
+    }
+
     /// Leaves the screen as if there had been no bar.
     pub fn close(self) {
         out::set_curtain(None);

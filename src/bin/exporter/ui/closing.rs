@@ -1,12 +1,12 @@
 //! The closing summary on standard output: what became of all rows, where it stands written, what to do next.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exporter::error::{ErrorCode, chain};
 use exporter::options::{self, RunOptions, Source};
-use exporter::report::Summary;
+use exporter::report::{Counts, Notes, Summary};
 use exporter::run::{Finished, Stopped};
 
 use crate::{human, log};
@@ -33,7 +33,7 @@ pub fn text(finished: &Finished, place: &Place) -> String {
         let _ = writeln!(text, "{name:<10}{value}");
     };
     if summary.counts.rows > 0 {
-        fact("rows", states(summary));
+        fact("rows", states(&summary.counts));
     }
     if summary.counts.stored > 0 {
         fact("stored", amount(summary));
@@ -43,6 +43,9 @@ pub fn text(finished: &Finished, place: &Place) -> String {
     }
     if !summary.failures.is_empty() {
         fact("reasons", reasons(summary));
+    }
+    if summary.notes.incomplete > 0 {
+        fact("notes", notes(&summary.notes));
     }
     if summary.same_content > 0 {
         fact("note", format!("{} the same bytes as an earlier one", have(summary.same_content)));
@@ -103,8 +106,7 @@ fn headline(summary: &Summary, stopped: Option<&Stopped>) -> String {
 }
 
 /// `50,000 = 40,000 stored + 9,000 skipped + 1,000 duplicate`.
-fn states(summary: &Summary) -> String {
-    let counts = &summary.counts;
+pub fn states(counts: &Counts) -> String {
     let states = [
         (counts.stored, "stored"),
         (counts.skipped, "skipped"),
@@ -149,6 +151,51 @@ fn reasons(summary: &Summary) -> String {
     parts.join(", ")
 }
 
+/// `38 of 40 complete; not: org0 note3 (2 of 4 images), org1 note7 (0 of 1) and 12 more, see notes.csv`.
+fn notes(notes: &Notes) -> String {
+    let mut text =
+        format!("{} of {} complete; not: ", human::count(notes.complete), human::count(notes.total));
+    for (at, note) in notes.first_incomplete.iter().enumerate() {
+        let (has, wants) = (human::count(note.delivered), human::count(note.images));
+        let (comma, images) = if at == 0 { ("", " images") } else { (", ", "") };
+        let _ = write!(text, "{comma}{} {} ({has} of {wants}{images})", note.org, note.note);
+    }
+    let rest = notes.incomplete.saturating_sub(notes.first_incomplete.len() as u64);
+    if rest > 0 {
+        let _ = write!(text, " and {} more, see notes.csv", human::count(rest));
+    }
+    human::safe(&text)
+}
+
+/// What `exporter report` says of the reports that it wrote.
+pub fn again(summary: &Summary, out: &Path) -> String {
+    let place = Place { out: out.to_owned(), stdin: false };
+    let mut text = format!("{}\n", again_headline(summary));
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    if summary.counts.rows > 0 {
+        fact("rows", states(&summary.counts));
+    }
+    if !summary.failures.is_empty() {
+        fact("reasons", reasons(summary));
+    }
+    if summary.notes.incomplete > 0 {
+        fact("notes", notes(&summary.notes));
+    }
+    fact("reports", reports(&place, summary.counts.failed + summary.counts.untried > 0));
+    text
+}
+
+fn again_headline(summary: &Summary) -> String {
+    let time = summary.started_at.get(..19).unwrap_or(&summary.started_at).replace('T', " ");
+    match summary.exit_code {
+        _ if summary.started_at.is_empty() => "reports written; no run is known".to_owned(),
+        None => format!("reports written; the run of {time} UTC has no end: it was killed"),
+        Some(code) => format!("reports written as the run of {time} UTC left it (exit code {code})"),
+    }
+}
+
 fn have(rows: u64) -> String {
     if rows == 1 { "1 row has".to_owned() } else { format!("{} rows have", human::count(rows)) }
 }
@@ -188,7 +235,7 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use exporter::error::RunError;
-    use exporter::report::Counts;
+    use exporter::report::IncompleteNote;
     use exporter::stop::Signal;
     use insta::assert_snapshot;
 
@@ -238,6 +285,27 @@ mod tests {
         next      failed.csv has a reason and an advice for each; then:
                   exporter run 'my export/failed.csv' -o 'my export'
         ");
+    }
+
+    #[test]
+    fn incomplete_notes_are_named_and_those_beyond_the_first_counted() {
+        let note = |note: &str, delivered| IncompleteNote {
+            org: "org".to_owned(),
+            note: note.to_owned(),
+            images: 4,
+            delivered,
+        };
+        let some = Notes {
+            total: 40,
+            complete: 25,
+            incomplete: 15,
+            first_incomplete: vec![note("a", 2), note("b\u{1b}", 0)],
+        };
+        assert_snapshot!(notes(&some), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
+        let summary = Summary { notes: some, ..Summary::default() };
+        let finished = Finished { summary, exit_code: 3, stopped: None, reports: None };
+        let text = text(&finished, &Place { out: "export".into(), stdin: false });
+        assert!(text.contains("\nnotes     25 of 40 complete"), "{text}");
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub const fn whole(number: f64) -> u64 {
 
 /// Cuts to `width` columns. Anything outside ASCII counts as two: a host name or a server's words may be in any
 /// script, and a line that wraps tears the bar.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     let wide = |char: char| if char.is_ascii() { 1 } else { 2 };
     if text.chars().map(wide).sum::<usize>() <= width {
         return text.to_owned();

@@ -1,0 +1,41 @@
+//! What all commands but `run` have in common: how they begin, and how they answer.
+
+use std::process::ExitCode;
+
+use crate::cli::{ConfigArgs, LogArgs};
+use crate::settings::{Refusal, Sources};
+use crate::start::start;
+use crate::{exit, out};
+
+/// Starts logging, and reads the settings.
+///
+/// # Errors
+/// The exit code, where a setting cannot be used: that is said then.
+pub fn begin<T>(
+    config: &ConfigArgs,
+    lines: &LogArgs,
+    read: impl FnOnce(&Sources<'_>) -> Result<T, Refusal>,
+) -> Result<T, ExitCode> {
+    let env = |name: &str| std::env::var_os(name);
+    let sources = start(&env, config, lines)?;
+    read(&sources).map_err(|refusal| exit::refused(&refusal))
+}
+
+/// Prints the answer; `code` where that succeeds.
+pub fn answer(text: &str, code: u8) -> ExitCode {
+    match out::stdout(text) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            tracing::error!("the answer could not be written to standard output: {error}");
+            ExitCode::from(exit::TROUBLE)
+        }
+    }
+}
+
+/// One JSON value, over several lines.
+pub fn json(value: &impl serde::Serialize) -> String {
+    // numbers, texts and lists of them are always written
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

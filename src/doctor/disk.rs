@@ -1,0 +1,234 @@
+//! The export folder on its real disk: everything that a run does with files is tried in a folder of its own, which
+//! is removed again.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Checks, DoctorOptions, plain};
+use crate::layout;
+use crate::plan::{Room, nearest};
+
+/// Bytes of the file that is written.
+const SIZE: usize = 64 * 1024;
+/// A flush that takes longer makes a run wait for the disk.
+const SLOW: Duration = Duration::from_secs(1);
+/// Fewer files than this that can be made are few for an export.
+const FEW_FILES: u64 = 10_000;
+/// Fewer files than this that may be open at a time slow a run down.
+const FEW_OPEN: u64 = 256;
+
+const ANOTHER: &str = "choose a folder on another file system with -o";
+
+pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
+    let out = &*options.out;
+    let place = nearest(out);
+    if !folder(out, &place, checks) {
+        return;
+    }
+    let own = tempfile::Builder::new()
+        .prefix(".exporter-doctor-")
+        .permissions(PermissionsExt::from_mode(0o700))
+        .tempdir_in(&place);
+    match own {
+        Ok(own) => {
+            tries(own.path(), checks);
+            if let Err(error) = own.close() {
+                checks.warning("write", format!("a file cannot be removed: {error}"), ANOTHER);
+            }
+        }
+        Err(error) => checks.problem(
+            "write",
+            format!("nothing can be made in {}: {}", place.display(), plain(&error)),
+            "give this user the right to write there, or choose another folder with -o",
+        ),
+    }
+    room(&place, options.min_free, checks);
+    let open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    if open < FEW_OPEN {
+        let found = format!("{open} files may be open at a time");
+        checks.warning("open_files", found, "allow more (ulimit -n 1024): fewer images are in flight else");
+    } else {
+        checks.ok("open_files", format!("{open} may be open at a time"));
+    }
+}
+
+/// Whether there is, or can be, a folder. False: nothing else need be tried.
+fn folder(out: &Path, place: &Path, checks: &mut Checks) -> bool {
+    const NAME: &str = "folder";
+    if !place.is_dir() {
+        let found = format!("{} is in the way and is no folder", place.display());
+        checks.problem(NAME, found, "move it away, or choose another folder with -o");
+        return false;
+    }
+    let data = out.join("data");
+    if std::fs::symlink_metadata(&data).is_ok_and(|meta| !meta.is_dir()) {
+        let found = format!("{} is no folder but a link or a file", data.display());
+        checks.problem(NAME, found, "a run follows no links: make it a folder, or mount the disk there");
+        return false;
+    }
+    if out.exists() {
+        checks.ok(NAME, format!("{} is there", out.display()));
+    } else {
+        checks.ok(NAME, format!("{} is not there yet; a run makes it", out.display()));
+    }
+    true
+}
+
+/// The tries, in a folder of their own.
+fn tries(own: &Path, checks: &mut Checks) {
+    let file = own.join("file");
+    match write(&file) {
+        Ok(()) => checks.ok("write", "files can be written and read back"),
+        Err(error) => {
+            return checks.problem("write", format!("a file cannot be written: {error}"), ANOTHER);
+        }
+    }
+    let begun = Instant::now();
+    let flushed = File::open(&file)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| File::open(own).and_then(|folder| folder.sync_all()));
+    let took = begun.elapsed();
+    let millis = took.as_millis();
+    match flushed {
+        Err(error) => checks.problem(
+            "fsync",
+            format!("the disk does not confirm what was written: {error}"),
+            "choose a file system that does: without that nothing is safe from a power cut",
+        ),
+        Ok(()) if took > SLOW => {
+            checks.warning("fsync", format!("a flush took {millis} ms"), "a faster disk makes runs faster");
+        }
+        Ok(()) => checks.ok("fsync", format!("a flush took {millis} ms")),
+    }
+    let renamed = std::fs::write(own.join("other"), "other")
+        .and_then(|()| std::fs::rename(own.join("other"), &file))
+        .and_then(|()| std::fs::read(&file));
+    match renamed {
+        Ok(bytes) if bytes == b"other" => checks.ok("rename", "a file can take another's place"),
+        Ok(_) => checks.problem("rename", "a renamed file holds other bytes", ANOTHER),
+        Err(error) => checks.problem("rename", format!("no file can take another's place: {error}"), ANOTHER),
+    }
+    match modes(own) {
+        Ok(true) => checks.ok("modes", "files and folders can be for their owner alone"),
+        Ok(false) => checks.warning(
+            "modes",
+            "the file system keeps no modes: others on this machine may read the images",
+            "mount it for this user alone (umask=077), or choose another file system with -o",
+        ),
+        Err(error) => checks.problem("modes", error.to_string(), ANOTHER),
+    }
+    match std::fs::write(own.join("Case"), "") {
+        Ok(()) if own.join("cASE").exists() => {
+            checks.ok("case", "ignored by the file system: ids that differ in case only get a hash");
+        }
+        Ok(()) => checks.ok("case", "told apart"),
+        Err(error) => checks.problem("case", error.to_string(), ANOTHER),
+    }
+    match long_names(own) {
+        Ok(()) => checks.ok("long_names", "names of 255 bytes are held"),
+        Err(error) => checks.problem(
+            "long_names",
+            format!("a file with a long id cannot be named: {error}"),
+            "choose a file system that holds names of 255 bytes, or a folder with a shorter path",
+        ),
+    }
+}
+
+fn write(path: &Path) -> io::Result<()> {
+    let bytes: Vec<u8> = (0..SIZE).map(|n| u8::try_from(n % 251).unwrap_or_default()).collect();
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&bytes)?;
+    let mut back = Vec::with_capacity(SIZE);
+    File::open(path)?.read_to_end(&mut back)?;
+    if back == bytes { Ok(()) } else { Err(io::Error::other("other bytes are read back")) }
+}
+
+/// Whether modes are kept.
+fn modes(own: &Path) -> io::Result<bool> {
+    DirBuilder::new().mode(0o700).create(own.join("private"))?;
+    let mode =
+        |name: &str| Ok::<_, io::Error>(std::fs::metadata(own.join(name))?.permissions().mode() & 0o777);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(own.join("private/file"))?;
+    Ok(mode("private")? == 0o700 && mode("private/file")? == 0o600)
+}
+
+/// As the longest ids of organization, note and image make them.
+fn long_names(own: &Path) -> io::Result<()> {
+    let long = "x".repeat(layout::MAX_SEGMENT);
+    let folder = own.join(&long).join(&long);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(format!("{long}{}", ".heic")), "")
+}
+
+fn room(place: &Path, min_free: u64, checks: &mut Checks) {
+    let room = match Room::at(place) {
+        Ok(room) => room,
+        Err(error) => return checks.problem("free_space", error.to_string(), ANOTHER),
+    };
+    let found = format!("{} MiB are free", room.bytes >> 20);
+    if room.bytes < min_free {
+        let remedy = "make room, or choose another disk with -o: a run leaves --min-free on it";
+        checks.problem("free_space", format!("{found}, fewer than --min-free"), remedy);
+    } else {
+        checks.ok("free_space", found);
+    }
+    match room.files {
+        None => checks.ok("inodes", "not counted by the file system"),
+        Some(0) => {
+            checks.problem("inodes", "no file can be made any more", "remove files, or choose another disk");
+        }
+        Some(files) if files < FEW_FILES => {
+            let remedy =
+                "compare it with the images of the manifest; a disk formatted for more files has room";
+            checks.warning("inodes", format!("{files} files can be made"), remedy);
+        }
+        Some(files) => checks.ok("inodes", format!("{files} files can be made")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::*;
+
+    #[test]
+    fn a_usual_folder_passes_every_try_and_stays_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().join("own");
+        std::fs::create_dir(&own).expect("made");
+        let mut checks = Checks::default();
+        tries(&own, &mut checks);
+        let names: Vec<_> = checks.0.iter().map(|check| check.name).collect();
+        assert_eq!(names, ["write", "fsync", "rename", "modes", "case", "long_names"]);
+        for check in &checks.0 {
+            assert_ne!(check.result, Outcome::Problem, "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_with_less_than_must_stay_free_is_a_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut checks = Checks::default();
+        room(folder.path(), u64::MAX, &mut checks);
+        assert_eq!((checks.0[0].name, checks.0[0].result), ("free_space", Outcome::Problem));
+    }
+
+    #[test]
+    fn a_file_or_a_link_in_the_way_is_a_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        let found = |out: &Path| {
+            let mut checks = Checks::default();
+            super::folder(out, &nearest(out), &mut checks);
+            checks.0.remove(0).result
+        };
+        assert_eq!(found(&file), Outcome::Problem);
+        assert_eq!(found(&folder.path().join("new/er")), Outcome::Ok);
+        std::os::unix::fs::symlink("/", folder.path().join("data")).expect("linked");
+        assert_eq!(found(folder.path()), Outcome::Problem);
+    }
+}

@@ -1,0 +1,259 @@
+//! Key, API, organization, scopes, clock, proxy and certificates.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Checks, DoctorOptions};
+use crate::error::{Failure, Said};
+use crate::http::{Asked, Context, Http, ProxySettings, certificates};
+use crate::item::{ImageId, Item, NoteId, OrgId};
+use crate::options::STALL_TIMEOUT;
+use crate::remote::Remote;
+
+/// A clock that is off by less does no harm: certificates and signed addresses live for an hour and longer.
+const CLOCK: Duration = Duration::from_mins(2);
+/// Off by so much a certificate may be taken for expired.
+const CLOCK_WRONG: Duration = Duration::from_hours(24);
+/// The scope that notes are read with; the vendor's pages do not say which one the images need.
+const SCOPE: &str = "read:notes";
+/// An id that no note and no image has.
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+const GRANT: &str = "ask the clinic to grant the app what the message names, then try again";
+
+pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
+    let proxy = ProxySettings::from_env();
+    match &proxy {
+        None => checks.ok("proxy", "none"),
+        Some(proxy) => checks.ok("proxy", format!("HTTPS_PROXY is set: through {}", proxy.name())),
+    }
+    match options.api.ca_file.as_deref().map(certificates) {
+        None => checks.ok("ca", "the system's certificates"),
+        Some(Ok(found)) => {
+            checks.ok("ca", format!("{} of --ca-file besides the system's certificates", found.len()));
+        }
+        Some(Err(error)) => {
+            return checks.problem("ca", error.to_string(), "name another file with --ca-file");
+        }
+    }
+    let http = match Http::new(&options.api, STALL_TIMEOUT, proxy.as_ref()) {
+        Ok(http) => http,
+        Err(error) => {
+            return checks.problem("proxy", error.to_string(), "correct HTTPS_PROXY or --ca-file");
+        }
+    };
+    let asked = http.context(options.org.as_ref()).await;
+    let now = SystemTime::now();
+    api(options, &asked, checks);
+    key(options, &asked, checks);
+    let tried = match (&options.org, &asked.context) {
+        (Some(org), Ok(_) | Err(Failure::Forbidden(_) | Failure::NotFound(_)))
+            if options.no_key.is_none() =>
+        {
+            ask_for_nobody(&http, org).await
+        }
+        _ => None,
+    };
+    organization(options, &asked, tried.as_ref(), checks);
+    scopes(&asked, tried.as_ref(), checks);
+    clock(asked.date, now, checks);
+}
+
+/// Asks for an image that is not there: what the API says shows whether it would hand out one that is.
+async fn ask_for_nobody(http: &Http, org: &OrgId) -> Option<Failure> {
+    let item = Item {
+        seq: 0,
+        line: 0,
+        org: org.clone(),
+        note: NoteId::new(NOBODY),
+        image: ImageId::new(NOBODY),
+        wanted: None,
+        stem: String::new(),
+        part: String::new(),
+        replaces: None,
+    };
+    http.resolve(&item).await.url.err()
+}
+
+/// Whether the API is where we look for it, and answers.
+fn api(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
+    const NAME: &str = "api";
+    let host = options.api.url.host_str().unwrap_or_default();
+    let failure = match &asked.context {
+        Ok(_)
+        | Err(
+            Failure::Unauthorized(_)
+            | Failure::Forbidden(_)
+            | Failure::BadRequest(_)
+            | Failure::RateLimited(_),
+        ) => return checks.ok(NAME, format!("{host} answers")),
+        Err(failure) => failure,
+    };
+    let found = failure.describe().error;
+    let remedy = match failure {
+        Failure::Tls { .. } => {
+            "check the address, the clock and the certificates (--ca-file names more to trust)"
+        }
+        Failure::NotFound(_) | Failure::ApiRefused(_) | Failure::ApiNonsense(_) => {
+            "check --api-url (MAXAI_API_URL): a base address such as https://api.maxcare.ai/v2"
+        }
+        Failure::ApiDown(_) => "try again later; a run waits out an outage of --max-outage",
+        _ => "check the address (--api-url), the name lookup, the firewall and the proxy",
+    };
+    checks.problem(NAME, found, remedy);
+}
+
+fn key(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
+    const NAME: &str = "key";
+    if let Some(why) = &options.no_key {
+        let remedy = "put the key into a file and name it with --api-key-file, or set MAXAI_API_KEY";
+        return checks.problem(NAME, why.clone(), remedy);
+    }
+    match &asked.context {
+        Ok(_) => checks.ok(NAME, "accepted"),
+        // refused for what it may not do, not for what it is
+        Err(Failure::Forbidden(_)) => checks.ok(NAME, "accepted, but see scopes"),
+        Err(Failure::Unauthorized(said)) => checks.problem(
+            NAME,
+            format!("the API refuses it: {said}"),
+            "check MAXAI_API_KEY or --api-key-file: a revoked key, or one of another environment",
+        ),
+        Err(Failure::RateLimited(_)) => {
+            checks.warning(NAME, "not known: the API's allowance is spent", "try again in a minute");
+        }
+        Err(_) => checks.warning(NAME, "not known: the API gave no answer to it", "see api"),
+    }
+}
+
+/// The organization that was asked for, where one was.
+fn organization(options: &DoctorOptions, asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
+    const NAME: &str = "organization";
+    let Some(org) = &options.org else { return };
+    let shown = crate::error::clean(org.as_str());
+    if let Some(Failure::BadRequest(said)) = tried
+        && said.message.to_ascii_lowercase().contains("organization")
+    {
+        return checks.problem(
+            NAME,
+            format!("the API refuses {shown}: {said}"),
+            "check the id of the clinic",
+        );
+    }
+    match &asked.context {
+        Ok(Context { organization: Some(other), .. }) if !same_id(other, org.as_str()) => checks.warning(
+            NAME,
+            format!("the API answers for {other}, asked for was {shown}"),
+            "check the id of the clinic",
+        ),
+        Ok(_) => checks.ok(NAME, shown),
+        Err(_) => checks.warning(NAME, format!("not known for {shown}"), "see api, key and scopes"),
+    }
+}
+
+/// `org_` and a UUID without dashes is the same as the UUID, in later versions of the API.
+fn same_id(a: &str, b: &str) -> bool {
+    let bare = |id: &str| id.strip_prefix("org_").unwrap_or(id).replace('-', "").to_ascii_lowercase();
+    bare(a) == bare(b)
+}
+
+fn scopes(asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
+    const NAME: &str = "scopes";
+    let refused = |said: &Said| format!("the API answered {said}");
+    match (tried, &asked.context) {
+        (Some(Failure::Forbidden(said)), _) | (None, Err(Failure::Forbidden(said))) => {
+            checks.problem(NAME, refused(said), GRANT);
+        }
+        // it looked for the image: so it would give one
+        (Some(Failure::NotFound(_)), Ok(_)) => checks.ok(NAME, "images may be asked for"),
+        (_, Ok(Context { scopes: Some(scopes), .. })) if scopes.iter().any(|scope| scope == SCOPE) => {
+            checks.ok(NAME, scopes.join(" "));
+        }
+        (_, Ok(Context { scopes: Some(scopes), .. })) => {
+            let list = if scopes.is_empty() { "none".to_owned() } else { scopes.join(" ") };
+            let remedy =
+                "ask the clinic to grant read:notes, which images most likely need; --org ORG tries it";
+            checks.warning(NAME, format!("{SCOPE} is not among them: {list}"), remedy);
+        }
+        (_, Ok(_)) => checks.warning(NAME, "the API does not tell them", "--org ORG tries one clinic"),
+        (_, Err(_)) => checks.warning(NAME, "not known: the API gave no answer to it", "see api and key"),
+    }
+}
+
+fn clock(date: Option<SystemTime>, now: SystemTime, checks: &mut Checks) {
+    const NAME: &str = "clock";
+    const SET: &str = "set the machine's clock (NTP): certificates and --until go by it";
+    let Some(date) = date else {
+        return checks.warning(NAME, "not known: the API told no time", "see api");
+    };
+    let (off, word) = match now.duration_since(date) {
+        Ok(off) => (off, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let found = format!("{} s {word} the API's", off.as_secs());
+    if off <= CLOCK {
+        checks.ok(NAME, found);
+    } else if off <= CLOCK_WRONG {
+        checks.warning(NAME, found, SET);
+    } else {
+        checks.problem(NAME, found, SET);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::*;
+
+    fn outcome(check: impl FnOnce(&mut Checks)) -> (Outcome, String) {
+        let mut checks = Checks::default();
+        check(&mut checks);
+        assert_eq!(checks.0.len(), 1);
+        let check = checks.0.remove(0);
+        assert_eq!(check.remedy.is_empty(), check.result == Outcome::Ok, "{check:?}");
+        (check.result, check.found)
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_a_warning_and_by_days_a_problem() {
+        let now = SystemTime::now();
+        let off = |seconds| {
+            let date = now - Duration::from_secs(seconds);
+            outcome(|checks| clock(Some(date), now, checks)).0
+        };
+        assert_eq!(
+            [off(0), off(119), off(600), off(100_000)],
+            [Outcome::Ok, Outcome::Ok, Outcome::Warning, Outcome::Problem]
+        );
+        let ahead = outcome(|checks| clock(Some(now + Duration::from_mins(10)), now, checks));
+        assert_eq!(ahead, (Outcome::Warning, "600 s behind the API's".to_owned()));
+    }
+
+    #[test]
+    fn a_403_names_what_is_missing_whichever_request_met_it() {
+        let said = || Said {
+            status: 403,
+            code: "forbidden".to_owned(),
+            message: "Insufficient scope. Required: read:notes".to_owned(),
+            trace_id: String::new(),
+        };
+        let fine = || Asked { date: None, context: Ok(Context::default()) };
+        let refused = Asked { date: None, context: Err(Failure::Forbidden(said())) };
+        for (asked, tried) in [
+            (&refused, None),
+            (&refused, Some(&Failure::Forbidden(said()))),
+            (&fine(), Some(&Failure::Forbidden(said()))),
+        ] {
+            let (result, found) = outcome(|checks| scopes(asked, tried, checks));
+            assert_eq!(result, Outcome::Problem);
+            assert!(found.contains("Required: read:notes"), "{found}");
+        }
+        let missing = Failure::NotFound(Said::default());
+        assert_eq!(outcome(|checks| scopes(&fine(), Some(&missing), checks)).0, Outcome::Ok);
+        assert_eq!(outcome(|checks| scopes(&fine(), None, checks)).0, Outcome::Warning);
+    }
+
+    #[test]
+    fn an_id_with_its_prefix_is_the_same_id() {
+        assert!(same_id("org_7e2c8cfeb7a94deb986de7012589e72b", "7e2c8cfe-b7a9-4deb-986d-e7012589e72b"));
+        assert!(!same_id("org_1", "org_2"));
+    }
+}

@@ -1,0 +1,217 @@
+//! What a run would do, told without asking the network and without making anything in the export folder.
+//!
+//! The manifest is loaded as a run loads it, by the same code, but into a nameless database in the system's folder
+//! for temporary files; the export's ledger is attached to it for reading. So rows, duplicates and what is delivered
+//! are counted as the run will count them, and memory does not grow with the rows.
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::error::RunError;
+use crate::item::Sha256;
+use crate::ledger::{self, Loading, sqlite_error};
+use crate::manifest::{BadRow, Entry, FIRST_BAD, Manifest, ManifestOptions};
+use crate::options::{OnBadRow, Rate, Source};
+use crate::run;
+
+/// A run that is thought about.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// The manifest.
+    pub source: Source,
+    /// How to read it.
+    pub manifest: ManifestOptions,
+    /// What becomes of bad rows.
+    pub on_bad_row: OnBadRow,
+    /// The export folder, which need not be there.
+    pub out: PathBuf,
+    /// Folder for ledger and lock, where it is not in the export folder.
+    pub state_dir: Option<PathBuf>,
+    /// The allowance.
+    pub rate: Rate,
+}
+
+/// What the run would do. Serialized it is the answer in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Rows of the manifest, bad ones too.
+    pub rows: u64,
+    /// Rows that cannot be fetched as they stand.
+    pub bad_rows: u64,
+    /// Rows that name the image of an earlier row.
+    pub duplicates: u64,
+    /// Rows whose image was delivered earlier and is still there in its size.
+    pub delivered: u64,
+    /// Rows that are left.
+    pub to_fetch: u64,
+    /// Requests to the API, where each row needs one.
+    pub api_requests: u64,
+    /// At that allowance.
+    pub shortest_seconds: u64,
+    /// For this user, on the disk of the export folder.
+    pub disk_free_bytes: u64,
+    /// Files that can still be made there; `None` where the file system does not count them.
+    pub disk_free_files: Option<u64>,
+    /// The first bad rows, in the order of the file.
+    #[serde(skip)]
+    pub first_bad: Vec<BadRow>,
+    /// Why a run would refuse the manifest.
+    #[serde(skip)]
+    pub refused: bool,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// [`RunError::Manifest`] where the file cannot be a manifest, [`RunError::Ledger`] where the run would find the
+/// ledger damaged, newer or lost, and where the folder for temporary files is full. Bad rows are no error here: see
+/// [`Plan::refused`].
+pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
+    let path = options.source.path();
+    let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
+    let file = run::open_manifest(&options.source).map_err(|error| wrong(error.into()))?;
+    let reading = match &options.source {
+        Source::File(path) => options.manifest.clone().for_file(path),
+        Source::Stdin => options.manifest.clone(),
+    };
+    let mut manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
+    let (mut connection, _reader) = open(&options.out, options.state_dir.as_deref())?;
+    // the plan needs no column but the ids
+    let entries = manifest.by_ref().map(|entry| {
+        entry.map(|entry| match entry {
+            Entry::Row(mut row) => {
+                row.raw.clear();
+                Entry::Row(row)
+            }
+            bad @ Entry::Bad(_) => bad,
+        })
+    });
+    let loading = Loading {
+        sha256: Sha256([0; 32]),
+        reading: String::new(),
+        header: Vec::new(),
+        entries,
+        skip_bad: true,
+    };
+    let loaded = ledger::load(&mut connection, loading, |_| Ok(()))?;
+    let duplicates: u64 = count(&connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;
+    let delivered = delivered(&connection, &options.out)?;
+    let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
+    let Room { bytes, files } = Room::at(&options.out)?;
+    Ok(Plan {
+        rows: loaded.rows,
+        bad_rows: loaded.bad,
+        duplicates,
+        delivered,
+        to_fetch,
+        api_requests: to_fetch,
+        shortest_seconds: options.rate.shortest(to_fetch).as_secs(),
+        disk_free_bytes: bytes,
+        disk_free_files: files,
+        first_bad: first_bad(&connection).map_err(sqlite_error)?,
+        refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
+    })
+}
+
+impl Plan {
+    /// The shortest time.
+    #[must_use]
+    pub const fn shortest(&self) -> Duration {
+        Duration::from_secs(self.shortest_seconds)
+    }
+}
+
+/// An empty ledger in a nameless file, with the export's own behind it where there is one: its images are read there,
+/// its organizations and notes, which the loading adds to, are copied. The second connection keeps SQLite's own files
+/// of the ledger as they are and clears them away at its end.
+fn open(out: &Path, state_dir: Option<&Path>) -> Result<(Connection, Option<Connection>), RunError> {
+    let connection = ledger::open_nameless().map_err(sqlite_error)?;
+    let reader = match ledger::open_read_only(out, state_dir) {
+        Ok(reader) => reader,
+        Err(RunError::NoExport(_)) => return Ok((connection, None)),
+        Err(error) => return Err(error),
+    };
+    let attach = || -> rusqlite::Result<()> {
+        ledger::attach(&connection, &reader, out, state_dir)?;
+        // a name that the nameless file does not know is looked for in the export's ledger; its index is not ours
+        connection.execute_batch(
+            "DROP VIEW main.results;
+             DROP TABLE main.images;
+             INSERT INTO main.orgs SELECT * FROM export.orgs;
+             INSERT INTO main.notes SELECT * FROM export.notes;
+             CREATE INDEX main.rows_key ON rows (key);",
+        )
+    };
+    attach().map_err(sqlite_error)?;
+    Ok((connection, Some(reader)))
+}
+
+/// Rows whose image is delivered and still there, looked for as a run does.
+fn delivered(connection: &Connection, out: &Path) -> Result<u64, RunError> {
+    let mut delivered = 0;
+    ledger::delivered_rows(connection, |_, path, bytes| {
+        delivered += u64::from(ledger::is_whole(&out.join(path), bytes));
+        Ok(())
+    })
+    .map_err(sqlite_error)?;
+    Ok(delivered)
+}
+
+fn count(connection: &Connection, sql: &str) -> Result<u64, RunError> {
+    let count = connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(sqlite_error)?;
+    Ok(count.unsigned_abs())
+}
+
+fn first_bad(connection: &Connection) -> rusqlite::Result<Vec<BadRow>> {
+    let mut select = connection.prepare(
+        "SELECT r.line, b.org, b.note, b.image, b.reason FROM bad_rows b JOIN rows r ON r.seq = b.seq
+         ORDER BY b.seq LIMIT ?1",
+    )?;
+    let rows = select.query_map([i64::try_from(FIRST_BAD).unwrap_or(i64::MAX)], |row| {
+        Ok(BadRow {
+            line: row.get::<_, i64>(0)?.unsigned_abs(),
+            org: row.get(1)?,
+            note: row.get(2)?,
+            image: row.get(3)?,
+            reason: row.get(4)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// What is free on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that this user may still write.
+    pub bytes: u64,
+    /// Files that may still be made; `None` where the file system does not count them.
+    pub files: Option<u64>,
+}
+
+impl Room {
+    /// On the disk of a folder, or of the nearest folder above it that is there.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    pub fn at(folder: &Path) -> Result<Self, RunError> {
+        let folder = nearest(folder);
+        let disk = rustix::fs::statvfs(&folder).map_err(|error| {
+            RunError::io(format!("asking the disk of {}", folder.display()))(error.into())
+        })?;
+        Ok(Self {
+            bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+            files: (disk.f_files > 0).then_some(disk.f_favail),
+        })
+    }
+}
+
+/// The folder, or the nearest one above it that is there.
+#[must_use]
+pub fn nearest(folder: &Path) -> PathBuf {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    whole.ancestors().find(|path| path.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned)
+}

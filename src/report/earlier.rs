@@ -1,0 +1,162 @@
+//! Reports of an earlier run whose manifest was another one: kept under `reports/<finished_at>/`.
+//!
+//! Which run the reports in the folder belong to is read from their own `summary.json`, not from the ledger: the
+//! ledger may know of runs that were killed before they wrote any. It moves last, so that a move that was cut short
+//! goes on at the next writing.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Folder of earlier reports in the export folder.
+const FOLDER: &str = "reports";
+/// What one run's reports are; the last one says whose they are.
+const MOVED: [&str; 4] = ["report.csv", "failed.csv", "notes.csv", SUMMARY];
+const SUMMARY: &str = "summary.json";
+
+#[derive(Deserialize)]
+struct Present {
+    manifest_sha256: String,
+    finished_at: String,
+}
+
+/// Moves the reports in the folder away where they belong to another manifest than this one. Durable before it
+/// returns.
+pub(super) fn keep(folder: &Path, manifest_sha256: &str) -> io::Result<()> {
+    let text = match fs_err::read(folder.join(SUMMARY)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text?,
+    };
+    // what is no summary of ours says nothing of the files beside it
+    let Ok(present) = serde_json::from_slice::<Present>(&text) else { return Ok(()) };
+    let known = |sha256: &str| !sha256.is_empty();
+    if present.manifest_sha256 == manifest_sha256
+        || !known(&present.manifest_sha256)
+        || !known(manifest_sha256)
+    {
+        return Ok(());
+    }
+    let target = free(&folder.join(FOLDER).join(name(&present.finished_at)));
+    DirBuilder::new().recursive(true).mode(0o700).create(&target).map_err(|error| {
+        io::Error::new(error.kind(), format!("failed to create directory `{}`: {error}", target.display()))
+    })?;
+    for file in MOVED {
+        match fs_err::rename(folder.join(file), target.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved?,
+        }
+    }
+    for changed in [&target, &folder.join(FOLDER), folder] {
+        fs_err::File::open(changed)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The folder of earlier reports and all in it that hold any, the oldest first.
+pub(crate) fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs_err::read_dir(folder.join(FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    // their names are times
+    found.sort();
+    Ok(found)
+}
+
+/// A time as a folder's name, on file systems that forbid `:` too. The summary may have been edited by hand: no
+/// other character gets into a path.
+fn name(finished_at: &str) -> String {
+    let plain: String = finished_at
+        .replace(':', "-")
+        .chars()
+        .filter(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '+'))
+        .collect();
+    let plain = plain.trim_matches('.');
+    if plain.is_empty() { "undated".to_owned() } else { plain.to_owned() }
+}
+
+/// The folder itself, or with a number behind where another run's reports are in it already.
+fn free(wanted: &Path) -> PathBuf {
+    let taken = |path: &Path| path.join(SUMMARY).exists();
+    if !taken(wanted) {
+        return wanted.to_owned();
+    }
+    let numbered = |number: u32| {
+        let mut name = wanted.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    };
+    (2..=u32::MAX).map(numbered).find(|path| !taken(path)).unwrap_or_else(|| wanted.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, manifest: &str, word: &str) {
+        for file in MOVED {
+            fs_err::write(folder.join(file), word).expect("written");
+        }
+        let summary =
+            format!("{{\"manifest_sha256\":\"{manifest}\",\"finished_at\":\"2026-03-01T09:00:00.5Z\"}}");
+        fs_err::write(folder.join(SUMMARY), summary).expect("written");
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir(folder) else { return Vec::new() };
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn reports_of_another_manifest_move_and_those_of_the_same_stay() {
+        let folder = tempfile::tempdir().expect("folder");
+        write(folder.path(), "aaaa", "first");
+        keep(folder.path(), "aaaa").expect("kept");
+        keep(folder.path(), "").expect("a ledger without runs says nothing");
+        assert_eq!(files(folder.path()), ["failed.csv", "notes.csv", "report.csv", "summary.json"]);
+        keep(folder.path(), "bbbb").expect("moved");
+        assert_eq!(files(folder.path()), ["reports"]);
+        let kept = folder.path().join("reports/2026-03-01T09-00-00.5Z");
+        assert_eq!(files(&kept), ["failed.csv", "notes.csv", "report.csv", "summary.json"]);
+        assert_eq!(fs_err::read_to_string(kept.join("failed.csv")).expect("read"), "first");
+        assert_eq!(folders(folder.path()).expect("listed"), [kept]);
+    }
+
+    #[test]
+    fn a_move_that_was_cut_short_goes_on_and_overwrites_nothing() {
+        let folder = tempfile::tempdir().expect("folder");
+        write(folder.path(), "aaaa", "first");
+        let kept = folder.path().join("reports/2026-03-01T09-00-00.5Z");
+        fs_err::create_dir_all(&kept).expect("made");
+        fs_err::rename(folder.path().join("report.csv"), kept.join("report.csv")).expect("cut short here");
+        keep(folder.path(), "bbbb").expect("moved");
+        assert_eq!(files(&kept).len(), 4);
+        // another one of the same time
+        write(folder.path(), "cccc", "second");
+        keep(folder.path(), "bbbb").expect("moved");
+        assert_eq!(fs_err::read_to_string(kept.join("report.csv")).expect("read"), "first");
+        let second = folder.path().join("reports/2026-03-01T09-00-00.5Z-2/report.csv");
+        assert_eq!(fs_err::read_to_string(second).expect("read"), "second");
+    }
+
+    #[test]
+    fn no_word_of_a_summary_leads_out_of_the_folder() {
+        assert_eq!(name("2026-03-01T09:00:00.123Z"), "2026-03-01T09-00-00.123Z");
+        for (text, expected) in [("../../etc", "etc"), ("/", "undated"), ("", "undated"), ("a/b\n", "ab")] {
+            assert_eq!(name(text), expected);
+        }
+    }
+}

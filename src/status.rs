@@ -1,0 +1,202 @@
+//! How far a run is, or how the last one ended: read from the ledger, also while a run writes to it.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+
+use crate::error::RunError;
+use crate::ledger::{self, sqlite_error};
+use crate::report::{Counts, counts};
+
+/// Speed is taken over so many seconds: one window of the API's allowance.
+const WINDOW: i64 = 60;
+
+/// What is known. Serialized it is the answer in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// A run is going on.
+    pub running: bool,
+    /// Rows by state, as the newest run has them now; those not reached yet are untried.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Of all images that are delivered, of every manifest.
+    pub bytes: u64,
+    /// Rows delivered a second over the last minute; 0 where no run is going on.
+    pub rows_per_second: f64,
+    /// Until all rows are done at that speed; `None` where nothing moves.
+    pub seconds_left: Option<u64>,
+    /// The newest run's own numbers; `None` where there was none.
+    pub run: Option<Run>,
+    /// The process that runs, where its number can be read.
+    pub pid: Option<u32>,
+}
+
+/// What the newest run has written down of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Run {
+    /// Its number in the table of runs.
+    pub number: i64,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// `None`: it is still on, or was killed.
+    pub finished_at: Option<String>,
+    /// `None` as above.
+    pub exit_code: Option<u8>,
+    /// Why it stopped early, if it did.
+    pub stop: Option<String>,
+    /// How long it took, or has taken when it wrote that down last.
+    pub seconds: f64,
+    /// Requests to the API.
+    pub api_requests: u64,
+    /// 429 answers among them.
+    pub api_429: u64,
+    /// Tries beyond the first.
+    pub retries: u64,
+}
+
+/// Looks at an export. `now` is the time of this machine's clock, which the ledger's times are of, too.
+///
+/// # Errors
+/// [`RunError::NoExport`] and [`RunError::Ledger`].
+pub fn status(out: &Path, state_dir: Option<&Path>, now: Timestamp) -> Result<Status, RunError> {
+    let connection = ledger::open_read_only(out, state_dir)?;
+    // asked first: a run that ends meanwhile is then shown once more as going on, with its last numbers
+    let holder = ledger::holder(out, state_dir)?.filter(|holder| matches!(&*holder.command, "" | "run"));
+    let mut status = read(&connection, holder.is_some(), now).map_err(sqlite_error)?;
+    status.pid = holder.and_then(|holder| holder.pid);
+    Ok(status)
+}
+
+fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Result<Status> {
+    // one view of the ledger for all numbers
+    let snapshot = connection.unchecked_transaction()?;
+    let run = newest(&snapshot)?;
+    let counts = counts(&snapshot)?;
+    let bytes: i64 =
+        snapshot.query_row("SELECT coalesce(sum(bytes), 0) FROM images WHERE delivered = 1", [], |row| {
+            row.get(0)
+        })?;
+    let rows_per_second = match &run {
+        Some(run) if running && run.finished_at.is_none() => speed(&snapshot, run, now)?,
+        _ => 0.0,
+    };
+    Ok(Status {
+        running,
+        counts,
+        bytes: bytes.unsigned_abs(),
+        rows_per_second,
+        seconds_left: running.then(|| left(counts.untried, rows_per_second)).flatten(),
+        run,
+        pid: None,
+    })
+}
+
+fn newest(connection: &Connection) -> rusqlite::Result<Option<Run>> {
+    let newest = connection.query_row("SELECT * FROM runs ORDER BY id DESC LIMIT 1", [], |row| {
+        let count = |name| Ok::<_, rusqlite::Error>(row.get::<_, i64>(name)?.unsigned_abs());
+        Ok(Run {
+            number: row.get("id")?,
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+            exit_code: row.get("exit_code")?,
+            stop: row.get("stop")?,
+            seconds: row.get("seconds")?,
+            api_requests: count("api_requests")?,
+            api_429: count("api_429")?,
+            retries: count("retries")?,
+        })
+    });
+    newest.optional()
+}
+
+/// Images that the run delivered in the last minute, or since it began, a second.
+fn speed(connection: &Connection, run: &Run, now: Timestamp) -> rusqlite::Result<f64> {
+    let started = run.started_at.parse().unwrap_or(now);
+    let window = now.checked_sub(jiff::SignedDuration::from_secs(WINDOW)).unwrap_or(now);
+    let from = started.max(window);
+    let seconds = now.duration_since(from).as_secs_f64();
+    if seconds < 1.0 {
+        return Ok(0.0);
+    }
+    let stored: u32 = connection.query_row(
+        "SELECT count(*) FROM images WHERE run = ?1 AND delivered = 1 AND stored_at >= ?2",
+        params![run.number, from.to_string()],
+        |row| row.get(0),
+    )?;
+    Ok((f64::from(stored) / seconds * 1000.0).round() / 1000.0)
+}
+
+fn left(rows: u64, per_second: f64) -> Option<u64> {
+    if per_second <= 0.0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a guess for people")]
+    let seconds = (rows as f64 / per_second).round();
+    std::time::Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that has begun at 08:00:00 and has delivered an image every second up to 08:02:00.
+    fn ledger() -> Connection {
+        let connection = Connection::open_in_memory().expect("memory");
+        connection.execute_batch(include_str!("ledger/schema.sql")).expect("schema");
+        connection.execute_batch("PRAGMA foreign_keys = OFF").expect("set");
+        connection
+            .execute_batch(
+                "INSERT INTO runs (started_at, manifest_sha256, host, user, version, api_requests)
+                 VALUES ('2026-03-01T08:00:00Z', '', '', '', '', 130)",
+            )
+            .expect("begun");
+        for n in 1..=300_i64 {
+            let image = (n <= 120).then_some(n);
+            connection
+                .execute(
+                    "INSERT INTO rows (seq, line, note, name, image) VALUES (?1, ?1, 1, ?1, ?2)",
+                    params![n, image],
+                )
+                .expect("row");
+        }
+        for n in 1..=120_i64 {
+            let at = format!("2026-03-01T08:0{}:{:02}.5Z", n / 60, n % 60);
+            connection
+                .execute(
+                    "INSERT INTO images VALUES (?1, 1, ?1, ?1, 1, ?1, 10, zeroblob(32), '', '', NULL, '', 1, ?2, ?2, 1, '')",
+                    params![n, at],
+                )
+                .expect("image");
+        }
+        connection
+    }
+
+    #[test]
+    fn speed_is_that_of_the_last_minute_and_time_left_follows_from_it() {
+        let connection = ledger();
+        let at = |time: &str| read(&connection, true, time.parse().expect("a time")).expect("read");
+        let status = at("2026-03-01T08:02:00.6Z");
+        assert_eq!((status.counts.rows, status.counts.stored, status.counts.untried), (300, 120, 180));
+        assert_eq!(status.bytes, 1200);
+        assert!((status.rows_per_second - 1.0).abs() < 0.05, "{}", status.rows_per_second);
+        assert!(
+            status.seconds_left.is_some_and(|left| (170..=190).contains(&left)),
+            "{:?}",
+            status.seconds_left
+        );
+        let silent = at("2026-03-01T08:05:00Z");
+        assert_eq!((silent.rows_per_second, silent.seconds_left), (0.0, None));
+        let early = at("2026-03-01T08:00:00.2Z");
+        assert_eq!((early.rows_per_second, early.seconds_left), (0.0, None), "too early to tell");
+    }
+
+    #[test]
+    fn without_a_run_nothing_moves() {
+        let connection = ledger();
+        let status = read(&connection, false, "2026-03-01T08:02:00Z".parse().expect("a time")).expect("read");
+        assert_eq!((status.running, status.rows_per_second, status.seconds_left), (false, 0.0, None));
+        assert_eq!(status.counts.untried, 180);
+    }
+}

@@ -1,0 +1,104 @@
+//! Writes down which images were found right, so that the next check can begin with those checked longest ago.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+
+use crate::error::{RunError, chain};
+use crate::item::Sha256;
+use crate::ledger::{self, sqlite_error};
+use crate::time;
+
+/// Written down at least so often: what a check of hours has done is kept where it is stopped.
+const EVERY: Duration = Duration::from_secs(20);
+/// Images kept in memory while a run holds the lock; those beyond are checked again sooner than they would have to.
+const KEPT: usize = 200_000;
+
+/// Images that were found right and are not written down yet.
+pub(super) struct Noter {
+    out: PathBuf,
+    state_dir: Option<PathBuf>,
+    /// The caller holds the lock.
+    locked: bool,
+    right: Vec<(i64, Sha256)>,
+    last: Instant,
+    /// Why it cannot be written down, other than for a run's sake.
+    refused: Option<String>,
+    lost: u64,
+}
+
+impl Noter {
+    pub fn new(out: &Path, state_dir: Option<&Path>, locked: bool) -> Self {
+        Self {
+            out: out.to_owned(),
+            state_dir: state_dir.map(Path::to_owned),
+            locked,
+            right: Vec::new(),
+            last: Instant::now(),
+            refused: None,
+            lost: 0,
+        }
+    }
+
+    /// An image is right.
+    pub fn right(&mut self, connection: &Connection, id: i64, sha256: Sha256) -> Result<(), RunError> {
+        if self.right.len() == KEPT {
+            self.lost += 1;
+        } else {
+            self.right.push((id, sha256));
+        }
+        if self.last.elapsed() >= EVERY { self.write(connection) } else { Ok(()) }
+    }
+
+    /// Writes down the rest. Says what could not be.
+    pub fn finish(mut self, connection: &Connection) -> Result<Option<String>, RunError> {
+        self.write(connection)?;
+        let lost = self.lost + self.right.len() as u64;
+        let why = self.refused.unwrap_or_else(|| "another exporter holds the folder's lock".to_owned());
+        Ok((lost > 0)
+            .then(|| format!("the time of the check is not written down for {lost} of the images: {why}")))
+    }
+
+    fn write(&mut self, connection: &Connection) -> Result<(), RunError> {
+        self.last = Instant::now();
+        if self.right.is_empty() || self.refused.is_some() {
+            return Ok(());
+        }
+        if self.locked {
+            write(connection, &self.right)?;
+            self.right.clear();
+            return Ok(());
+        }
+        // a moment only: a run that begins meanwhile is not to be refused
+        match ledger::open_locked(&self.out, self.state_dir.as_deref(), "verify") {
+            Ok(state) => {
+                write(&state.connection, &self.right)?;
+                self.right.clear();
+            }
+            Err(RunError::InUse { .. }) => {}
+            // a disk that can only be read is a good place for an archive
+            Err(RunError::Disk(what)) => self.refused = Some(what),
+            Err(error) => self.refused = Some(chain(&error)),
+        }
+        Ok(())
+    }
+}
+
+fn write(connection: &Connection, right: &[(i64, Sha256)]) -> Result<(), RunError> {
+    let now = time::now();
+    let all = || {
+        let transaction = connection.unchecked_transaction()?;
+        {
+            // an image that was delivered anew meanwhile has a time of its own
+            let mut update = transaction.prepare(
+                "UPDATE images SET checked_at = ?1 WHERE id = ?2 AND delivered = 1 AND sha256 = ?3",
+            )?;
+            for (id, sha256) in right {
+                update.execute(params![now, id, sha256.0])?;
+            }
+        }
+        transaction.commit()
+    };
+    all().map_err(sqlite_error)
+}

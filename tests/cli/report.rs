@@ -1,0 +1,151 @@
+//! `exporter report`: the reports again, the table of runs, and what becomes of the reports of an earlier manifest.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::support::registry::ImageRef;
+use crate::world::{Ran, World};
+
+const REPORTS: [&str; 8] = [
+    "report.csv",
+    "failed.csv",
+    "notes.csv",
+    "summary.json",
+    "manifest-sha256.txt",
+    "bagit.txt",
+    "bag-info.txt",
+    "tagmanifest-sha256.txt",
+];
+
+fn exporter(world: &World, args: &[&str]) -> Ran {
+    // no key and no network
+    let mut command = world.command(args);
+    command.env_remove("MAXAI_API_KEY").env("MAXAI_API_URL", "http://127.0.0.1:1");
+    Ran::of(command.spawn().expect("started"))
+}
+
+fn all(world: &World) -> BTreeMap<&'static str, Vec<u8>> {
+    REPORTS.into_iter().map(|name| (name, fs::read(world.out().join(name)).expect(name))).collect()
+}
+
+#[test]
+fn the_reports_are_written_again_byte_for_byte() {
+    let world = World::with_images(8);
+    world.sandbox.forget_image(&ImageRef::new("org1", "note1", "i5"));
+    world.run(&[]).ended(3);
+    let before = all(&world);
+    for name in REPORTS {
+        fs::remove_file(world.out().join(name)).expect("removed");
+    }
+    let ran = exporter(&world, &["report"]).ended(0);
+    assert!(all(&world) == before, "the bytes are others");
+    assert!(ran.stdout.contains("exit code 3") && ran.stdout.contains("export/report.csv"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("notes     3 of 4 complete; not: org1 note1 (1 of 2 images)"),
+        "{}",
+        ran.stdout
+    );
+    exporter(&world, &["report", "export"]).ended(0);
+    assert!(all(&world) == before, "the bytes are others");
+}
+
+#[test]
+fn a_folder_that_is_no_export_is_left_as_it_is() {
+    let world = World::new();
+    for command in ["report", "verify", "status"] {
+        let ran = exporter(&world, &[command, "nowhere"]).ended(2);
+        assert!(ran.stderr.contains("nowhere is not an export folder"), "{}", ran.stderr);
+        assert!(!world.path("nowhere").exists());
+        fs::create_dir_all(world.path("empty")).expect("made");
+        exporter(&world, &[command, "empty"]).ended(2);
+        assert_eq!(fs::read_dir(world.path("empty")).expect("listed").count(), 0, "{command}");
+    }
+}
+
+#[test]
+fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
+    let world = World::with_images(3);
+    world.run(&[]).ended(0);
+    let ledger = world.out().join(".exporter/ledger.sqlite");
+    let sound = fs::read(&ledger).expect("read");
+    let before = all(&world);
+    let mut newer = sound.clone();
+    newer[63] = 99;
+    let mut torn = sound.clone();
+    let middle = sound.len() / 2;
+    torn[4096..middle].fill(0x5a);
+    for bytes in [None, Some(newer), Some(b"no database".to_vec()), Some(torn)] {
+        fs::remove_file(&ledger).expect("removed");
+        if let Some(bytes) = &bytes {
+            fs::write(&ledger, bytes).expect("written");
+        }
+        for command in [&["report"][..], &["verify"], &["verify", "--repair"], &["status"]] {
+            let ran = exporter(&world, command).ended(1);
+            assert!(ran.stderr.contains("verify --adopt"), "{command:?}: {}", ran.stderr);
+            assert_eq!(fs::read(&ledger).ok(), bytes, "{command:?}");
+        }
+        assert!(all(&world) == before, "a report was touched");
+        fs::write(&ledger, &sound).expect("restored");
+    }
+}
+
+#[test]
+fn reports_of_another_manifest_are_kept() {
+    let world = World::with_images(4);
+    world.run(&[]).ended(0);
+    let finished = world.summary()["finished_at"].as_str().expect("a time").replace(':', "-");
+    world.run(&[]).ended(0);
+    assert!(!world.out().join("reports").exists(), "the manifest is the same");
+    let finished_again = world.summary()["finished_at"].as_str().expect("a time").replace(':', "-");
+    assert_ne!(finished, finished_again);
+    let first = all(&world);
+    world.manifest("org,note,image\norg0,note0,i0\n");
+    world.run(&[]).ended(0);
+    let kept: Vec<_> = fs::read_dir(world.out().join("reports")).expect("kept").collect();
+    assert_eq!(kept.len(), 1);
+    for name in ["report.csv", "failed.csv", "notes.csv", "summary.json"] {
+        let path = world.out().join("reports").join(&finished_again).join(name);
+        assert_eq!(fs::read(&path).expect(name), first[name], "{name}");
+    }
+    assert_eq!(world.report().len(), 1);
+    exporter(&world, &["report"]).ended(0);
+    assert_eq!(fs::read_dir(world.out().join("reports")).expect("kept").count(), 1, "moved once");
+}
+
+#[test]
+fn the_rest_of_failed_csv_is_another_manifest() {
+    let world = World::with_images(4);
+    world.sandbox.forget_image(&ImageRef::new("org0", "note0", "i2"));
+    world.run(&[]).ended(3);
+    world.add_images(4);
+    let mut command = world.command(&["run", "export/failed.csv"]);
+    Ran::of(command.spawn().expect("started")).ended(0);
+    assert_eq!(world.states(), ["stored"]);
+    let kept = fs::read_dir(world.out().join("reports")).expect("kept").next().expect("one").expect("one");
+    let failed = fs::read_to_string(kept.path().join("failed.csv")).expect("read");
+    assert!(failed.contains("org0,note0,i2,not_found"), "{failed}");
+}
+
+#[test]
+fn the_table_of_runs_names_each_with_its_end() {
+    let world = World::with_images(2);
+    world.run(&[]).ended(0);
+    world.sandbox.set_api_keys(&["another"]);
+    world.manifest(&world.add_images(3));
+    world.run(&[]).ended(1);
+    let ran = exporter(&world, &["report", "--runs"]).ended(0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.stdout);
+    assert!(
+        lines[1].ends_with("0, complete") && lines[1].contains(env!("CARGO_PKG_VERSION")),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[2].contains("1, the API refuses the key"), "{}", lines[2]);
+    let ran = exporter(&world, &["report", "--runs", "--json"]).ended(0);
+    let runs: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!((runs[0]["exit_code"].as_u64(), runs[1]["exit_code"].as_u64()), (Some(0), Some(1)));
+    for key in ["run", "started_at", "finished_at", "user", "host", "version", "manifest_sha256", "stop"] {
+        assert!(runs[1].get(key).is_some(), "{key}");
+    }
+}
