@@ -8,6 +8,8 @@ pub mod address;
 mod api;
 mod classify;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

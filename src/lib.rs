@@ -29,6 +29,8 @@ pub mod ledger;
 
 pub mod limit;
 
+pub mod checksum;
+
 pub mod remote;
 
 pub mod http;

@@ -331,7 +331,7 @@ mod tests {
     use crate::store::PartWriter;
 
     async fn part(path: &Path) -> Part {
-        let mut writer = PartWriter::new(path.to_owned(), false);
+        let mut writer = PartWriter::new(path.to_owned(), &[]);
         writer.push(bytes::Bytes::from_static(b"image")).await.expect("taken");
         writer.finish().await.expect("written")
     }
