@@ -25,6 +25,8 @@ pub mod time;
 pub mod layout;
 pub mod manifest;
 
+pub mod volume;
+
 pub mod ledger;
 
 pub mod limit;

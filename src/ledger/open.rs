@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::sqlite_error;
 use crate::error::{RunError, chain};
+use crate::volume::{Volume, journal_mode};
 
 /// The state folder in the export folder.
 pub const STATE_DIR: &str = ".exporter";
@@ -139,7 +140,7 @@ pub fn state_folder(out: &Path, state_dir: Option<&Path>) -> PathBuf {
 
 fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(30))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "journal_mode", journal_mode(Volume::of(state)))?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "FILE")?;

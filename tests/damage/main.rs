@@ -13,6 +13,7 @@ mod bodies;
 mod case;
 mod chaos;
 mod checksums;
+mod disk;
 mod kinds;
 mod parts;
 mod slow;
