@@ -51,10 +51,14 @@ impl Volume {
     }
 }
 
+/// SQLite's mode that needs no shared memory: with full synchronisation the truncated journal is flushed, too, so that
+/// a commit that returned survives a power cut.
+pub const SAFE_JOURNAL: &str = "TRUNCATE";
+
 /// How SQLite keeps the old pages until a commit is durable.
 #[must_use]
 pub const fn journal_mode(state: Volume) -> &'static str {
-    if state.share().is_some() { "TRUNCATE" } else { "WAL" }
+    if state.share().is_some() { SAFE_JOURNAL } else { "WAL" }
 }
 
 /// What a person should know of the places that an export is written to.

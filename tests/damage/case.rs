@@ -195,4 +195,10 @@ pub fn true_export(world: &World, ran: &Ran, versions: impl Fn(&Line) -> Vec<Vec
     assert_eq!(world.count("rows"), report.len() as u64);
     assert!(!ran.stderr.contains("X-Amz") && !ran.stdout.contains("X-Amz"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    if ran.code == Some(0) {
+        let state = std::fs::read_dir(world.out().join(".exporter")).expect("there");
+        let mut left: Vec<_> = state.map(|entry| entry.expect("an entry").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["ledger.sqlite", "lock"], "no part is left");
+    }
 }
