@@ -1,5 +1,6 @@
 //! Is a part the whole image, and an image at all: what its bytes are held against. Pure.
 
+use crate::checksum::Algorithm;
 use crate::error::Failure;
 use crate::image::{Format, not_an_image};
 use crate::item::{Sha256, hex};
@@ -32,28 +33,34 @@ pub fn check(part: &Part, meta: &Meta, wanted: Option<Sha256>) -> Result<Checked
     if let Some(kind) = not_an_image(&part.head, &meta.content_type) {
         return Err(Failure::NotAnImage(format!("{kind} came instead of an image")));
     }
-    if let (Some(expected), Some(found)) = (meta.md5, part.md5) {
-        if expected != found {
+    if let (Some(expected), Some(found)) = (meta.md5, part.sums.of(Algorithm::Md5)) {
+        if expected != *found {
             return Err(Failure::Corrupt(format!(
                 "the bytes have MD5 {}, the ETag is {}",
-                hex(&found),
+                hex(found),
                 hex(&expected)
             )));
         }
         by.push("etag-md5".to_owned());
     }
-    for (algorithm, expected) in &meta.checksums {
-        if let Some(found) = checksum(algorithm, part) {
-            if found != *expected {
-                let what = format!("the bytes have another {algorithm} checksum than the storage says");
+    for checksum in &meta.checksums {
+        let name = checksum.algorithm.name();
+        match part.sums.matches(checksum) {
+            Some(true) => by.push(format!("x-amz-checksum-{name}")),
+            Some(false) if meta.of_range => {
+                let what = format!("the {name} checksum of the continued download may be that of its range");
+                return Err(Failure::PartWorthless(what));
+            }
+            Some(false) => {
+                let what = format!("the bytes have another {name} checksum than the storage says");
                 return Err(Failure::Corrupt(what));
             }
-            by.push(format!("x-amz-checksum-{algorithm}"));
+            None => {}
         }
     }
     if let Some(wanted) = wanted {
-        if wanted != part.sha256 {
-            let what = format!("the bytes have SHA-256 {}, the manifest asks for {wanted}", part.sha256);
+        if wanted != part.sums.sha256 {
+            let what = format!("the bytes have SHA-256 {}, the manifest asks for {wanted}", part.sums.sha256);
             return Err(Failure::Corrupt(what));
         }
         by.push("manifest-sha256".to_owned());
@@ -72,6 +79,9 @@ pub fn check(part: &Part, meta: &Meta, wanted: Option<Sha256>) -> Result<Checked
         }
         None => {}
     }
+    if by.is_empty() {
+        warnings.push("nothing vouches that these are all bytes: no length, MD5 or checksum came".to_owned());
+    }
     if !meta.content_encoding.is_empty() {
         warnings.push(format!("stored as served, in Content-Encoding {}", meta.content_encoding));
     }
@@ -83,92 +93,115 @@ pub fn check(part: &Part, meta: &Meta, wanted: Option<Sha256>) -> Result<Checked
     Ok(Checked { by, extension, warnings })
 }
 
-/// The checksum of the part in base64, for the algorithms that were computed while it came.
-fn checksum(algorithm: &str, part: &Part) -> Option<String> {
-    match algorithm {
-        "sha256" => Some(base64(&part.sha256.0)),
-        "md5" => part.md5.map(|md5| base64(&md5)),
-        _ => None,
-    }
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits =
-            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for digit in 0..4 {
-            if digit <= three.len() {
-                text.push(char::from(ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sha2::Digest;
+    use crate::checksum::{Checksum, Hashes};
 
     fn part(bytes: &[u8]) -> Part {
+        let mut hashes = Hashes::new(&Algorithm::ALL);
+        hashes.update(bytes);
         Part {
             path: "x.part".into(),
             file: tempfile::tempfile().expect("a file"),
             bytes: bytes.len() as u64,
-            sha256: Sha256(sha2::Sha256::digest(bytes).into()),
-            md5: Some(md5::Md5::digest(bytes).into()),
+            sums: hashes.finish(),
             head: bytes.to_vec(),
             tail: bytes.to_vec(),
         }
+    }
+
+    fn md5(part: &Part) -> [u8; 16] {
+        part.sums.of(Algorithm::Md5).expect("computed").try_into().expect("16 bytes")
+    }
+
+    /// That the part has, or (flipped) has not.
+    fn checksum(part: &Part, algorithm: Algorithm, flipped: bool) -> Checksum {
+        let mut value = part.sums.of(algorithm).expect("computed").to_vec();
+        value[0] ^= u8::from(flipped);
+        Checksum::read(algorithm, &crate::checksum::base64(&value)).expect("one")
     }
 
     const JPEG: &[u8] = b"\xff\xd8\xff\xe0 image \xff\xd9";
     const CUT: &[u8] = b"\xff\xd8\xff\xe0 ima";
 
     #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
     fn everything_that_vouches_is_named_in_order() {
         let part = part(JPEG);
         let meta = Meta {
             length: Some(part.bytes),
-            md5: part.md5,
-            checksums: vec![
-                ("sha256".to_owned(), base64(&part.sha256.0)),
-                ("crc32".to_owned(), "AAAA".to_owned()),
-            ],
+            md5: Some(md5(&part)),
+            checksums: Algorithm::ALL.map(|one| checksum(&part, one, false)).to_vec(),
             ..Meta::default()
         };
-        let checked = check(&part, &meta, Some(part.sha256)).expect("whole");
-        assert_eq!(checked.by.join("+"), "length+etag-md5+x-amz-checksum-sha256+manifest-sha256+image-end");
+        let checked = check(&part, &meta, Some(part.sums.sha256)).expect("whole");
+        assert_eq!(
+            checked.by.join("+"),
+            "length+etag-md5+x-amz-checksum-sha256+x-amz-checksum-sha512+x-amz-checksum-sha1\
+             +x-amz-checksum-md5+x-amz-checksum-crc32+x-amz-checksum-crc32c+x-amz-checksum-crc64nvme\
+             +manifest-sha256+image-end"
+        );
         assert_eq!((checked.extension, checked.warnings.len()), ("jpg", 0));
+    }
+
+    #[test]
+    fn what_was_not_computed_is_not_named() {
+        let mut few = part(JPEG);
+        few.sums = Hashes::new(&[]).finish();
+        let meta =
+            Meta { checksums: vec![checksum(&part(JPEG), Algorithm::Crc32, false)], ..Meta::default() };
+        assert_eq!(check(&few, &meta, None).expect("an image").by, ["image-end"]);
     }
 
     #[test]
     fn each_mismatch_is_found() {
         let part = part(JPEG);
-        let wrong = [
-            Meta { length: Some(part.bytes + 1), ..Meta::default() },
-            Meta { md5: Some([0; 16]), ..Meta::default() },
-            Meta { checksums: vec![("sha256".to_owned(), base64(&[0; 32]))], ..Meta::default() },
-        ];
-        for meta in wrong {
+        let length = Meta { length: Some(part.bytes + 1), ..Meta::default() };
+        let etag = Meta { md5: Some([0; 16]), ..Meta::default() };
+        let sums = Algorithm::ALL
+            .map(|one| Meta { checksums: vec![checksum(&part, one, true)], ..Meta::default() })
+            .into_iter();
+        for meta in [length, etag].into_iter().chain(sums) {
             assert!(matches!(check(&part, &meta, None), Err(Failure::Corrupt(_))), "{meta:?}");
         }
         let asked = check(&part, &Meta::default(), Some(Sha256([0; 32])));
         assert!(matches!(asked, Err(Failure::Corrupt(_))), "{asked:?}");
+    }
+
+    #[test]
+    fn the_checksum_of_a_range_condemns_nothing_but_the_continuation() {
+        let part = part(JPEG);
+        let with = |flipped| Meta {
+            checksums: vec![checksum(&part, Algorithm::Crc32, flipped)],
+            of_range: true,
+            ..Meta::default()
+        };
+        assert!(matches!(check(&part, &with(true), None), Err(Failure::PartWorthless(_))));
+        assert_eq!(
+            check(&part, &with(false), None).expect("whole").by,
+            ["x-amz-checksum-crc32", "image-end"]
+        );
+    }
+
+    #[test]
+    fn an_image_that_nothing_vouches_for_is_stored_with_a_word_about_it() {
+        let gif =
+            check(&part(b"GIF89a and what may be half of it"), &Meta::default(), None).expect("an image");
+        assert!(gif.by.is_empty());
+        assert!(gif.warnings[0].contains("nothing vouches"), "{:?}", gif.warnings);
+        let jpeg = check(&part(JPEG), &Meta::default(), None).expect("an image");
+        assert_eq!((jpeg.by.join("+").as_str(), jpeg.warnings.len()), ("image-end", 0));
+    }
+
+    #[test]
+    fn unknown_bytes_and_an_encoding_are_named_in_warnings() {
+        let meta = Meta { content_encoding: "gzip".to_owned(), length: Some(7), ..Meta::default() };
+        let checked = check(&part(b"unknown"), &meta, None).expect("stored");
+        assert_eq!(checked.extension, "bin");
+        assert_eq!(
+            checked.warnings,
+            ["stored as served, in Content-Encoding gzip", "the bytes are of no known image format"]
+        );
     }
 
     #[test]

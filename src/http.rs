@@ -9,6 +9,8 @@ mod api;
 mod classify;
 mod context;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use context::{Asked, Context};
 

@@ -1,9 +1,11 @@
 //! What the bytes are, by their own first and last bytes. Pure; bytes are never altered.
 
+use std::borrow::Cow;
+
 /// Bytes of the start that are looked at.
 pub const HEAD: usize = 512;
-/// Bytes of the end that are looked at.
-pub const TAIL: usize = 64;
+/// Bytes of the end that are looked at: what pads a JPEG fills a block of the camera's card at most.
+pub const TAIL: usize = 4096;
 
 /// A format that is known by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +62,12 @@ impl Format {
             _ if at(0, b"RIFF") && at(8, b"WEBP") => Self::WebP,
             _ if at(0, b"GIF87a") || at(0, b"GIF89a") => Self::Gif,
             _ if at(4, b"ftyp") => return brand(head),
+            // before TIFF: a DICOM file may begin with a TIFF header in its preamble, to be read as either
+            _ if at(128, b"DICM") => Self::Dicom,
             _ if at(0, b"II*\0") || at(0, b"MM\0*") || at(0, b"II+\0") || at(0, b"MM\0+") => Self::Tiff,
             // two letters are little to go by: the reserved words must be 0 too
             _ if at(0, b"BM") && at(6, &[0; 4]) => Self::Bmp,
             _ if at(0, b"%PDF-") => Self::Pdf,
-            _ if at(128, b"DICM") => Self::Dicom,
             _ => return None,
         })
     }
@@ -122,6 +125,16 @@ fn brand(head: &[u8]) -> Option<Format> {
     known(major).or_else(|| brands.chunks_exact(4).skip(2).find_map(known))
 }
 
+/// A text without its byte order mark; of one in UTF-16 the low bytes, which are enough to know markup by.
+fn ascii(head: &[u8]) -> Cow<'_, [u8]> {
+    match head {
+        [0xef, 0xbb, 0xbf, rest @ ..] => rest.into(),
+        [0xff, 0xfe, rest @ ..] => rest.iter().copied().step_by(2).collect(),
+        [0xfe, 0xff, rest @ ..] => rest.iter().copied().skip(1).step_by(2).collect(),
+        _ => head.into(),
+    }
+}
+
 /// What came instead of an image.
 #[must_use]
 pub fn not_an_image(head: &[u8], content_type: &str) -> Option<&'static str> {
@@ -131,8 +144,13 @@ pub fn not_an_image(head: &[u8], content_type: &str) -> Option<&'static str> {
     if Format::of(head).is_some() {
         return None;
     }
-    let kind = content_type.to_ascii_lowercase();
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // `application/vnd.openxmlformats…` is a zip file
+    let named = |syntax: &str| {
+        kind.strip_suffix(syntax).is_some_and(|before| before.ends_with('/') || before.ends_with('+'))
+    };
+    let ascii = ascii(head);
+    let text = ascii.trim_ascii_start();
     let starts =
         |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
     let markup = text.first() == Some(&b'<')
@@ -141,11 +159,11 @@ pub fn not_an_image(head: &[u8], content_type: &str) -> Option<&'static str> {
         || starts("<html")
         || starts("<head")
         || starts("<body")
-        || kind.starts_with("text/html")
+        || kind == "text/html"
     {
         return Some("HTML");
     }
-    if markup || kind.contains("xml") {
+    if markup || named("xml") {
         return Some("XML");
     }
     let json = match text.first() {
@@ -156,8 +174,7 @@ pub fn not_an_image(head: &[u8], content_type: &str) -> Option<&'static str> {
         _ => false,
     };
     // a binary file may begin with a bracket, but not go on as text
-    if json && text.iter().all(|c| !c.is_ascii_control() || c.is_ascii_whitespace()) || kind.contains("json")
-    {
+    if json && text.iter().all(|c| !c.is_ascii_control() || c.is_ascii_whitespace()) || named("json") {
         return Some("JSON");
     }
     None
@@ -171,7 +188,10 @@ mod tests {
     fn formats_are_known_by_their_first_bytes() {
         let mut dicom = vec![0; 128];
         dicom.extend(b"DICM");
-        let cases: [(&[u8], &str); 16] = [
+        let mut both = b"II*\0\x08\0\0\0".to_vec();
+        both.resize(128, 0);
+        both.extend(b"DICM");
+        let cases: [(&[u8], &str); 17] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "jpg"),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "png"),
             (b"RIFF\x10\0\0\0WEBPVP8 ", "webp"),
@@ -187,6 +207,7 @@ mod tests {
             (b"BM\x36\0\x0c\0\0\0\0\0\x36\0\0\0", "bmp"),
             (b"%PDF-1.7\n", "pdf"),
             (&dicom, "dcm"),
+            (&both, "dcm"),
             (b"GIF89a", "gif"),
         ];
         for (head, extension) in cases {
@@ -209,7 +230,7 @@ mod tests {
 
     #[test]
     fn pages_and_messages_are_no_images() {
-        let cases: [(&[u8], &str, Option<&str>); 14] = [
+        let cases: [(&[u8], &str, Option<&str>); 21] = [
             (b"", "image/jpeg", Some("nothing (0 bytes)")),
             (b"<!DOCTYPE html><html>", "image/jpeg", Some("HTML")),
             (b"\n  <html>", "", Some("HTML")),
@@ -224,6 +245,13 @@ mod tests {
             (b"\xff\xd8\xff\xe0", "text/html", None),
             (b"plain bytes", "application/octet-stream", None),
             (b"\x01\x02\x03", "", None),
+            (b"\xff\xfe<\0!\0D\0O\0C\0T\0Y\0P\0E\0 \0h\0t\0m\0l\0>\0", "", Some("HTML")),
+            (b"\xfe\xff\0{\0\"\0c\0o\0d\0e\0\"\0:", "", Some("JSON")),
+            (b"PK\x03\x04", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", None),
+            (b"text", "application/problem+json; charset=utf-8", Some("JSON")),
+            (b"text", "application/xml", Some("XML")),
+            (b"{}", "application/octet-stream", Some("JSON")),
+            (b"<", "application/octet-stream", None),
         ];
         for (head, content_type, expected) in cases {
             assert_eq!(not_an_image(head, content_type), expected, "{head:?} as {content_type}");

@@ -26,9 +26,13 @@ pub mod time;
 pub mod layout;
 pub mod manifest;
 
+pub mod volume;
+
 pub mod ledger;
 
 pub mod limit;
+
+pub mod checksum;
 
 pub mod remote;
 

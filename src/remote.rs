@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
+use crate::checksum::{Algorithm, Checksum};
 use crate::error::Failure;
 use crate::item::{Item, Sha256};
 use crate::limit::Hints;
@@ -74,8 +75,19 @@ pub struct Meta {
     pub content_encoding: String,
     /// The ETag is the MD5 of the bytes by S3's rules.
     pub md5: Option<[u8; 16]>,
-    /// `x-amz-checksum-*`: algorithm and value in base64, composites of parts left out.
-    pub checksums: Vec<(String, String)>,
+    /// `x-amz-checksum-*`, composites of parts left out.
+    pub checksums: Vec<Checksum>,
+    /// The checksums may be those of the range that was asked for.
+    pub of_range: bool,
+}
+
+impl Meta {
+    /// The hashes that the bytes will be held against, besides SHA-256.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let etag = self.md5.map(|_| Algorithm::Md5);
+        self.checksums.iter().map(|checksum| checksum.algorithm).chain(etag).collect()
+    }
 }
 
 /// The storage's answer, whose body is still to be read.

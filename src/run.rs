@@ -130,6 +130,10 @@ pub async fn run(
         }
     };
     let folder = Arc::new(Folder::open(&options.out, options.min_free)?);
+    let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
+    for what in crate::volume::warnings(&options.out, &state) {
+        events.send(Event::Warning { line: None, what });
+    }
     let record = RunRecord {
         started_at: time::now(),
         manifest_sha256: loaded.sha256.to_string(),

@@ -456,3 +456,15 @@ async fn in_flight_requests_are_counted_until_their_last_byte() {
     let counts = sandbox.counts(Face::Storage);
     assert_eq!((counts.requests, counts.peak_in_flight), (3, 3));
 }
+
+#[tokio::test]
+async fn a_length_can_be_announced_that_never_comes_and_a_body_padded_without_one() {
+    let sandbox = sandbox().await;
+    let answer = get_under(&sandbox, StorageFault::Announce(1 << 40)).await.expect("an answer");
+    assert_eq!(answer.content_length(), Some(1 << 40));
+    assert!(answer.bytes().await.is_err());
+    let answer = get_under(&sandbox, StorageFault::Padded(500_000)).await.expect("an answer");
+    assert_eq!(answer.content_length(), None);
+    let bytes = answer.bytes().await.expect("a body");
+    assert!(bytes.len() >= 500_000 && bytes.starts_with(&jpeg(1, 5000)));
+}

@@ -82,6 +82,12 @@ pub enum StorageFault {
     Swap(Vec<u8>),
     /// As if there were no `Range`: 200 and the whole object.
     IgnoreRange,
+    /// As if there were no `If-Match`.
+    IgnoreIfMatch,
+    /// This `Content-Length`, then the object and an orderly close.
+    Announce(u64),
+    /// Chunked, no length: the object, then zeros up to so many bytes in all.
+    Padded(u64),
     /// 206 with this `Content-Range`.
     ContentRange(String),
     /// 416 with `Content-Range: bytes */N`.

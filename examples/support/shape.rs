@@ -21,6 +21,10 @@ struct Sending {
     /// What ends there is the connection, not the body.
     breaks: bool,
     chunked: bool,
+    /// The length in the head, where it is not the body's.
+    announced: Option<u64>,
+    /// Zeros behind the body, up to so many bytes in all.
+    padded: u64,
 }
 
 /// Bends `answer` by `faults`. `size` is that of the whole object, where it is known.
@@ -63,9 +67,10 @@ pub async fn shaped(
     }
     head.headers.remove(CONTENT_LENGTH);
     if !sending.chunked {
-        head.headers.insert(CONTENT_LENGTH, bytes.len().into());
+        head.headers.insert(CONTENT_LENGTH, sending.announced.unwrap_or(bytes.len() as u64).into());
     }
-    Ok(Response::from_parts(head, stepped(sending.steps(&bytes))))
+    let zeros = sending.zeros(bytes.len());
+    Ok(Response::from_parts(head, stepped(sending.steps(&bytes).into_iter().chain(zeros))))
 }
 
 /// Sets headers, whatever stood under those names.
@@ -96,10 +101,19 @@ impl Sending {
             }
             StorageFault::ChunkedShort { after } => (self.end, self.chunked) = (Some(after), true),
             StorageFault::Chunked => self.chunked = true,
+            StorageFault::Announce(length) => (self.announced, self.breaks) = (Some(length), true),
+            StorageFault::Padded(total) => (self.padded, self.chunked) = (total, true),
             StorageFault::Stall { after, pause } => self.stall = Some((after, pause)),
             StorageFault::Drip { every, bytes } => self.drip = Some((bytes, every)),
             _ => {}
         }
+    }
+
+    /// What comes behind a body of that length, made as it is sent.
+    fn zeros(&self, length: usize) -> impl Iterator<Item = Step> + Send + 'static {
+        const PIECE: usize = 16 * 1024;
+        let pieces = self.padded.saturating_sub(length as u64).div_ceil(PIECE as u64);
+        (0..pieces).map(|_| Step::Send(Bytes::from_static(&[0; PIECE])))
     }
 
     /// The plan for these bytes.

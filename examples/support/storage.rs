@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_RANGE, RANGE};
+use hyper::header::{CONTENT_RANGE, IF_MATCH, RANGE};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
@@ -134,6 +134,7 @@ pub async fn answer(state: Arc<State>, request: Request<Incoming>, line: Line) -
                 state.storage.put(&key, bytes.clone().into(), content_type).await?;
             }
             StorageFault::IgnoreRange => drop(head.headers.remove(RANGE)),
+            StorageFault::IgnoreIfMatch => drop(head.headers.remove(IF_MATCH)),
             _ => {}
         }
     }

@@ -4,12 +4,14 @@
 //! answer says the same range and the same ETag, and only for the same object.
 
 use futures::StreamExt;
+use tokio::time::Instant;
 
 use super::Fetcher;
 use super::journey::Journey;
+use crate::checksum::Checksum;
 use crate::error::{Failure, Service, chain};
 use crate::event::Progress;
-use crate::item::Item;
+use crate::item::{Item, Sha256};
 use crate::ledger::{PartRecord, Write};
 use crate::remote::{Meta, Opened, Remote, Resume, SignedUrl};
 use crate::store::{Part, PartWriter};
@@ -17,16 +19,21 @@ use crate::store::{Part, PartWriter};
 /// A download that is cut is kept for a later run from that size on; below it, it is sooner fetched again.
 const KEEP_FROM: u64 = 1 << 20;
 
+/// Until a part is made durable its hash is not asked for.
+const NOTHING: Sha256 = Sha256([0; 32]);
+
 /// Bytes of an earlier try, and the version that they belong to.
 pub(super) struct AtHand {
     /// `None`: in a file that an earlier run made durable.
     writer: Option<PartWriter>,
     record: PartRecord,
+    /// What the storage announced with the first of these bytes, which are hashed for it.
+    checksums: Vec<Checksum>,
 }
 
 impl AtHand {
     pub(super) const fn of_earlier_run(record: PartRecord) -> Self {
-        Self { writer: None, record }
+        Self { writer: None, record, checksums: Vec::new() }
     }
 
     fn bytes(&self) -> u64 {
@@ -45,16 +52,19 @@ impl<R: Remote> Journey<'_, R> {
         let opened = self.fetcher.remote.open(url, resume.as_ref()).await?;
         self.url_taken();
         self.fits(&opened)?;
-        let mut writer = self.writer(opened.from, opened.meta.md5.is_some()).await?;
-        let Opened { meta, body, .. } = opened;
+        let Opened { mut meta, from, body } = opened;
+        let mut writer = self.writer(from, &mut meta).await?;
         match self.receive(body, &mut writer).await {
             Ok(()) => Ok((writer.finish().await?, meta)),
             Err(failure) => {
                 match (is_strong(&meta.etag), meta.length) {
                     // bytes that wait for the next try wait on the disk
                     (true, Some(length)) if writer.settle().await.is_ok() => {
-                        let record = PartRecord { etag: meta.etag, object, length, durable: 0 };
-                        self.part = Some(AtHand { writer: Some(writer), record });
+                        let record =
+                            PartRecord { etag: meta.etag, object, length, durable: 0, sha256: NOTHING };
+                        // those of a range say nothing of the next one
+                        let checksums = if meta.of_range { Vec::new() } else { meta.checksums };
+                        self.part = Some(AtHand { writer: Some(writer), record, checksums });
                     }
                     _ => writer.discard().await,
                 }
@@ -91,7 +101,7 @@ impl<R: Remote> Journey<'_, R> {
     }
 
     /// The part that the body goes into: the one at hand where the body goes on from it, else a new one.
-    async fn writer(&mut self, from: u64, md5: bool) -> Result<PartWriter, Failure> {
+    async fn writer(&mut self, from: u64, meta: &mut Meta) -> Result<PartWriter, Failure> {
         let path = self.fetcher.folder.part(&self.item.part);
         if from == 0 {
             self.drop_part().await;
@@ -99,15 +109,21 @@ impl<R: Remote> Journey<'_, R> {
                 // what the ledger says of the file must not outlive the bytes that it speaks of
                 self.fetcher.forget_part(self.item).await?;
             }
-            return Ok(PartWriter::new(path, md5));
+            return Ok(PartWriter::new(path, &meta.algorithms()));
         }
-        match self.part.take().and_then(|part| part.writer) {
-            Some(writer) if writer.received() == from => Ok(writer),
+        match self.part.take() {
+            Some(AtHand { writer: Some(writer), checksums, .. }) if writer.received() == from => {
+                // the same version: what was announced with its first byte is about all of it
+                meta.checksums = checksums;
+                meta.of_range = false;
+                Ok(writer)
+            }
+            Some(AtHand { writer: None, record, .. }) if record.durable == from => {
+                PartWriter::resume(path, from, record.sha256, meta.algorithms()).await
+            }
             other => {
-                if let Some(writer) = other {
-                    writer.discard().await;
-                }
-                PartWriter::resume(path, from, md5).await
+                self.part = other;
+                Err(Failure::PartWorthless("the storage continues what is not at hand".to_owned()))
             }
         }
     }
@@ -121,17 +137,22 @@ impl<R: Remote> Journey<'_, R> {
         let from = writer.received();
         let mut moves = false;
         loop {
+            let asked = Instant::now();
             let piece = tokio::select! {
                 biased;
                 () = fetcher.control.cutting() => return Err(Failure::Stopped),
                 piece = tokio::time::timeout(fetcher.stall, body.next()) => piece,
             };
-            let piece = piece.map_err(|_| Failure::Timeout {
-                service: Service::Storage,
-                what: format!("no byte of the image for {} s", fetcher.stall.as_secs_f64()),
-            })?;
-            let Some(piece) = piece else { return Ok(()) };
-            let piece = piece?;
+            let piece = match piece {
+                Ok(Some(piece)) => piece?,
+                Ok(None) => return Ok(()),
+                // so late a clock was not watched: this process was stopped, not the body
+                Err(_) if asked.elapsed() > fetcher.stall * 2 => continue,
+                Err(_) => {
+                    let what = format!("no byte of the image for {} s", fetcher.stall.as_secs_f64());
+                    return Err(Failure::Timeout { service: Service::Storage, what });
+                }
+            };
             Progress::add(&fetcher.progress.received, piece.len() as u64);
             writer.push(piece).await?;
             if !moves && writer.received() - from >= KEEP_FROM {
@@ -151,8 +172,8 @@ impl<R: Remote> Journey<'_, R> {
         let item = Box::new(self.item.clone());
         let kept = match self.part.take() {
             Some(AtHand { writer: None, .. }) => return, // as the earlier run left it
-            Some(AtHand { writer: Some(writer), record }) if writer.received() >= KEEP_FROM => {
-                writer.keep().await.ok().map(|durable| PartRecord { durable, ..record })
+            Some(AtHand { writer: Some(writer), record, .. }) if writer.received() >= KEEP_FROM => {
+                writer.keep().await.ok().map(|(durable, sha256)| PartRecord { durable, sha256, ..record })
             }
             _ => None,
         };

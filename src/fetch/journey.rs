@@ -94,7 +94,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             item: self.item.clone(),
             path: crate::layout::with_extension(&self.item.stem, checked.extension),
             bytes: part.bytes,
-            sha256: part.sha256,
+            sha256: part.sums.sha256,
             content_type: clean(&meta.content_type),
             etag: meta.etag,
             object,

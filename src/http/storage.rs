@@ -8,12 +8,14 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH,
 use reqwest::{Response, Url};
 
 use super::{Http, capped, classify, text};
+use crate::checksum::{Algorithm, Checksum};
 use crate::error::{Failure, Said, Service, clean};
 use crate::item::unhex;
 use crate::remote::{Meta, Opened, Resume, SignedUrl};
 
 /// An error's XML has a few hundred bytes.
 const CAP: usize = 16 * 1024;
+const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 
 pub(super) async fn open(
     http: &Http,
@@ -65,6 +67,9 @@ fn unchanged(signed: &SignedUrl, url: &Url) -> Result<(), Failure> {
 
 fn opened(response: Response, from: u64, host: String) -> Opened {
     let mut meta = meta(response.headers());
+    // a storage may announce the checksum of what it sends; `FULL_OBJECT` says that it does not
+    let whole = text(response.headers(), CHECKSUM_TYPE).eq_ignore_ascii_case("full_object");
+    meta.of_range = from > 0 && !whole;
     // what the framing of the body says, which hyper holds the body to
     meta.length = response.content_length().map(|rest| from + rest);
     let body = response
@@ -85,6 +90,7 @@ fn meta(headers: &HeaderMap) -> Meta {
         content_type: text(headers, "content-type"),
         content_encoding: encoding(headers),
         checksums: checksums(headers),
+        of_range: false,
         etag,
     }
 }
@@ -106,16 +112,17 @@ fn md5_of(etag: &str) -> Option<[u8; 16]> {
     unhex(etag.strip_prefix('"')?.strip_suffix('"')?)
 }
 
-/// Checksums of the whole object; one that ends in `-N` is made of parts and cannot be computed from the bytes.
-fn checksums(headers: &HeaderMap) -> Vec<(String, String)> {
-    const PREFIX: &str = "x-amz-checksum-";
-    let composite = text(headers, "x-amz-checksum-type").eq_ignore_ascii_case("composite");
-    headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().strip_prefix(PREFIX)?, value.to_str().ok()?)))
-        .filter(|(name, value)| *name != "type" && !composite && !value.contains('-'))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+/// Checksums of the object. Those that are made of the checksums of its parts (`…-N`, or of that type) cannot be
+/// computed from the bytes, and are left out.
+fn checksums(headers: &HeaderMap) -> Vec<Checksum> {
+    if text(headers, CHECKSUM_TYPE).eq_ignore_ascii_case("composite") {
+        return Vec::new();
+    }
+    let announced = |algorithm: Algorithm| {
+        let value = text(headers, &format!("x-amz-checksum-{}", algorithm.name()));
+        Checksum::read(algorithm, value.trim())
+    };
+    Algorithm::ALL.into_iter().filter_map(announced).collect()
 }
 
 /// A 206 must go on exactly where the part ends, in the same version of the object.
@@ -134,16 +141,22 @@ fn continued(response: &Response, resume: &Resume) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A status other than 200 or an expected 206 → failure, by the error's own code before the status. 412 and 416
-/// speak of the bytes at hand only where there are any.
+/// A status other than 200 or an expected 206 → failure, by the error's own code before the status. 412, 416 and
+/// an odd 2xx speak of the bytes at hand only where there are any.
 pub(super) fn refusal(status: u16, said: Said, resuming: bool) -> Failure {
     match (status, &*said.code) {
-        (_, "RequestTimeout" | "SlowDown" | "InternalError" | "ServiceUnavailable") => {
-            Failure::StorageDown(said)
-        }
+        (
+            _,
+            "RequestTimeout"
+            | "SlowDown"
+            | "InternalError"
+            | "ServiceUnavailable"
+            | "Throttling"
+            | "ThrottlingException",
+        ) => Failure::StorageDown(said),
         (_, "InvalidObjectState") => Failure::Archived(said),
         (_, "NoSuchKey" | "NoSuchBucket") | (404, _) => Failure::Missing(said),
-        (412 | 416, _) if resuming => {
+        (201..=299 | 412 | 416, _) if resuming => {
             Failure::PartWorthless(format!("the storage answered {said} to a continued download"))
         }
         (400 | 401 | 403, _) => Failure::Denied(said),
@@ -217,14 +230,22 @@ mod tests {
     }
 
     #[test]
-    fn checksums_of_parts_are_left_out() {
+    fn each_announced_checksum_is_read_and_those_of_parts_are_left_out() {
+        let all = checksums(&headers(&[
+            ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
+            ("x-amz-checksum-crc32", "y/Q5Jg=="),
+            ("x-amz-checksum-crc32c", "4waSgw=="),
+            ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE="),
+            ("x-amz-checksum-xxhash3", "rosUhgp5mIg="),
+        ]));
+        let names: Vec<_> = all.iter().map(|one| one.algorithm.name()).collect();
+        assert_eq!(names, ["sha1", "crc32", "crc32c", "crc64nvme"]);
         let found = checksums(&headers(&[
             ("x-amz-checksum-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
             ("x-amz-checksum-crc32", "AAAAAA==-2"),
             ("x-amz-checksum-type", "FULL_OBJECT"),
         ]));
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0, "sha256");
+        assert_eq!(found.iter().map(|one| one.algorithm).collect::<Vec<_>>(), [Algorithm::Sha256]);
         assert!(
             checksums(&headers(&[
                 ("x-amz-checksum-crc32", "AAAAAA=="),

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::existing::{Holder, check_header, holder, newer, not_lost};
 use super::sqlite_error;
 use crate::error::{RunError, chain};
+use crate::volume::{SAFE_JOURNAL, Volume, journal_mode};
 
 /// The state folder in the export folder.
 pub const STATE_DIR: &str = ".exporter";
@@ -115,9 +116,26 @@ pub fn state_folder(out: &Path, state_dir: Option<&Path>) -> PathBuf {
     state_dir.map_or_else(|| out.join(STATE_DIR), Path::to_owned)
 }
 
+/// Sets the journal's mode. SQLite may refuse the write-ahead log without an error; what it then has is not durable
+/// in a power cut (it only unlinks the journal), truncating it is.
+fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
+    let set = |mode: &str| {
+        connection.pragma_update_and_check(None, "journal_mode", mode, |row| row.get::<_, String>(0))
+    };
+    if set(wanted).is_ok_and(|mode| mode.eq_ignore_ascii_case(wanted)) {
+        return Ok(());
+    }
+    let mode = set(SAFE_JOURNAL)?;
+    if mode.eq_ignore_ascii_case(SAFE_JOURNAL) {
+        return Ok(());
+    }
+    let refused = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    Err(rusqlite::Error::SqliteFailure(refused, Some(format!("its journal stays in mode {mode}"))))
+}
+
 pub(super) fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(30))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    set_journal(connection, journal_mode(Volume::of(state)))?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "FILE")?;
@@ -236,5 +254,37 @@ pub(crate) fn disk(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> RunErr
             RunError::Disk(format!("{what}: {error}"))
         }
         _ => RunError::Io { what, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_comes_to_a_share_leaves_the_write_ahead_log_and_keeps_its_rows() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let open = || Connection::open(dir.path().join(LEDGER_FILE)).expect("a ledger");
+        let mode = |connection: &Connection| {
+            connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0)).expect("a mode")
+        };
+        let connection = open();
+        set_journal(&connection, "WAL").expect("set");
+        assert_eq!(mode(&connection), "wal");
+        connection.execute_batch("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (7)").expect("written");
+        drop(connection);
+        let connection = open();
+        set_journal(&connection, SAFE_JOURNAL).expect("set");
+        assert_eq!(mode(&connection), "truncate");
+        let n: i64 = connection.query_row("SELECT n FROM t", [], |row| row.get(0)).expect("kept");
+        assert_eq!(n, 7);
+        assert!(!dir.path().join("ledger.sqlite-wal").exists());
+    }
+
+    #[test]
+    fn a_journal_in_a_mode_that_was_not_asked_for_is_refused() {
+        let connection = Connection::open_in_memory().expect("a ledger");
+        let refused = set_journal(&connection, "WAL").expect_err("a ledger in memory has neither");
+        assert!(refused.to_string().contains("stays in mode memory"), "{refused}");
     }
 }

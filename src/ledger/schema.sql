@@ -107,6 +107,7 @@ CREATE TABLE parts (
     object  BLOB NOT NULL,                         -- SHA-256 of the object's address without its signature
     length  INTEGER NOT NULL,                      -- of the whole object
     durable INTEGER NOT NULL,                      -- bytes that would survive a power cut
+    sha256  BLOB NOT NULL,                         -- their hash
     PRIMARY KEY (note, name)
 ) STRICT, WITHOUT ROWID;
 

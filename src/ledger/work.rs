@@ -149,7 +149,7 @@ pub fn prepare_work(connection: &Connection) -> rusqlite::Result<u64> {
 pub fn next_items(connection: &Connection, cursor: &mut Cursor, limit: u32) -> rusqlite::Result<Vec<Work>> {
     let mut select = connection.prepare_cached(
         "SELECT w.round, w.org, r.seq, r.line, o.name, n.name, r.name, r.wanted, o.segment, n.segment, r.segment,
-                i.path, p.etag, p.object, p.length, p.durable
+                i.path, p.etag, p.object, p.length, p.durable, p.sha256
          FROM temp.work w JOIN rows r ON r.seq = w.row JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
          LEFT JOIN images i ON i.key = r.key AND i.note = r.note AND i.name = r.name
          LEFT JOIN parts p ON p.note = r.note AND p.name = r.name
@@ -184,6 +184,7 @@ pub fn next_items(connection: &Connection, cursor: &mut Cursor, limit: u32) -> r
                 object: Sha256(row.get(13)?),
                 length: row.get::<_, i64>(14)?.unsigned_abs(),
                 durable: row.get::<_, i64>(15)?.unsigned_abs(),
+                sha256: Sha256(row.get(16)?),
             }),
         };
         items.push(Work { item, org: cursor.org, part });

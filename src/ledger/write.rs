@@ -57,6 +57,8 @@ pub struct PartRecord {
     pub length: u64,
     /// Bytes that are durable in the part file.
     pub durable: u64,
+    /// Their hash.
+    pub sha256: Sha256,
 }
 
 /// What the run has done so far.
@@ -185,8 +187,8 @@ fn keep_part(connection: &Connection, item: &Item, part: Option<&PartRecord>) ->
     match part {
         Some(part) => connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO parts (note, name, file, etag, object, length, durable)
-                 SELECT note, name, ?2, ?3, ?4, ?5, ?6 FROM rows WHERE seq = ?1",
+                "INSERT OR REPLACE INTO parts (note, name, file, etag, object, length, durable, sha256)
+                 SELECT note, name, ?2, ?3, ?4, ?5, ?6, ?7 FROM rows WHERE seq = ?1",
             )?
             .execute(params![
                 item.seq,
@@ -194,7 +196,8 @@ fn keep_part(connection: &Connection, item: &Item, part: Option<&PartRecord>) ->
                 part.etag,
                 part.object.0,
                 int(part.length),
-                int(part.durable)
+                int(part.durable),
+                part.sha256.0
             ])?,
         None => connection
             .prepare_cached(

@@ -19,6 +19,7 @@ use super::{Folder, Part, failure};
 use crate::error::{Failure, RunError, chain};
 use crate::item::Sha256;
 use crate::ledger::{Delivered, Ledger, Write};
+use crate::volume::Volume;
 
 /// Parts in a batch at most: bounds how long the first one waits for the last.
 const BATCH: usize = 512;
@@ -168,16 +169,17 @@ fn answer_all(batch: Vec<(Delivery, Answer)>, failure: &Failure) {
 /// How bytes are made durable.
 #[derive(Clone, Copy, Debug)]
 struct Flush {
-    /// `syncfs` tells of failed writes (Linux 5.8 and newer), so that it may stand for many `fsync`s.
+    /// `syncfs` tells of failed writes (Linux 5.8 and newer, on file systems that pass it on), so that it may stand
+    /// for many `fsync`s.
     whole_file_system: bool,
 }
 
 impl Flush {
-    fn of(_folder: &Folder) -> Self {
+    fn of(folder: &Folder) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Self { whole_file_system: cfg!(target_os = "linux") && version >= (5, 8) }
+        Self { whole_file_system: Volume::of(folder.root()).flushes_as_a_whole() && version >= (5, 8) }
     }
 }
 
@@ -331,7 +333,7 @@ mod tests {
     use crate::store::PartWriter;
 
     async fn part(path: &Path) -> Part {
-        let mut writer = PartWriter::new(path.to_owned(), false);
+        let mut writer = PartWriter::new(path.to_owned(), &[]);
         writer.push(bytes::Bytes::from_static(b"image")).await.expect("taken");
         writer.finish().await.expect("written")
     }

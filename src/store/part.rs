@@ -9,11 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use md5::Md5;
-use sha2::{Digest, Sha256 as Hasher};
 use tokio::task::JoinHandle;
 
 use super::failure;
+use crate::checksum::{Algorithm, Hashes, Sums};
 use crate::error::Failure;
 use crate::image::{HEAD, TAIL};
 use crate::item::Sha256;
@@ -31,10 +30,8 @@ pub struct Part {
     pub file: File,
     /// Size.
     pub bytes: u64,
-    /// Of all bytes.
-    pub sha256: Sha256,
-    /// Of all bytes, where it was asked for.
-    pub md5: Option<[u8; 16]>,
+    /// Hashes of all bytes.
+    pub sums: Sums,
     /// The first bytes, at most [`HEAD`].
     pub head: Vec<u8>,
     /// The last bytes, at most [`TAIL`].
@@ -47,28 +44,20 @@ struct Sink {
     path: PathBuf,
     file: Option<File>,
     bytes: u64,
-    sha256: Hasher,
-    md5: Option<Md5>,
+    hashes: Hashes,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
 impl Sink {
-    fn new(path: PathBuf, md5: bool) -> Self {
-        Self {
-            path,
-            file: None,
-            bytes: 0,
-            sha256: Hasher::new(),
-            md5: md5.then(Md5::new),
-            head: Vec::new(),
-            tail: Vec::new(),
-        }
+    fn new(path: PathBuf, hashes: &[Algorithm]) -> Self {
+        let hashes = Hashes::new(hashes);
+        Self { path, file: None, bytes: 0, hashes, head: Vec::new(), tail: Vec::new() }
     }
 
-    /// Goes on with the first `from` bytes of a file, which are read and hashed again.
-    fn resume(path: PathBuf, from: u64, md5: bool) -> Result<Self, Failure> {
-        let mut sink = Self::new(path, md5);
+    /// Goes on with the first `from` bytes of a file, which are read and hashed again: they must have this hash.
+    fn resume(path: PathBuf, from: u64, sha256: Sha256, hashes: &[Algorithm]) -> Result<Self, Failure> {
+        let mut sink = Self::new(path, hashes);
         let opened = OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW).open(&sink.path);
         let mut file = match opened {
             Ok(file) => file,
@@ -96,6 +85,9 @@ impl Sink {
             sink.hash(&piece[..got]);
             rest -= got as u64;
         }
+        if sink.hashes.clone().finish().sha256 != sha256 {
+            return Err(Failure::PartWorthless(format!("{} has changed since", sink.path.display())));
+        }
         let placed = file.set_len(from).and_then(|()| file.seek(SeekFrom::Start(from)));
         placed.map_err(|error| failure("writing", &sink.path, &error))?;
         sink.file = Some(file);
@@ -103,10 +95,7 @@ impl Sink {
     }
 
     fn hash(&mut self, piece: &[u8]) {
-        self.sha256.update(piece);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(piece);
-        }
+        self.hashes.update(piece);
         let room = HEAD - self.head.len();
         self.head.extend_from_slice(&piece[..piece.len().min(room)]);
         if piece.len() >= TAIL {
@@ -142,8 +131,7 @@ impl Sink {
             path: self.path,
             file,
             bytes: self.bytes,
-            sha256: Sha256(self.sha256.finalize().into()),
-            md5: self.md5.map(|md5| md5.finalize().into()),
+            sums: self.hashes.finish(),
             head: self.head,
             tail: self.tail,
         })
@@ -191,23 +179,28 @@ enum State {
 }
 
 impl PartWriter {
-    /// A new part file at `path`, made with its first bytes. `md5` asks for that hash too.
+    /// A new part file at `path`, made with its first bytes. `hashes` are computed besides SHA-256.
     #[must_use]
-    pub fn new(path: PathBuf, md5: bool) -> Self {
+    pub fn new(path: PathBuf, hashes: &[Algorithm]) -> Self {
         Self {
             gathered: Vec::new(),
             size: 0,
-            state: State::Here(Box::new(Sink::new(path, md5))),
+            state: State::Here(Box::new(Sink::new(path, hashes))),
             received: 0,
         }
     }
 
-    /// Goes on behind the first `from` bytes of the part file at `path`.
+    /// Goes on behind the first `from` bytes of the part file at `path`, which must have this hash.
     ///
     /// # Errors
     /// [`Failure::PartWorthless`] where the file does not have them, [`Failure::Disk`] where it cannot be read.
-    pub async fn resume(path: PathBuf, from: u64, md5: bool) -> Result<Self, Failure> {
-        let sink = blocking(move || Sink::resume(path, from, md5).map(Box::new)).await?;
+    pub async fn resume(
+        path: PathBuf,
+        from: u64,
+        sha256: Sha256,
+        hashes: Vec<Algorithm>,
+    ) -> Result<Self, Failure> {
+        let sink = blocking(move || Sink::resume(path, from, sha256, &hashes).map(Box::new)).await?;
         Ok(Self { gathered: Vec::new(), size: 0, state: State::Here(sink), received: from })
     }
 
@@ -251,11 +244,12 @@ impl PartWriter {
         .await
     }
 
-    /// Writes what is gathered and makes it durable; the number of bytes that a later run can go on from.
+    /// Writes what is gathered and makes it durable; the number of bytes that a later run can go on from, and their
+    /// hash.
     ///
     /// # Errors
     /// Where it could not be written.
-    pub async fn keep(mut self) -> Result<u64, Failure> {
+    pub async fn keep(mut self) -> Result<(u64, Sha256), Failure> {
         let mut sink = self.sink().await?;
         let pieces = std::mem::take(&mut self.gathered);
         blocking(move || {
@@ -263,7 +257,7 @@ impl PartWriter {
             if let Some(file) = &sink.file {
                 file.sync_all().map_err(|error| failure("flushing", &sink.path, &error))?;
             }
-            Ok(sink.bytes)
+            Ok((sink.bytes, sink.hashes.finish().sha256))
         })
         .await
     }
@@ -316,6 +310,11 @@ fn died() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest, Sha256 as Hasher};
+
+    fn hash(bytes: &[u8]) -> Sha256 {
+        Sha256(Hasher::digest(bytes).into())
+    }
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
@@ -325,7 +324,7 @@ mod tests {
     async fn what_is_hashed_is_what_is_in_the_file() {
         let dir = folder();
         let path = dir.path().join("a.part");
-        let mut writer = PartWriter::new(path.clone(), true);
+        let mut writer = PartWriter::new(path.clone(), &[Algorithm::Md5]);
         let body: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
         for piece in body.chunks(77_777) {
             writer.push(Bytes::copy_from_slice(piece)).await.expect("written");
@@ -333,8 +332,8 @@ mod tests {
         let part = writer.finish().await.expect("finished");
         let on_disk = std::fs::read(&path).expect("readable");
         assert_eq!(on_disk, body);
-        assert_eq!(part.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
-        assert_eq!(part.md5, Some(Md5::digest(&on_disk).into()));
+        assert_eq!(part.sums.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
+        assert_eq!(part.sums.of(Algorithm::Md5), Some(&*md5::Md5::digest(&on_disk)));
         assert_eq!(part.head, body[..HEAD]);
         assert_eq!(part.tail, body[body.len() - TAIL..]);
         assert_eq!(part.bytes, 1_000_003);
@@ -345,11 +344,12 @@ mod tests {
         let dir = folder();
         let path = dir.path().join("a.part");
         std::fs::write(&path, b"0123456789garbage").expect("written");
-        let mut writer = PartWriter::resume(path.clone(), 10, false).await.expect("resumed");
+        let mut writer =
+            PartWriter::resume(path.clone(), 10, hash(b"0123456789"), Vec::new()).await.expect("resumed");
         writer.push(Bytes::from_static(b"abc")).await.expect("written");
         let part = writer.finish().await.expect("finished");
         assert_eq!(std::fs::read(&path).expect("readable"), b"0123456789abc");
-        assert_eq!(part.sha256.0, <[u8; 32]>::from(Hasher::digest(b"0123456789abc")));
+        assert_eq!(part.sums.sha256.0, <[u8; 32]>::from(Hasher::digest(b"0123456789abc")));
     }
 
     #[tokio::test]
@@ -357,7 +357,7 @@ mod tests {
         let dir = folder();
         let path = dir.path().join("a.part");
         std::fs::write(&path, b"0123").expect("written");
-        let resumed = PartWriter::resume(path, 10, false).await;
+        let resumed = PartWriter::resume(path, 10, hash(b"0123456789"), Vec::new()).await;
         assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
     }
 
@@ -365,11 +365,11 @@ mod tests {
     async fn a_part_that_is_gone_or_is_a_link_now_is_worthless() {
         let dir = folder();
         let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
-        let resumed = PartWriter::resume(path.clone(), 4, false).await;
+        let resumed = PartWriter::resume(path.clone(), 4, hash(b"0123"), Vec::new()).await;
         assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
         std::fs::write(&target, b"precious").expect("written");
         std::os::unix::fs::symlink(&target, &path).expect("linked");
-        let resumed = PartWriter::resume(path, 4, false).await;
+        let resumed = PartWriter::resume(path, 4, hash(b"0123"), Vec::new()).await;
         assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
         assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
     }
@@ -378,7 +378,7 @@ mod tests {
     async fn a_settled_writer_has_written_all_it_took_and_goes_on() {
         let dir = folder();
         let path = dir.path().join("a.part");
-        let mut writer = PartWriter::new(path.clone(), false);
+        let mut writer = PartWriter::new(path.clone(), &[]);
         for _ in 0..2 {
             writer.push(Bytes::from_static(b"abc")).await.expect("taken");
             writer.settle().await.expect("written");
@@ -393,7 +393,7 @@ mod tests {
     async fn nothing_writes_behind_a_discarded_part() {
         let dir = folder();
         let path = dir.path().join("a.part");
-        let mut writer = PartWriter::new(path.clone(), false);
+        let mut writer = PartWriter::new(path.clone(), &[]);
         writer.push(Bytes::from(vec![0; PIECE])).await.expect("taken");
         writer.discard().await;
         std::fs::remove_file(&path).expect("the write had ended");
@@ -402,12 +402,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_part_whose_bytes_changed_is_worthless() {
+        let dir = folder();
+        let path = dir.path().join("a.part");
+        std::fs::write(&path, b"0123X56789").expect("written");
+        let resumed = PartWriter::resume(path, 10, hash(b"0123456789"), Vec::new()).await;
+        assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_kept_tells_its_hash() {
+        let dir = folder();
+        let mut writer = PartWriter::new(dir.path().join("a.part"), &[]);
+        writer.push(Bytes::from_static(b"0123456789")).await.expect("written");
+        assert_eq!(writer.keep().await.expect("kept"), (10, hash(b"0123456789")));
+    }
+
+    #[tokio::test]
     async fn a_symbolic_link_in_the_way_is_replaced_and_never_written_through() {
         let dir = folder();
         let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
         std::fs::write(&target, b"precious").expect("written");
         std::os::unix::fs::symlink(&target, &path).expect("linked");
-        let mut writer = PartWriter::new(path.clone(), false);
+        let mut writer = PartWriter::new(path.clone(), &[]);
         writer.push(Bytes::from_static(b"image")).await.expect("written");
         writer.finish().await.expect("finished");
         assert_eq!(std::fs::read(&target).expect("readable"), b"precious");

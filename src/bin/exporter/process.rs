@@ -1,10 +1,11 @@
 //! What is set for the process before anything else: no core dumps (the key would be in them), files for the
-//! owner only, and the runtime.
+//! owner only, errors instead of death where a file would grow too large, and the runtime.
 
 use std::io;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit, umask};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Hashing and TLS share the worker threads: two keep a slow core from holding everything, more than eight find
 /// nothing to do at the pace the API allows.
@@ -26,13 +27,20 @@ pub fn harden() {
 
 /// The runtime that a run lives in.
 ///
+/// A write beyond `ulimit -f` raises SIGXFSZ, which ends a process that does not handle it. Once it is listened to
+/// (nobody needs to hear) the write fails with EFBIG, and that is an error of the disk as any other.
+///
 /// # Errors
-/// Where the system gives no threads or no event queue.
+/// Where the system gives no threads, no event queue or no signal handler.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(*THREADS.start(), usize::from);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(*THREADS.start(), *THREADS.end()))
         .max_blocking_threads(BLOCKING)
         .enable_all()
-        .build()
+        .build()?;
+    let inside = runtime.enter();
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    drop(inside);
+    Ok(runtime)
 }
