@@ -190,7 +190,7 @@ fn hash_and_write(bencher: Bencher<'_, '_>, size: usize) {
 }
 
 async fn write(path: &Path, body: &Bytes, size: usize) {
-    let mut writer = PartWriter::new(path.to_owned(), false);
+    let mut writer = PartWriter::new(path.to_owned(), &[]);
     for _ in 0..size / body.len() {
         writer.push(body.clone()).await.expect("taken");
     }
