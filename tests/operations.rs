@@ -1,6 +1,7 @@
-//! `doc/operations.md` leaves out no exit code, no error code and no metric, and names no setting that is not there.
+//! `doc/operations.md` leaves out no exit code, no error code and no metric, and names no command or flag that is not
+//! there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
@@ -72,27 +73,39 @@ fn every_metric_is_explained_and_the_alerts_use_no_other() {
     }
 }
 
+/// The commands of the help, each with its own help.
+fn commands(folder: &std::path::Path) -> BTreeMap<String, String> {
+    let help = exporter(&["--help"], folder);
+    let (_, list) = help.split_once("\nCommands:\n").expect("the list");
+    let list = list.split_once("\n\n").expect("its end").0;
+    let names = list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names = names.filter(|name| !name.is_empty() && *name != "help");
+    names.map(|name| (name.to_owned(), exporter(&[name, "--help"], folder))).collect()
+}
+
 #[test]
-fn every_flag_of_the_recipes_is_known() {
-    let document = document();
+fn every_command_and_flag_is_known() {
+    // a command that goes on in the next line is one
+    let document = document().replace("\\\n", " ");
     let folder = tempfile::tempdir().expect("a folder");
-    let help = exporter(&["run", "--help"], folder.path());
-    let mut count = 0;
-    for heading in ["systemd", "cron", "Kubernetes"] {
-        let recipe = section(&document, heading);
-        let commands = recipe.split("exporter run ").skip(1);
-        for command in commands {
-            // a command ends with the line, but for those that go on
-            let command = command.replace("\\\n", " ");
-            let command = command.lines().next().unwrap_or_default();
-            for flag in command.split_whitespace().filter(|word| word.starts_with("--")) {
-                let known = help
-                    .lines()
-                    .any(|line| line.split([' ', ',']).any(|word| word.trim_end_matches("...") == flag));
-                assert!(known, "{flag} in {command}");
-                count += 1;
-            }
+    let commands = commands(folder.path());
+    let (mut named, mut flags) = (BTreeSet::new(), 0);
+    for (at, _) in document.match_indices("exporter ") {
+        let rest = &document[at + "exporter ".len()..];
+        // it ends with its line, its quote, or where a pipe or a second command begins
+        let command = &rest[..rest.find(['\n', '`', '|', ';', '&']).unwrap_or(rest.len())];
+        let Some((name, help)) = commands.get_key_value(command.split(' ').next().unwrap_or_default()) else {
+            continue;
+        };
+        named.insert(name.clone());
+        for flag in command.split_whitespace().filter(|word| word.starts_with("--")) {
+            let mut words = help.lines().flat_map(|line| line.split([' ', ',']));
+            assert!(words.any(|word| word.trim_end_matches("...") == flag), "{flag} in {command}");
+            flags += 1;
         }
     }
-    assert!(count > 10, "{count} flags");
+    for name in ["run", "plan", "doctor", "status", "verify"] {
+        assert!(named.contains(name), "{name} is not named: {named:?}");
+    }
+    assert!(flags > 15, "{flags} flags");
 }

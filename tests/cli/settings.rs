@@ -221,3 +221,31 @@ fn the_example_has_every_setting_in_a_form_that_is_accepted() {
     }
     assert!(Path::new(example).is_file());
 }
+
+#[test]
+fn every_command_reads_the_config_file() {
+    let world = World::with_images(2);
+    world.write("exporter.toml", "out = 'elsewhere'\nrate = '2/1s'\n");
+    let answer = |args: &[&str], code| {
+        let mut command = world.command(args);
+        command.env_remove("EXPORTER_RATE");
+        let ran = Ran::of(command.spawn().expect("started")).ended(code);
+        ran.stdout + &ran.stderr
+    };
+    let plan = answer(&["plan", "manifest.csv", "--json"], 0);
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    assert!(plan["shortest_seconds"].as_f64() <= Some(1.0), "{plan}");
+    answer(&["run", "manifest.csv", "--quiet"], 0);
+    assert!(world.path("elsewhere/report.csv").is_file() && !world.out().exists());
+    for command in ["status", "verify", "report"] {
+        answer(&[command], 0);
+        world.write("mine.toml", "out = 'no-export'");
+        let said = answer(&[command, "--config", "mine.toml"], 2);
+        assert!(said.contains("no-export"), "{command}: {said}");
+    }
+    world.write("exporter.toml", "outt = 'elsewhere'");
+    for args in [&["plan", "manifest.csv"][..], &["status"], &["verify"], &["report"], &["doctor"]] {
+        let said = answer(args, 2);
+        assert!(said.contains("there is no setting 'outt'; did you mean out?"), "{args:?}: {said}");
+    }
+}
