@@ -42,6 +42,12 @@ impl Volume {
         })
     }
 
+    /// A file system that is a program: it may be a network disk, as sshfs is, or none.
+    #[must_use]
+    pub const fn is_fuse(self) -> bool {
+        matches!(self.0, Some(0x6573_5546))
+    }
+
     /// Whether one `syncfs` stands for an `fsync` of each file, and tells of writes that failed. FUSE passes it on
     /// to almost nobody, overlays keep the errors of the layer below to themselves.
     #[must_use]
@@ -114,6 +120,7 @@ mod tests {
             assert!(share.is_none() || !volume.flushes_as_a_whole(), "{number:x}");
         }
         assert_eq!((Volume(None).share(), journal_mode(Volume(None))), (None, "WAL"));
+        assert!(Volume(Some(0x6573_5546)).is_fuse() && !Volume(Some(0xEF53)).is_fuse());
     }
 
     #[test]

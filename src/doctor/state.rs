@@ -9,6 +9,7 @@ use super::{Checks, DoctorOptions, plain};
 use crate::error::RunError;
 use crate::ledger;
 use crate::plan::nearest;
+use crate::volume::{Volume, journal_mode};
 
 const LOCAL: &str = "name a folder on a local disk with --state-dir";
 
@@ -36,59 +37,20 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     export(&options.out, state_dir, checks);
 }
 
-/// Locks of network file systems come and go with the connection, and none of them shares memory between machines.
+/// Locks of a share come and go with the connection, and its memory is no other machine's.
 fn file_system(place: &Path, checks: &mut Checks) {
     const NAME: &str = "file_system";
-    match kind(place) {
-        Kind::Local => checks.ok(NAME, "ledger and lock are on a local disk"),
-        Kind::Network(name) => {
-            checks.problem(NAME, format!("ledger and lock would be on a network disk ({name})"), LOCAL);
+    let volume = Volume::of(place);
+    match volume.share() {
+        Some(share) => {
+            checks.warning(NAME, format!("ledger and lock would be on a share ({share})"), LOCAL);
         }
-        Kind::Fuse => checks.warning(
+        None if volume.is_fuse() => checks.warning(
             NAME,
             "ledger and lock would be on a FUSE file system, which may be a network disk",
             LOCAL,
         ),
-    }
-}
-
-/// What lies under a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Local,
-    Network(&'static str),
-    Fuse,
-}
-
-/// By the magic numbers of Linux (statfs(2)).
-#[cfg(target_os = "linux")]
-fn kind(place: &Path) -> Kind {
-    let Ok(stat) = rustix::fs::statfs(place) else { return Kind::Local };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the numbers have 32 bits, the highest of which may be set, and the field is signed"
-    )]
-    let magic = stat.f_type as u32;
-    of_magic(magic)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn kind(_place: &Path) -> Kind {
-    Kind::Local
-}
-
-const fn of_magic(magic: u32) -> Kind {
-    match magic {
-        0x6969 => Kind::Network("NFS"),
-        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Kind::Network("SMB"),
-        0x564c => Kind::Network("NCP"),
-        0x0102_1997 => Kind::Network("9P"),
-        0x00c3_6400 => Kind::Network("Ceph"),
-        0x5346_414f | 0x6b41_4653 => Kind::Network("AFS"),
-        0x0bd0_0bd0 => Kind::Network("Lustre"),
-        0x6573_5546 => Kind::Fuse,
-        _ => Kind::Local,
+        None => checks.ok(NAME, "ledger and lock are on a local disk"),
     }
 }
 
@@ -109,7 +71,7 @@ fn locks(own: &Path, checks: &mut Checks) {
     }
     let database = || {
         let connection = Connection::open(own.join("ledger.sqlite"))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "journal_mode", journal_mode(Volume::of(own)))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (1);")?;
         connection.close().map_err(|(_, error)| error)
@@ -145,20 +107,6 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn network_disks_are_known_by_their_magic() {
-        for (magic, kind) in [
-            (0x6969, Kind::Network("NFS")),
-            (0xff53_4d42, Kind::Network("SMB")),
-            (0xfe53_4d42, Kind::Network("SMB")),
-            (0x6573_5546, Kind::Fuse),
-            (0xef53, Kind::Local),
-            (0x0102_1994, Kind::Local),
-        ] {
-            assert_eq!(of_magic(magic), kind, "{magic:x}");
-        }
-    }
 
     #[test]
     fn a_local_folder_passes() {
