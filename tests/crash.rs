@@ -25,7 +25,7 @@ use world::{Ran, World};
 /// At least so many in the migration.
 const KILLS: usize = 54;
 /// Rows that the manifest grows by whenever a run gets through.
-const MORE: usize = 40;
+const MORE: usize = 25;
 
 /// When to kill.
 #[derive(Clone, Copy, Debug)]
