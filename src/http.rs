@@ -29,6 +29,15 @@ use crate::remote::{Opened, Remote, Resolved, Resume, SignedUrl};
 /// S3 closes idle connections after some 5 s; asking on a closed one costs a try.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// Whose certificates are trusted.
+#[derive(Clone, Copy)]
+enum Trust {
+    /// The system's, and those of `--ca-file`.
+    Known,
+    /// None: whatever is https is refused.
+    Nobody,
+}
+
 /// API and storage over the network.
 #[derive(Debug)]
 pub struct Http {
@@ -58,31 +67,45 @@ impl Http {
             options.allow_http,
             proxy.and_then(ProxySettings::host),
         ));
-        let client = |for_api| -> Result<ClientBuilder, RunError> {
-            let resolver = address::Resolver { policy: Arc::clone(&addresses), for_api };
-            let mut builder = Client::builder()
-                .user_agent(concat!("exporter/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(IDLE)
-                .dns_resolver(Arc::new(resolver));
-            if let Some(proxy) = proxy {
-                builder = builder.proxy(proxy.to_reqwest()?);
+        let client = |for_api| -> Result<Client, RunError> {
+            let builder = |trust: Trust| -> Result<ClientBuilder, RunError> {
+                let resolver = address::Resolver::new(Arc::clone(&addresses), for_api);
+                let mut builder = Client::builder()
+                    .user_agent(concat!("exporter/", env!("CARGO_PKG_VERSION")))
+                    .redirect(reqwest::redirect::Policy::none())
+                    .referer(false)
+                    .retry(reqwest::retry::never())
+                    .no_proxy()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .pool_idle_timeout(IDLE)
+                    .dns_resolver(Arc::new(resolver));
+                if !for_api {
+                    // S3 speaks HTTP/1.1; one request at a time a connection also keeps one slow body from holding
+                    // others
+                    builder = builder.http1_only();
+                }
+                if let Some(proxy) = proxy {
+                    builder = builder.proxy(proxy.to_reqwest()?);
+                }
+                if let Some(file) = &options.ca_file {
+                    builder = builder.tls_certs_merge(certificates(file)?);
+                }
+                Ok(match trust {
+                    Trust::Known => builder,
+                    Trust::Nobody => builder.tls_certs_only([]),
+                })
+            };
+            match builder(Trust::Known)?.build() {
+                // a machine without certificates: where the API is plain http nobody's is needed
+                Err(_) if options.url.scheme() == "http" && options.ca_file.is_none() => {
+                    builder(Trust::Nobody)?.build().map_err(unusable)
+                }
+                built => built.map_err(unusable),
             }
-            if let Some(file) = &options.ca_file {
-                builder = builder.tls_certs_merge(certificates(file)?);
-            }
-            Ok(builder)
         };
-        let api = client(true)?;
-        // S3 speaks HTTP/1.1; one request at a time a connection also keeps one slow body from holding others
-        let storage = client(false)?.http1_only();
         Ok(Self {
-            api: api.build().map_err(unusable)?,
-            storage: storage.build().map_err(unusable)?,
+            api: client(true)?,
+            storage: client(false)?,
             base: options.url.clone(),
             key: RwLock::new((0, options.key.clone())),
             key_file: options.key_file.clone(),
@@ -177,9 +200,15 @@ impl ProxySettings {
     }
 
     fn to_reqwest(&self) -> Result<Proxy, RunError> {
-        let proxy = Proxy::https(&self.url).map_err(|_| {
-            RunError::Settings("HTTPS_PROXY is not a proxy address (http://host:port)".to_owned())
-        })?;
+        let wrong = || {
+            RunError::Settings(
+                "HTTPS_PROXY is not the address of an HTTP proxy (http://host:port, not shown here)"
+                    .to_owned(),
+            )
+        };
+        // another kind of proxy would be passed by in silence
+        let url = self.parsed().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(wrong)?;
+        let proxy = Proxy::https(url).map_err(|_| wrong())?;
         Ok(proxy.no_proxy(self.exceptions.as_deref().and_then(NoProxy::from_string)))
     }
 }

@@ -360,8 +360,9 @@ impl<'f, R: Remote> Journey<'f, R> {
 /// Why no row can go on.
 fn run_error(failure: &Failure) -> RunError {
     let described = failure.describe();
-    match described.code {
-        Some(ErrorCode::Disk) => RunError::Disk(described.error),
+    match (described.code, failure) {
+        (Some(ErrorCode::Disk), _) => RunError::Disk(described.error),
+        (_, Failure::Proxy { .. }) => RunError::Proxy(described.error),
         _ => RunError::Tls(described.error),
     }
 }
