@@ -100,7 +100,7 @@ pub async fn run(
     let proxy = ProxySettings::from_env();
     let remote = Http::new(&options.api, options.stall_timeout, proxy.as_ref())?;
     if let Some(proxy) = &proxy {
-        let what = format!("HTTPS_PROXY is set: requests go through the proxy {}", proxy.name());
+        let what = format!("HTTPS_PROXY is set: https requests go through the proxy {}", proxy.name());
         events.send(Event::Notice { what });
     }
     events.send(Event::Reading { manifest: options.source.path() });

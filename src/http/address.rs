@@ -177,10 +177,13 @@ impl Policy {
             return Err(format!("host {host} is none of --storage-host"));
         }
         // the way to the proxy is open for the proxy's sake, not for that of a URL that names it
-        if self.proxy.as_deref() == Some(host) && !self.names(host) {
-            return Err(format!("{host} is the proxy (--storage-host {host} allows it)"));
+        match named {
+            Some(place) => self.check_place(host, place),
+            None if self.proxy.as_deref() == Some(host) && host != self.api && !self.names(host) => {
+                Err(format!("{host} is the proxy (--storage-host {host} allows it)"))
+            }
+            None => Ok(()),
         }
-        named.map_or(Ok(()), |place| self.check_place(host, place))
     }
 
     /// Whether an address may be dialled for `host`, which was looked up for the API or for the storage.
