@@ -14,6 +14,7 @@ mod tests;
 
 pub use context::{Asked, Context};
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -155,13 +156,19 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
     key_of_file(&text).ok()
 }
 
-/// The proxy of the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The proxy of the environment. Its `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProxySettings {
     /// Its address, may hold a password.
     url: String,
     /// Hosts that are reached without it.
     exceptions: Option<String>,
+}
+
+impl fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProxySettings({})", self.name())
+    }
 }
 
 impl ProxySettings {
@@ -253,4 +260,31 @@ async fn capped(response: &mut reqwest::Response, cap: usize) -> Result<(Vec<u8>
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes, true))
+}
+
+#[cfg(test)]
+mod nothing_secret {
+    use super::*;
+
+    #[test]
+    fn what_a_panic_might_print_holds_no_secret() {
+        let options = ApiOptions {
+            url: Url::parse("https://api.example.com/v2").expect("a URL"),
+            key: "c4narykey".into(),
+            key_file: None,
+            allow_http: false,
+            storage_hosts: vec![],
+            ca_file: None,
+        };
+        let proxy = ProxySettings { url: "http://me:c4narypassword@proxy:3128".to_owned(), exceptions: None };
+        let http = Http::new(&options, Duration::from_secs(1), Some(&proxy)).expect("clients");
+        let signed =
+            SignedUrl::new("https://s3/k?X-Amz-Signature=c4narysig".to_owned(), tokio::time::Instant::now());
+        let resolved = Resolved { hints: crate::limit::Hints::default(), key: 0, url: Ok(signed) };
+        let all = format!("{options:?} {proxy:?} {http:?} {resolved:?}");
+        assert!(all.contains("proxy:3128"), "{all}");
+        assert!(!all.contains("c4nary"), "{all}");
+        // base64 of the proxy's user and password
+        assert!(!all.contains("bWU6"), "{all}");
+    }
 }

@@ -133,6 +133,24 @@ fn paths_are_relative_and_the_extension_comes_last() {
     assert_eq!(with_extension(&stem, "jpg"), "data/o/n/i.1.jpg");
 }
 
+#[test]
+fn a_log_line_names_the_organization_of_a_path_and_no_more() {
+    let hide = |text| without_names(text, Path::new("my data/export"));
+    for (text, hidden) in [
+        ("making my data/export/data/o-1/n=20x/i.jpg: full", "making my data/export/data/o-1/...: full"),
+        ("my data/export/data/o/n is in the way", "my data/export/data/o/... is in the way"),
+        ("my data/export/data/o is in the way", "my data/export/data/o is in the way"),
+        ("my data/export/.exporter/a.part: full", "my data/export/.exporter/a.part: full"),
+        ("my data/export is full", "my data/export is full"),
+        (
+            "my data/export/data/o/n/i.jpg and my data/export/data/p/m/j.bin",
+            "my data/export/data/o/... and my data/export/data/p/...",
+        ),
+    ] {
+        assert_eq!(hide(text), hidden);
+    }
+}
+
 proptest! {
     #[test]
     fn a_natural_segment_is_decoded_to_its_id(id in id()) {
