@@ -8,6 +8,8 @@ pub mod address;
 mod api;
 mod classify;
 mod context;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod storage;
 #[cfg(test)]
 mod tests;
