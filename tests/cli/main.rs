@@ -6,6 +6,7 @@ mod support;
 
 mod doctor;
 mod failures;
+mod hostile;
 mod interrupt;
 mod logs;
 mod manifest;
