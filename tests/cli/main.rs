@@ -20,6 +20,7 @@ mod resume;
 mod run;
 mod secrets;
 mod settings;
+mod ssrf;
 mod status;
 mod tls;
 mod trouble;

@@ -30,7 +30,12 @@ pub struct Line {
 
 impl Wire {
     pub fn new(talk: impl Fn(Line) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        Self::at("127.0.0.1:0", talk)
+    }
+
+    /// At an address of this machine that is not loopback's: in a network namespace of its own.
+    pub fn at(address: &str, talk: impl Fn(Line) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         let address = listener.local_addr().expect("bound");
         let (connections, heads, over) =
             (Arc::<AtomicU32>::default(), Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
@@ -73,20 +78,20 @@ impl Wire {
             let mut stream = StreamOwned::new(connection, line.socket);
             let head = read_head(&mut stream)?;
             heads.lock().expect("no holder panics").push(head.clone());
-            // what is signed is the name of the server behind
-            let lines = head.lines().filter(|line| !line.is_empty());
-            let lines = lines.map(|line| {
-                if line.to_ascii_lowercase().starts_with("host:") {
-                    format!("host: {back}\r\nconnection: close\r\n")
-                } else {
-                    format!("{line}\r\n")
-                }
-            });
-            let mut socket = TcpStream::connect(&back)?;
-            socket.write_all((lines.collect::<String>() + "\r\n").as_bytes())?;
+            let mut socket = ask(&back, &head)?;
             io::copy(&mut socket, &mut stream)?;
             stream.conn.send_close_notify();
             stream.flush()
+        })
+    }
+
+    /// At that address, in front of the server at `back`.
+    pub fn plain(address: &str, back: &str) -> Self {
+        let back = back.to_owned();
+        Self::at(address, move |mut line| {
+            let head = line.head()?;
+            io::copy(&mut ask(&back, &head)?, &mut line.socket)?;
+            line.close()
         })
     }
 
@@ -143,6 +148,20 @@ impl Line {
         let _ = there.join();
         Ok(())
     }
+}
+
+/// Asks another server the same, by its own name: that is what is signed.
+fn ask(back: &str, head: &str) -> io::Result<TcpStream> {
+    let lines = head.lines().filter(|line| !line.is_empty()).map(|line| {
+        if line.to_ascii_lowercase().starts_with("host:") {
+            format!("host: {back}\r\nconnection: close\r\n")
+        } else {
+            format!("{line}\r\n")
+        }
+    });
+    let mut socket = TcpStream::connect(back)?;
+    socket.write_all((lines.collect::<String>() + "\r\n").as_bytes())?;
+    Ok(socket)
 }
 
 fn read_head(stream: &mut impl Read) -> io::Result<String> {
