@@ -22,12 +22,12 @@ fn status(first: u8, second: u8) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::OK)
 }
 
-/// A text that is shown: short, without a secret, and nothing in it steers a terminal.
-fn harmless(text: &str) {
+/// A text that is shown: short, without what the server was told in secret, and nothing in it steers a terminal.
+fn harmless(text: &str, secret: &str) {
     // a failure has words of its own around the server's
     assert!(text.chars().count() <= 4 * CLEAN_LIMIT, "{text}");
     assert!(!text.chars().any(char::is_control), "{text:?}");
-    assert!(!text.contains(KEY) && !text.contains(SIGNATURE), "{text}");
+    assert!(!text.contains(secret), "{text}");
 }
 
 /// Two bytes of status, then a body: an answer of the API. A URL that it yields is looked at as one is.
@@ -49,8 +49,8 @@ pub fn api_answer(data: &[u8]) {
             }
             Err(failure) => {
                 let error = failure.describe();
-                harmless(&error.error);
-                harmless(&error.trace_id);
+                harmless(&error.error, KEY);
+                harmless(&error.trace_id, KEY);
             }
         }
     }
@@ -64,8 +64,8 @@ pub fn storage_error(data: &[u8]) {
     let said = storage::said(status, &HeaderMap::new(), body, &secrets);
     for resuming in [false, true] {
         let error = storage::refusal(status.as_u16(), said.clone(), resuming).describe();
-        harmless(&error.error);
-        harmless(&error.trace_id);
+        harmless(&error.error, SIGNATURE);
+        harmless(&error.trace_id, SIGNATURE);
     }
 }
 
@@ -85,7 +85,7 @@ pub fn content_range(data: &[u8]) {
         Ok(()) => assert!(right),
         Err(failure) => {
             assert!(!right);
-            harmless(&failure.describe().error);
+            harmless(&failure.describe().error, SIGNATURE);
         }
     }
 }
