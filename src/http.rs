@@ -17,6 +17,7 @@ mod tests;
 pub use context::{Asked, Context};
 
 use std::fmt;
+use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ enum Trust {
     /// None: whatever is https is refused.
     Nobody,
 }
+
+/// A system's whole store of certificates has less than 1 MiB.
+const CA_FILE_MAX: u64 = 16 << 20;
 
 /// API and storage over the network.
 #[derive(Debug)]
@@ -149,7 +153,6 @@ impl Remote for Http {
 
 /// The key that is in the file now. A pipe gave its key already and would be waited for without end.
 fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
-    use std::io::Read;
     if !std::fs::metadata(file).ok()?.is_file() {
         return None;
     }
@@ -230,7 +233,9 @@ pub(crate) fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, R
             file.display()
         ))
     };
-    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let mut pem = Vec::new();
+    let opened = std::fs::File::open(file).and_then(|file| file.take(CA_FILE_MAX).read_to_end(&mut pem));
+    opened.map_err(|error| wrong(error.to_string()))?;
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong("cannot be read".to_owned()))?;
     if certificates.is_empty() {
         return Err(wrong("holds no certificate".to_owned()));

@@ -58,9 +58,11 @@ impl Sink {
     /// Goes on with the first `from` bytes of a file, which are read and hashed again: they must have this hash.
     fn resume(path: PathBuf, from: u64, sha256: Sha256, hashes: &[Algorithm]) -> Result<Self, Failure> {
         let mut sink = Self::new(path, hashes);
-        let opened = OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW).open(&sink.path);
+        let opened =
+            OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW | NO_WAIT).open(&sink.path);
         let mut file = match opened {
-            Ok(file) => file,
+            Ok(file) if file.metadata().is_ok_and(|meta| meta.is_file()) => file,
+            Ok(_) => return Err(Failure::PartWorthless(format!("{} is no plain file", sink.path.display()))),
             // gone, or something else in its place: the image is fetched from its first byte
             Err(error)
                 if error.kind() == std::io::ErrorKind::NotFound
@@ -140,6 +142,8 @@ impl Sink {
 
 /// A symbolic link in the way is never followed.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+/// Nor is a pipe in the way waited for.
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Makes a new file; whatever was there is removed first, never written into.
 fn create(path: &Path) -> Result<File, Failure> {
@@ -372,6 +376,30 @@ mod tests {
         let resumed = PartWriter::resume(path, 4, hash(b"0123"), Vec::new()).await;
         assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
         assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_a_pipe_or_a_folder_now_is_worthless_and_not_waited_for() {
+        let dir = folder();
+        let pipe = dir.path().join("a.part");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("made");
+        let resumed = tokio::time::timeout(
+            std::time::Duration::from_secs(20),
+            PartWriter::resume(pipe.clone(), 4, hash(b"0123"), Vec::new()),
+        );
+        let resumed = resumed.await.expect("it does not wait");
+        assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+        let mut writer = PartWriter::new(pipe.clone(), &[]);
+        writer.push(Bytes::from_static(b"image")).await.expect("taken");
+        writer.finish().await.expect("written");
+        assert_eq!(std::fs::read(&pipe).expect("a file now"), b"image");
     }
 
     #[tokio::test]
