@@ -79,9 +79,13 @@ fn names_that_windows_keeps_for_devices_lose_their_first_letter() {
 #[test]
 fn ids_that_differ_in_their_unicode_form_alone_have_paths_of_ascii_that_differ() {
     // composed, decomposed; a ligature, a full-width letter, a dotless i, which some rules fold together
-    for (one, other) in
-        [("\u{e9}", "e\u{301}"), ("\u{212b}", "\u{c5}"), ("\u{fb01}", "fi"), ("\u{ff21}", "A"), ("\u{131}", "i")]
-    {
+    for (one, other) in [
+        ("\u{e9}", "e\u{301}"),
+        ("\u{212b}", "\u{c5}"),
+        ("\u{fb01}", "fi"),
+        ("\u{ff21}", "A"),
+        ("\u{131}", "i"),
+    ] {
         let (one, other) = (segment(one), segment(other));
         assert!(one.is_ascii() && other.is_ascii(), "{one} {other}");
         assert_ne!(fold(&one), fold(&other));

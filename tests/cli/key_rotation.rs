@@ -11,7 +11,8 @@ fn slow(images: usize) -> World {
     let world = World::with(Config { api_latency: Duration::from_millis(400), ..Config::default() });
     world.manifest(&world.add_images(images));
     world.write("key", "old\n");
-    std::fs::set_permissions(world.path("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+    std::fs::set_permissions(world.path("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("set");
     world.sandbox.set_api_keys(&["old"]);
     world
 }
