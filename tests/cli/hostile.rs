@@ -91,6 +91,11 @@ fn pour(to: &mut impl Write, piece: &[u8], every: Duration, sent: &AtomicU64) ->
     Ok(())
 }
 
+/// 64 KiB of one byte, chunked.
+fn chunk(of: u8) -> Vec<u8> {
+    [b"10000\r\n", &*vec![of; 65_536], b"\r\n"].concat()
+}
+
 fn row(world: &World) -> Row {
     world.report().remove(0)
 }
@@ -108,7 +113,7 @@ fn a_body_without_an_end_from_the_api_is_cut_and_not_kept() {
     for (head, piece, code) in [
         (JSON, vec![b'a'; 64 * 1024], "api_error"),
         (REFUSED, vec![b'a'; 64 * 1024], "not_found"),
-        (CHUNKED, b"10000\r\n".iter().copied().chain([b'a'; 65536]).chain(*b"\r\n").collect(), "api_error"),
+        (CHUNKED, chunk(b'a'), "api_error"),
         // each chunk a byte
         (CHUNKED, b"1\r\na\r\n".repeat(1000), "api_error"),
     ] {
@@ -194,7 +199,7 @@ fn a_storage_that_never_ends_is_cut_at_the_largest_size() {
     let usual = ordinary();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: image/jpeg\r\ntransfer-encoding: chunked\r\n\r\n";
     let error = "HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n";
-    let piece: Vec<u8> = b"10000\r\n".iter().copied().chain([b'<'; 65536]).chain(*b"\r\n").collect();
+    let piece = chunk(b'<');
     for (head, code) in [(head, "storage_error"), (error, "storage_denied")] {
         let sent = Arc::default();
         let server = pouring(head, piece.clone(), Duration::ZERO, &sent);
@@ -368,14 +373,9 @@ fn floods_and_drips_end_with_the_time_of_an_answer_and_memory_stays_flat() {
         }
         for run in runs {
             let (name, row, ran, time, peak, sent) = run.join().expect("the run ends");
-            // shown with --nocapture
-            eprintln!(
-                "{name}: {} after {time:.1?}, {peak} KiB, {sent} bytes sent: {}",
-                row["error_code"], row["error"]
-            );
             let ran = ran.ended(3);
             let codes = ["network", "timeout", "api_error"];
-            assert!(codes.contains(&&*row["error_code"]), "{name}: {row:?} {}", ran.stderr);
+            assert!(codes.contains(&&*row["error_code"]), "{name}, {sent} bytes: {row:?} {}", ran.stderr);
             assert!(time < Duration::from_secs(50), "{name}: {time:?}");
             assert!(peak < usual + SLACK, "{name}: {peak} KiB, usual are {usual}");
         }

@@ -209,8 +209,8 @@ fn an_image_asked_for_under_two_organizations_is_asked_for_twice() {
     world.run(&[]).ended(0);
     assert_eq!(world.states(), ["stored", "stored", "stored", "duplicate"]);
     let report = world.report();
-    for n in 0..3 {
-        let bytes = std::fs::read(world.out().join(&report[n]["path"])).expect("the image");
+    for (n, line) in report.iter().take(3).enumerate() {
+        let bytes = std::fs::read(world.out().join(&line["path"])).expect("the image");
         assert_eq!(bytes, jpeg(n as u64, 3000), "never another's picture");
     }
 }
