@@ -17,6 +17,8 @@ use crate::remote::{Meta, Opened, Resume, SignedUrl};
 /// An error's XML has a few hundred bytes.
 const CAP: usize = 16 * 1024;
 const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
+/// S3's have 34 to 40 characters. A longer one than this is not kept: the ledger has one for every image.
+const ETAG_MAX: usize = 1024;
 /// Parameters of a signed URL whose value opens something, or says whose it is, by a part of their names (SigV2,
 /// SigV4, CloudFront, GCS, Azure).
 const OPENING: [&str; 8] =
@@ -93,7 +95,10 @@ fn opened(response: Response, from: u64, host: String, secrets: &Secrets) -> Ope
 }
 
 fn meta(headers: &HeaderMap) -> Meta {
-    let etag = text(headers, ETAG.as_str());
+    let mut etag = text(headers, ETAG.as_str());
+    if etag.len() > ETAG_MAX {
+        etag.clear();
+    }
     let encrypted = text(headers, "x-amz-server-side-encryption");
     let customer_key = headers.contains_key("x-amz-server-side-encryption-customer-algorithm");
     let plain = matches!(&*encrypted, "" | "AES256") && !customer_key;
@@ -266,6 +271,16 @@ mod tests {
             let md5 = meta(&headers(&other)).md5;
             assert_eq!(md5, None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn an_etag_without_measure_is_none() {
+        let etag = |length: usize| {
+            let text = format!("\"{}\"", "e".repeat(length - 2));
+            let headers = HeaderMap::from_iter([(ETAG, text.parse().expect("a value"))]);
+            meta(&headers).etag.len()
+        };
+        assert_eq!((etag(ETAG_MAX), etag(ETAG_MAX + 1)), (ETAG_MAX, 0));
     }
 
     #[test]
