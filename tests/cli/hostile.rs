@@ -229,6 +229,31 @@ fn a_storage_that_never_ends_is_cut_at_the_largest_size() {
 }
 
 #[test]
+fn an_image_that_comes_byte_by_byte_costs_no_more_memory_than_another() {
+    let usual = ordinary();
+    let server = Wire::new(|mut line| {
+        line.head()?;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: image/jpeg\r\ntransfer-encoding: chunked\r\n\r\n";
+        line.socket.write_all(head.as_bytes())?;
+        for _ in 0..50 {
+            line.socket.write_all(&b"1\r\na\r\n".repeat(2000))?;
+        }
+        // and no end: all of them wait at the same time
+        std::thread::sleep(Duration::from_secs(6));
+        Ok(())
+    });
+    let world = World::new();
+    world.manifest(&world.add_images(32));
+    world.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
+    let args = ["run", "manifest.csv", "--max-attempts", "1", "--stall-timeout", "5s", "--max-outage", "1s"];
+    let (ran, peak) = watched(world.command(&args).spawn().expect("started"));
+    assert!(matches!(ran.code, Some(1 | 3)), "{}", ran.stderr);
+    assert!(server.connections() >= 32);
+    // each of the 32 may hold 256 KiB, and what it reads into
+    assert!(peak < usual + 2 * SLACK, "{peak} KiB, usual are {usual}");
+}
+
+#[test]
 fn what_servers_say_is_escaped_and_cut_wherever_it_is_shown() {
     const EVIL: &str =
         "=cmd|' /C calc'!A0\u{1b}]0;x\u{7}\u{1b}[2J\r\n\u{202e}gpj.exe\u{2066}\u{85}\u{feff}\u{2028}";
