@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::support::config::Config;
 use crate::support::faults::{ApiFault, StorageFault};
+use crate::support::images::jpeg;
 use crate::wire::{Authority, Line, Wire};
 use crate::world::{Line as Row, Ran, World};
 
@@ -251,6 +253,51 @@ fn an_image_that_comes_byte_by_byte_costs_no_more_memory_than_another() {
     assert!(server.connections() >= 32);
     // each of the 32 may hold 256 KiB, and what it reads into
     assert!(peak < usual + 2 * SLACK, "{peak} KiB, usual are {usual}");
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_never_the_next_rows() {
+    let answer = |bytes: &[u8]| {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: image/jpeg\r\ncontent-length: {}\r\n\r\n", bytes.len());
+        [head.as_bytes(), bytes].concat()
+    };
+    let images = [jpeg(0, 2000), jpeg(1, 2001), jpeg(2, 2002), jpeg(3, 2003)];
+    // in the same packet, and while the connection is idle: behind a request that is on its way none can be told
+    for (pause, latency) in
+        [(Duration::ZERO, Duration::ZERO), (Duration::from_millis(50), Duration::from_millis(400))]
+    {
+        let (own, extra) = (images.clone(), answer(&jpeg(99, 3000)));
+        let server = Wire::new(move |mut line| {
+            loop {
+                let head = line.head()?;
+                let n = (0..4).find(|n| head.contains(&format!("i{n}."))).expect("an image of ours");
+                let mut bytes = answer(&own[n]);
+                if pause.is_zero() {
+                    bytes.extend_from_slice(&extra);
+                }
+                line.socket.write_all(&bytes)?;
+                if !pause.is_zero() {
+                    std::thread::sleep(pause);
+                    line.socket.write_all(&extra)?;
+                }
+            }
+        });
+        let world = World::with(Config { api_latency: latency, ..Config::default() });
+        let mut manifest = "org,note,image\n".to_owned();
+        for n in 0..4 {
+            let image = crate::support::registry::ImageRef::new("o", "n", format!("i{n}"));
+            world.sandbox.add_image_at(image, &format!("o/p/i{n}.jpg"), jpeg(n, 3000), "image/jpeg");
+            manifest.push_str(&format!("o,n,i{n}\n"));
+        }
+        world.manifest(&manifest);
+        world.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
+        world.run(&["--concurrency", "1"]).ended(0);
+        for (line, own) in world.report().iter().zip(&images) {
+            let bytes = std::fs::read(world.out().join(&line["path"])).expect("the image");
+            assert!(&bytes == own, "another's picture: {line:?}");
+        }
+    }
 }
 
 #[test]

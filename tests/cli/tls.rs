@@ -138,6 +138,37 @@ fn what_is_no_tls_or_too_old_stops_the_run_at_once() {
     }
 }
 
+#[test]
+fn a_handshake_or_a_proxy_without_a_word_has_ten_seconds() {
+    let silent = || {
+        Wire::new(|_line| {
+            std::thread::sleep(Duration::from_secs(40));
+            Ok(())
+        })
+    };
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut fronts = Fronts::new();
+            fronts.api = silent();
+            let start = Instant::now();
+            (fronts.run(&["--ca-file", "ca.pem", "--max-outage", "1s"]), start.elapsed())
+        });
+        let proxy = scope.spawn(|| {
+            let (fronts, proxy) = (Fronts::new(), silent());
+            let mut command = fronts.command(&["--ca-file", "ca.pem", "--max-outage", "1s"]);
+            command.env("HTTPS_PROXY", format!("http://{}", proxy.host()));
+            let start = Instant::now();
+            (Ran::of(command.spawn().expect("started")), start.elapsed())
+        });
+        for run in [server, proxy] {
+            let (ran, time) = run.join().expect("it ends");
+            let ran = ran.ended(1);
+            assert!(ran.stderr.contains("no connection within 10 s"), "{}", ran.stderr);
+            assert!(time < Duration::from_secs(35), "{time:?}");
+        }
+    });
+}
+
 /// A proxy that lets through to these servers, or answers this.
 fn proxy(answer: Option<&'static str>) -> Wire {
     Wire::new(move |mut line| {
