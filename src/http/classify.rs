@@ -22,7 +22,14 @@ pub(super) fn failure(error: reqwest::Error, service: Service, host: &str) -> Fa
     if let Some(tls) = find::<rustls::Error>(&error)
         && let Some(word) = refused(tls, error.is_connect())
     {
-        return Failure::Tls { service, what: what(&format!("{word} ({})", clean(&tls.to_string()))) };
+        let why = clean(&tls.to_string());
+        // rustls' own word for it helps nobody
+        let hint = if why.contains("CaUsedAsEndEntity") {
+            "; it is an authority's own: let the server show one that the authority signed for it"
+        } else {
+            ""
+        };
+        return Failure::Tls { service, what: what(&format!("{word} ({why}){hint}")) };
     }
     let what = what(&reason(&error));
     if error.is_connect() {

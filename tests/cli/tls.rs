@@ -115,6 +115,16 @@ fn a_certificate_that_is_not_trusted_stops_the_run_at_once() {
 }
 
 #[test]
+fn a_server_that_shows_the_authoritys_own_certificate_is_told_apart() {
+    let authority = Authority::new();
+    let (own, pem) = Authority::own(&["127.0.0.1"]);
+    let fronts = Fronts::with(&authority, &own, &own);
+    fronts.world.write("ca.pem", pem);
+    stops(&fronts, &fronts.api, "certificate");
+    assert!(fronts.world.report().iter().any(|line| line["error"].contains("an authority's own")));
+}
+
+#[test]
 fn what_is_no_tls_or_too_old_stops_the_run_at_once() {
     // an alert `protocol_version`; a ServerHello of TLS 1.1; HTTP; noise
     let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];

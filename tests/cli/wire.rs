@@ -176,6 +176,16 @@ fn read_head(stream: &mut impl Read) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+fn serving(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key);
+    Arc::new(config.expect("a server"))
+}
+
 /// A certificate authority of this test alone.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -198,14 +208,17 @@ impl Authority {
         let mut params = CertificateParams::new(names).expect("names");
         (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.der().clone()], key);
-        Arc::new(config.expect("a server"))
+        serving(&certificate, &key)
+    }
+
+    /// A server that shows the authority's own certificate.
+    pub fn own(names: &[&str]) -> (Arc<ServerConfig>, String) {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("signed");
+        (serving(&certificate, &key), certificate.pem())
     }
 
     /// A server that is as it should be.
