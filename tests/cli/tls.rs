@@ -117,11 +117,23 @@ fn a_certificate_that_is_not_trusted_stops_the_run_at_once() {
 #[test]
 fn a_server_that_shows_the_authoritys_own_certificate_is_told_apart() {
     let authority = Authority::new();
-    let (own, pem) = Authority::own(&["127.0.0.1"]);
+    let (own, pem) = Authority::own(&["127.0.0.1"], true);
     let fronts = Fronts::with(&authority, &own, &own);
     fronts.world.write("ca.pem", pem);
     stops(&fronts, &fronts.api, "certificate");
     assert!(fronts.world.report().iter().any(|line| line["error"].contains("an authority's own")));
+}
+
+#[test]
+fn a_certificate_that_a_server_signed_itself_can_be_trusted_by_the_ca_file() {
+    let authority = Authority::new();
+    let ((api, first), (storage, second)) =
+        (Authority::own(&["127.0.0.1"], false), Authority::own(&["127.0.0.1"], false));
+    let fronts = Fronts::with(&authority, &api, &storage);
+    // one file holds both
+    fronts.world.write("ca.pem", first + &second);
+    fronts.run(&["--ca-file", "ca.pem"]).ended(0);
+    assert_eq!(fronts.world.states(), vec!["stored"; 40]);
 }
 
 #[test]

@@ -211,12 +211,14 @@ impl Authority {
         serving(&certificate, &key)
     }
 
-    /// A server that shows the authority's own certificate.
-    pub fn own(names: &[&str]) -> (Arc<ServerConfig>, String) {
+    /// A server that shows a certificate which it signed itself, as an authority or not.
+    pub fn own(names: &[&str], authority: bool) -> (Arc<ServerConfig>, String) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("names");
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        if authority {
+            params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
         let certificate = params.self_signed(&key).expect("signed");
         (serving(&certificate, &key), certificate.pem())
     }
