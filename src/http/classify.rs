@@ -123,13 +123,20 @@ fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
     None
 }
 
-/// Whether the connection ended before any byte of an answer: what a stale keep-alive connection does.
+/// Whether the connection ended before any byte of an answer: what a stale keep-alive connection does, and one of
+/// HTTP/2 that takes its leave (RFC 9113, section 8.7: such a request was not processed).
 pub(super) fn is_stale(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() || error.is_body() {
         return false;
     }
     if find::<hyper::Error>(error).is_some_and(|error| error.is_incomplete_message() || error.is_canceled()) {
         return true;
+    }
+    if let Some(error) = find::<h2::Error>(error)
+        && error.is_remote()
+    {
+        let leave = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        return leave || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     }
     find::<io::Error>(error).is_some_and(|error| {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)

@@ -364,29 +364,72 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// Greets, and waits for the request: preface, settings and a head, in one or more records.
+fn http2_asked(
+    config: &Arc<rustls::ServerConfig>,
+    socket: std::net::TcpStream,
+) -> io::Result<rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>> {
+    let connection = rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+    let mut stream = rustls::StreamOwned::new(connection, socket);
+    let (mut buffer, mut taken) = ([0; 4096], Vec::new());
+    while !taken.windows(4).any(|window| window == [1, 5, 0, 0]) {
+        let count = io::Read::read(&mut stream, &mut buffer)?;
+        if count == 0 || taken.len() > 64 * 1024 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        taken.extend_from_slice(&buffer[..count]);
+    }
+    stream.write_all(&frame(4, 0, 0, &[]))?;
+    stream.write_all(&frame(4, 1, 0, &[]))?;
+    Ok(stream)
+}
+
+#[test]
+fn a_connection_that_takes_its_leave_costs_no_try() {
+    // GOAWAY without an error before any stream, and a stream that was refused before anything was done with it
+    let goaway = frame(7, 0, 0, &[0; 8]);
+    for leave in [goaway.clone(), [frame(3, 0, 1, &[0, 0, 0, 7]), goaway].concat()] {
+        let authority = Authority::new();
+        let mut config = Arc::unwrap_or_clone(authority.good());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let config = Arc::new(config);
+        let world = World::with_images(1);
+        world.write("ca.pem", &authority.pem);
+        let image = crate::support::registry::ImageRef::new("org0", "note0", "i0");
+        let url = world.sandbox.signed_url(&image, Duration::from_hours(1)).expect("known");
+        let body = serde_json::json!({"code": "success", "data": {"url": url}}).to_string();
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let server = Wire::new(move |Line { socket, .. }| {
+            let mut stream = http2_asked(&config, socket)?;
+            if first.swap(false, Relaxed) {
+                stream.write_all(&leave)?;
+            } else {
+                stream.write_all(&frame(1, 4, 1, &[0x88]))?;
+                stream.write_all(&frame(0, 1, 1, body.as_bytes()))?;
+            }
+            stream.flush()?;
+            std::thread::sleep(Duration::from_millis(200));
+            stream.conn.send_close_notify();
+            stream.flush()
+        });
+        let mut command = world.command(&["run", "manifest.csv", "--ca-file", "ca.pem", "-vv"]);
+        command.env("MAXAI_API_URL", format!("https://{}", server.host()));
+        let ran = Ran::of(command.spawn().expect("started")).ended(0);
+        assert_eq!(row(&world)["attempts"], "1", "{}", ran.stderr);
+        assert_eq!(server.connections(), 2);
+    }
+}
+
 /// The API over HTTP/2: greets, waits for the request, sends the first frames, then the flood.
 fn http2(authority: &Authority, first: Vec<u8>, flood: Vec<u8>, sent: &Arc<AtomicU64>) -> Wire {
     let mut config = Arc::unwrap_or_clone(authority.good());
     config.alpn_protocols = vec![b"h2".to_vec()];
     let (config, sent) = (Arc::new(config), Arc::clone(sent));
     Wire::new(move |Line { socket, .. }| {
-        let connection = rustls::ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
         let mut reader = socket.try_clone()?;
-        let mut stream = rustls::StreamOwned::new(connection, socket);
-        // what the client sends first: preface, settings and the request, in one or more records
-        let mut buffer = [0; 4096];
-        let mut taken = Vec::new();
-        while !taken.windows(4).any(|window| window == [1, 5, 0, 0]) && taken.len() < 64 * 1024 {
-            let count = io::Read::read(&mut stream, &mut buffer)?;
-            if count == 0 {
-                return Ok(());
-            }
-            taken.extend_from_slice(&buffer[..count]);
-        }
+        let mut stream = http2_asked(&config, socket)?;
         // whatever it answers to the flood is thrown away, or both would wait for each other
         let drain = std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
-        stream.write_all(&frame(4, 0, 0, &[]))?;
-        stream.write_all(&frame(4, 1, 0, &[]))?;
         stream.write_all(&first)?;
         let poured = pour(&mut stream, &flood, Duration::ZERO, &sent);
         let _ = drain.join();
