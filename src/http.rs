@@ -8,12 +8,16 @@ pub mod address;
 mod api;
 mod classify;
 mod context;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use context::{Asked, Context};
 
+use std::fmt;
+use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,6 +32,18 @@ use crate::remote::{Opened, Remote, Resolved, Resume, SignedUrl};
 
 /// S3 closes idle connections after some 5 s; asking on a closed one costs a try.
 const IDLE: Duration = Duration::from_secs(4);
+
+/// Whose certificates are trusted.
+#[derive(Clone, Copy)]
+enum Trust {
+    /// The system's, and those of `--ca-file`.
+    Known,
+    /// None: whatever is https is refused.
+    Nobody,
+}
+
+/// A system's whole store of certificates has less than 1 MiB.
+const CA_FILE_MAX: u64 = 16 << 20;
 
 /// API and storage over the network.
 #[derive(Debug)]
@@ -58,31 +74,45 @@ impl Http {
             options.allow_http,
             proxy.and_then(ProxySettings::host),
         ));
-        let client = |for_api| -> Result<ClientBuilder, RunError> {
-            let resolver = address::Resolver { policy: Arc::clone(&addresses), for_api };
-            let mut builder = Client::builder()
-                .user_agent(concat!("exporter/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(IDLE)
-                .dns_resolver(Arc::new(resolver));
-            if let Some(proxy) = proxy {
-                builder = builder.proxy(proxy.to_reqwest()?);
+        let client = |for_api| -> Result<Client, RunError> {
+            let builder = |trust: Trust| -> Result<ClientBuilder, RunError> {
+                let resolver = address::Resolver::new(Arc::clone(&addresses), for_api);
+                let mut builder = Client::builder()
+                    .user_agent(concat!("exporter/", env!("CARGO_PKG_VERSION")))
+                    .redirect(reqwest::redirect::Policy::none())
+                    .referer(false)
+                    .retry(reqwest::retry::never())
+                    .no_proxy()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .pool_idle_timeout(IDLE)
+                    .dns_resolver(Arc::new(resolver));
+                if !for_api {
+                    // S3 speaks HTTP/1.1; one request at a time a connection also keeps one slow body from holding
+                    // others
+                    builder = builder.http1_only();
+                }
+                if let Some(proxy) = proxy {
+                    builder = builder.proxy(proxy.to_reqwest()?);
+                }
+                if let Some(file) = &options.ca_file {
+                    builder = builder.tls_certs_merge(certificates(file)?);
+                }
+                Ok(match trust {
+                    Trust::Known => builder,
+                    Trust::Nobody => builder.tls_certs_only([]),
+                })
+            };
+            match builder(Trust::Known)?.build() {
+                // a machine without certificates: where the API is plain http nobody's is needed
+                Err(_) if options.url.scheme() == "http" && options.ca_file.is_none() => {
+                    builder(Trust::Nobody)?.build().map_err(unusable)
+                }
+                built => built.map_err(unusable),
             }
-            if let Some(file) = &options.ca_file {
-                builder = builder.tls_certs_merge(certificates(file)?);
-            }
-            Ok(builder)
         };
-        let api = client(true)?;
-        // S3 speaks HTTP/1.1; one request at a time a connection also keeps one slow body from holding others
-        let storage = client(false)?.http1_only();
         Ok(Self {
-            api: api.build().map_err(unusable)?,
-            storage: storage.build().map_err(unusable)?,
+            api: client(true)?,
+            storage: client(false)?,
             base: options.url.clone(),
             key: RwLock::new((0, options.key.clone())),
             key_file: options.key_file.clone(),
@@ -123,7 +153,6 @@ impl Remote for Http {
 
 /// The key that is in the file now. A pipe gave its key already and would be waited for without end.
 fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
-    use std::io::Read;
     if !std::fs::metadata(file).ok()?.is_file() {
         return None;
     }
@@ -132,13 +161,19 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
     key_of_file(&text).ok()
 }
 
-/// The proxy of the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The proxy of the environment. Its `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProxySettings {
     /// Its address, may hold a password.
     url: String,
     /// Hosts that are reached without it.
     exceptions: Option<String>,
+}
+
+impl fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProxySettings({})", self.name())
+    }
 }
 
 impl ProxySettings {
@@ -177,9 +212,15 @@ impl ProxySettings {
     }
 
     fn to_reqwest(&self) -> Result<Proxy, RunError> {
-        let proxy = Proxy::https(&self.url).map_err(|_| {
-            RunError::Settings("HTTPS_PROXY is not a proxy address (http://host:port)".to_owned())
-        })?;
+        let wrong = || {
+            RunError::Settings(
+                "HTTPS_PROXY is not the address of an HTTP proxy (http://host:port, not shown here)"
+                    .to_owned(),
+            )
+        };
+        // another kind of proxy would be passed by in silence
+        let url = self.parsed().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(wrong)?;
+        let proxy = Proxy::https(url).map_err(|_| wrong())?;
         Ok(proxy.no_proxy(self.exceptions.as_deref().and_then(NoProxy::from_string)))
     }
 }
@@ -192,7 +233,9 @@ pub(crate) fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>, R
             file.display()
         ))
     };
-    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let mut pem = Vec::new();
+    let opened = std::fs::File::open(file).and_then(|file| file.take(CA_FILE_MAX).read_to_end(&mut pem));
+    opened.map_err(|error| wrong(error.to_string()))?;
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong("cannot be read".to_owned()))?;
     if certificates.is_empty() {
         return Err(wrong("holds no certificate".to_owned()));
@@ -224,4 +267,31 @@ async fn capped(response: &mut reqwest::Response, cap: usize) -> Result<(Vec<u8>
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes, true))
+}
+
+#[cfg(test)]
+mod nothing_secret {
+    use super::*;
+
+    #[test]
+    fn what_a_panic_might_print_holds_no_secret() {
+        let options = ApiOptions {
+            url: Url::parse("https://api.example.com/v2").expect("a URL"),
+            key: "c4narykey".into(),
+            key_file: None,
+            allow_http: false,
+            storage_hosts: vec![],
+            ca_file: None,
+        };
+        let proxy = ProxySettings { url: "http://me:c4narypassword@proxy:3128".to_owned(), exceptions: None };
+        let http = Http::new(&options, Duration::from_secs(1), Some(&proxy)).expect("clients");
+        let signed =
+            SignedUrl::new("https://s3/k?X-Amz-Signature=c4narysig".to_owned(), tokio::time::Instant::now());
+        let resolved = Resolved { hints: crate::limit::Hints::default(), key: 0, url: Ok(signed) };
+        let all = format!("{options:?} {proxy:?} {http:?} {resolved:?}");
+        assert!(all.contains("proxy:3128"), "{all}");
+        assert!(!all.contains("c4nary"), "{all}");
+        // base64 of the proxy's user and password
+        assert!(!all.contains("bWU6"), "{all}");
+    }
 }

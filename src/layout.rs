@@ -5,6 +5,8 @@
 //! ignores case two natural segments may still meet; the ledger remembers which id owns a [`fold`]ed segment and
 //! gives the second its [`hashed`] form.
 
+use std::path::Path;
+
 use sha2::{Digest, Sha256};
 
 use crate::item::{NoteId, OrgId, hex};
@@ -123,6 +125,27 @@ pub fn path(org_segment: &str, note_segment: &str, image_segment: &str) -> Strin
 #[must_use]
 pub fn with_extension(stem: &str, extension: &str) -> String {
     format!("{stem}.{extension}")
+}
+
+/// A text for the log, where a row is named by its line: note and image are taken out of the paths below `root`.
+#[must_use]
+pub fn without_names(text: &str, root: &Path) -> String {
+    let start = root.join("data").display().to_string() + "/";
+    let in_segment = |byte: u8| byte.is_ascii_alphanumeric() || b"._-=".contains(&byte);
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(&start) {
+        let (before, names) = rest.split_at(at + start.len());
+        let org = names.bytes().take_while(|byte| in_segment(*byte)).count();
+        let below = names.bytes().skip(org).take_while(|byte| in_segment(*byte) || *byte == b'/').count();
+        safe.push_str(before);
+        safe.push_str(&names[..org]);
+        if below > 1 {
+            safe.push_str("/...");
+        }
+        rest = &names[org + below..];
+    }
+    safe + rest
 }
 
 fn push_escape(segment: &mut String, byte: u8) {

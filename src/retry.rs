@@ -73,7 +73,7 @@ pub const fn verdict(failure: &Failure) -> Verdict {
         Failure::PartWorthless(_) => Verdict::PartWorthless,
         Failure::Corrupt(_) | Failure::Disk(_) => Verdict::FromTheStart,
         Failure::OrgClosed(_) => Verdict::OrgClosed,
-        Failure::Tls { .. } => Verdict::StopRun(ErrorCode::Network),
+        Failure::Tls { .. } | Failure::Proxy { .. } => Verdict::StopRun(ErrorCode::Network),
         Failure::DiskLost { .. } => Verdict::StopRun(ErrorCode::Disk),
         Failure::Stopped => Verdict::Leave,
     }
@@ -119,6 +119,7 @@ pub const fn answering_service(failure: &Failure) -> Option<Service> {
         | Failure::UrlChanged(_)
         | Failure::Connect { .. }
         | Failure::Tls { .. }
+        | Failure::Proxy { .. }
         | Failure::Broken { .. }
         | Failure::Stale { .. }
         | Failure::Timeout { .. }

@@ -100,7 +100,7 @@ pub async fn run(
     let proxy = ProxySettings::from_env();
     let remote = Http::new(&options.api, options.stall_timeout, proxy.as_ref())?;
     if let Some(proxy) = &proxy {
-        let what = format!("HTTPS_PROXY is set: requests go through the proxy {}", proxy.name());
+        let what = format!("HTTPS_PROXY is set: https requests go through the proxy {}", proxy.name());
         events.send(Event::Notice { what });
     }
     events.send(Event::Reading { manifest: options.source.path() });
@@ -112,6 +112,9 @@ pub async fn run(
             .await?
             .map_err(|_| RunError::Internal("a panic, see above".to_owned()))??
     };
+    if let Some(what) = manifest.warning.clone() {
+        events.send(Event::Warning { line: None, what });
+    }
     let state = ledger::open_state(&options.out, options.state_dir.as_deref())?;
     let State { connection, made, locks } = state;
     let (ledger, ledger_thread) = Ledger::start(connection)?;
@@ -131,7 +134,7 @@ pub async fn run(
     };
     let folder = Arc::new(Folder::open(&options.out, options.min_free)?);
     let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
-    for what in crate::volume::warnings(&options.out, &state) {
+    for what in crate::volume::warnings(&options.out, &state).into_iter().chain(folder.warning()) {
         events.send(Event::Warning { line: None, what });
     }
     let record = RunRecord {

@@ -39,13 +39,35 @@ impl Folder {
     /// Where it cannot be opened or written.
     pub fn open(root: &Path, min_free: u64) -> Result<Self, RunError> {
         let data = root.join("data");
-        if !data.is_dir() {
-            std::fs::DirBuilder::new().mode(0o700).create(&data).map_err(disk_error("making", &data))?;
+        match std::fs::symlink_metadata(&data) {
+            Ok(there) if there.is_dir() => {}
+            // a link would lead every image out of the export
+            Ok(_) => {
+                let what = format!("{} is in the way and is no folder; move it away", data.display());
+                return Err(RunError::Disk(what));
+            }
+            Err(_) => {
+                std::fs::DirBuilder::new().mode(0o700).create(&data).map_err(disk_error("making", &data))?;
+            }
         }
         let handle = File::open(root).map_err(disk_error("opening", root))?;
         handle.sync_all().map_err(disk_error("flushing", root))?;
         let device = handle.metadata().map_err(disk_error("reading", root))?.dev();
         Ok(Self { root: root.to_owned(), parts: root.join(STATE_DIR), handle, device, min_free })
+    }
+
+    /// What a person should know of it: what is in it is its owner's, but others may list names or change them.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let mode = self.handle.metadata().map_or(0, |meta| meta.mode());
+        let can = match mode & 0o007 {
+            0 => return None,
+            others if others & 0o002 != 0 => {
+                "others may write in it: they can take the place of what is delivered"
+            }
+            _ => "others may enter it: they cannot read what is in it, but see names",
+        };
+        Some(format!("the export folder {}: {can}; chmod 700 keeps them out", self.root.display()))
     }
 
     /// Its path.

@@ -12,8 +12,7 @@ pub fn clean(text: &str) -> String {
         if count == CLEAN_LIMIT {
             break;
         }
-        let direction =
-            matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let direction = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if char.is_control() || direction || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}') {
             safe.extend(char.escape_unicode());
         } else {

@@ -106,6 +106,13 @@ pub enum Failure {
         /// Host and reason, without URL.
         what: String,
     },
+    /// The proxy asks for a user and a password: trying again cannot help.
+    Proxy {
+        /// Who was to be reached through it.
+        service: Service,
+        /// Host and reason, without URL.
+        what: String,
+    },
     /// The connection broke before the whole answer was there.
     Broken {
         /// Whose answer broke off.
@@ -176,6 +183,7 @@ impl Failure {
             ),
             Self::Connect { what, .. }
             | Self::Tls { what, .. }
+            | Self::Proxy { what, .. }
             | Self::Broken { what, .. }
             | Self::Stale { what, .. } => (ErrorCode::Network, what.clone(), ""),
             Self::Timeout { what, .. } => (ErrorCode::Timeout, what.clone(), ""),

@@ -94,6 +94,9 @@ pub enum RunError {
     /// A certificate is not trusted.
     #[error("{0}. Check the address, the clock and the certificates (--ca-file)")]
     Tls(String),
+    /// The proxy asks for a user and a password.
+    #[error("{0}. Check HTTPS_PROXY (http://user:password@host:port) and run again")]
+    Proxy(String),
     /// The storage refuses one image after the other.
     #[error(
         "the storage refused {rows} images in a row and delivered none: {said}. Check the machine's clock, and ask the API's support about the bucket's policy"
@@ -127,7 +130,7 @@ impl RunError {
             Self::Disk(_) => Some(ErrorCode::Disk),
             Self::Outage { code, .. } => Some(*code),
             Self::RateLimited(_) => Some(ErrorCode::RateLimited),
-            Self::Tls(_) => Some(ErrorCode::Network),
+            Self::Tls(_) | Self::Proxy(_) => Some(ErrorCode::Network),
             Self::StorageDenied { .. } => Some(ErrorCode::StorageDenied),
             _ => None,
         }

@@ -1,5 +1,6 @@
 //! A row on its way: its tries, what they cost, and what it carries from one to the next.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
@@ -13,6 +14,7 @@ use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, clean};
 use crate::event::{Event, Progress};
 use crate::health::Charge;
 use crate::item::Item;
+use crate::layout::without_names;
 use crate::ledger::{Delivered, Given, Work};
 use crate::remote::{Remote, SignedUrl};
 use crate::retry::{Budget, Verdict, answering_service, silent_service, verdict};
@@ -243,7 +245,7 @@ impl<'f, R: Remote> Journey<'f, R> {
                 return Some(self.given(false, error));
             }
             Verdict::StopRun(_) => {
-                control.stop(Stopped::Error(run_error(&failure)));
+                control.stop(Stopped::Error(run_error(&failure, self.fetcher.folder.root())));
                 self.budget.charge();
                 return Some(self.given(false, error));
             }
@@ -336,7 +338,7 @@ impl<'f, R: Remote> Journey<'f, R> {
             line: self.item.line,
             attempt: self.budget.attempts(),
             after,
-            why: error.error.clone(),
+            why: without_names(&error.error, self.fetcher.folder.root()),
         });
         self.last = Some(error);
     }
@@ -358,10 +360,11 @@ impl<'f, R: Remote> Journey<'f, R> {
 }
 
 /// Why no row can go on.
-fn run_error(failure: &Failure) -> RunError {
+fn run_error(failure: &Failure, root: &Path) -> RunError {
     let described = failure.describe();
-    match described.code {
-        Some(ErrorCode::Disk) => RunError::Disk(described.error),
+    match (described.code, failure) {
+        (Some(ErrorCode::Disk), _) => RunError::Disk(without_names(&described.error, root)),
+        (_, Failure::Proxy { .. }) => RunError::Proxy(described.error),
         _ => RunError::Tls(described.error),
     }
 }

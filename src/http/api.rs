@@ -63,7 +63,8 @@ pub(super) async fn resolve(http: &Http, item: &Item) -> Resolved {
         hints = read_hints(&response);
         let (body, whole) =
             capped(&mut response, CAP).await.map_err(|error| classify::failure(error, Service::Api, host))?;
-        judge(response.status(), response.headers(), &body, whole, &secret)
+        let private = Private { key: &secret, note: item.note.as_str(), image: item.image.as_str() };
+        judge(response.status(), response.headers(), &body, whole, &private)
     })
     .await;
     let url = whole.unwrap_or_else(|_| {
@@ -105,30 +106,41 @@ fn read_hints(response: &Response) -> Hints {
 }
 
 /// Status and body → the URL's text, or what is wrong.
-fn judge(
+pub(super) fn judge(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
     whole: bool,
-    key: &SecretString,
+    private: &Private<'_>,
 ) -> Result<String, Failure> {
     if status == StatusCode::OK {
-        return signed_url(headers, body, whole)
-            .map_err(|what| Failure::ApiNonsense(without_key(&what, key)));
+        return signed_url(headers, body, whole, private).map_err(Failure::ApiNonsense);
     }
-    let Said { status, code, message, trace_id } = said(status, headers, body);
-    let said = Said {
-        status,
-        code: without_key(&code, key),
-        message: without_key(&message, key),
-        trace_id: without_key(&trace_id, key),
-    };
-    Err(refusal(status, said))
+    let said = said(status, headers, body, private);
+    Err(refusal(said.status, said))
 }
 
-/// Some servers repeat the key that they refuse.
-fn without_key(text: &str, key: &SecretString) -> String {
-    text.replace(key.expose_secret(), "[key]")
+/// What an answer may repeat of its request and must not be passed on: the key, and the ids, which are patients'
+/// and belong to a row that is named by its line.
+pub(super) struct Private<'a> {
+    pub(super) key: &'a SecretString,
+    pub(super) note: &'a str,
+    pub(super) image: &'a str,
+}
+
+impl Private<'_> {
+    /// Hidden first, cleaned then: a text that is cut must not end in half a key.
+    pub(super) fn clean(&self, text: &str) -> String {
+        let key = self.key.expose_secret();
+        let mut text = if key.is_empty() { text.to_owned() } else { text.replace(key, "[key]") };
+        for (id, name) in [(self.note, "[note]"), (self.image, "[image]")] {
+            // a short one is a word that the API uses for other things
+            if id.len() >= 8 && id.bytes().any(|byte| byte.is_ascii_digit()) {
+                text = text.replace(id, name);
+            }
+        }
+        clean(&text)
+    }
 }
 
 /// A status other than 200 → failure. Pure, total over 100-999.
@@ -146,8 +158,13 @@ pub(super) fn refusal(status: u16, said: Said) -> Failure {
     }
 }
 
-fn signed_url(headers: &HeaderMap, body: &[u8], whole: bool) -> Result<String, String> {
-    let kind = clean(&text(headers, "content-type"));
+fn signed_url(
+    headers: &HeaderMap,
+    body: &[u8],
+    whole: bool,
+    private: &Private<'_>,
+) -> Result<String, String> {
+    let kind = private.clean(&text(headers, "content-type"));
     if !whole {
         return Err(format!("more than {CAP} bytes ({kind})"));
     }
@@ -162,9 +179,9 @@ fn signed_url(headers: &HeaderMap, body: &[u8], whole: bool) -> Result<String, S
     }
 }
 
-pub(super) fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
+pub(super) fn said(status: StatusCode, headers: &HeaderMap, body: &[u8], private: &Private<'_>) -> Said {
     let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
-    let string = |value: &serde_json::Value| clean(value.as_str().unwrap_or_default());
+    let string = |value: &serde_json::Value| private.clean(value.as_str().unwrap_or_default());
     let mut said = Said {
         status: status.as_u16(),
         code: string(&refusal.code),
@@ -172,7 +189,7 @@ pub(super) fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said
         trace_id: string(&refusal.trace_id),
     };
     if said.code.is_empty() && said.message.is_empty() {
-        let kind = clean(&text(headers, "content-type"));
+        let kind = private.clean(&text(headers, "content-type"));
         let reason = status.canonical_reason().unwrap_or("unknown status");
         said.message = if kind.is_empty() { reason.to_owned() } else { format!("{reason} ({kind})") };
     }
@@ -216,6 +233,7 @@ mod tests {
         )]);
         let html =
             HeaderMap::from_iter([(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("text/html"))]);
+        let key = SecretString::from("key");
         let cases: [(&HeaderMap, &str, &str); 8] = [
             (&html, "<html>", "no JSON but \"text/html\""),
             (&json, "{\"code\":\"success\",\"data\":{\"url\":", "broken JSON"),
@@ -227,29 +245,41 @@ mod tests {
             (&json, "[]", "broken JSON"),
         ];
         for (headers, body, expected) in cases {
-            assert_eq!(signed_url(headers, body.as_bytes(), true), Err(expected.to_owned()), "{body}");
+            let private = Private { key: &key, note: "n", image: "i" };
+            let found = signed_url(headers, body.as_bytes(), true, &private);
+            assert_eq!(found, Err(expected.to_owned()), "{body}");
         }
     }
 
     #[test]
     fn a_key_that_the_api_repeats_is_not_passed_on() {
         let key = SecretString::from("max_prd_ak_123");
+        let private = Private { key: &key, note: "note", image: "image" };
         let body = br#"{"code":"max_prd_ak_123","message":"key 'max_prd_ak_123' is revoked","trace_id":"max_prd_ak_123"}"#;
-        let failure = judge(StatusCode::UNAUTHORIZED, &HeaderMap::new(), body, true, &key);
+        let failure = judge(StatusCode::UNAUTHORIZED, &HeaderMap::new(), body, true, &private);
         assert!(!format!("{failure:?}").contains("123"), "{failure:?}");
+        // at the end of what is kept of a text, too
+        let long = format!(r#"{{"message":"{}max_prd_ak_123"}}"#, "x".repeat(290));
+        let failure = judge(StatusCode::UNAUTHORIZED, &HeaderMap::new(), long.as_bytes(), true, &private);
+        assert!(!format!("{failure:?}").contains("max_"), "{failure:?}");
         let kind = HeaderMap::from_iter([(
             reqwest::header::CONTENT_TYPE,
             HeaderValue::from_static("text/max_prd_ak_123"),
         )]);
-        let failure = judge(StatusCode::OK, &kind, b"<html>", true, &key);
+        let failure = judge(StatusCode::OK, &kind, b"<html>", true, &private);
         assert!(!format!("{failure:?}").contains("123"), "{failure:?}");
     }
 
     #[test]
     fn a_refusal_keeps_the_apis_own_words() {
         let body = br#"{"code":"not_found","message":"Resource\u001b[31m not found","trace_id":"t-1"}"#;
-        let said = said(StatusCode::NOT_FOUND, &HeaderMap::new(), body);
+        let key = SecretString::from("key-of-no-one");
+        let private = Private { key: &key, note: "image-1", image: "5ca1ab1e-0000" };
+        let said = said(StatusCode::NOT_FOUND, &HeaderMap::new(), body, &private);
         assert_eq!(said.to_string(), "404 not_found: Resource\\u{1b}[31m not found");
         assert_eq!(said.trace_id, "t-1");
+        let body = br#"{"code":"not_found","message":"image 5ca1ab1e-0000 of image-1 not found"}"#;
+        let said = super::said(StatusCode::NOT_FOUND, &HeaderMap::new(), body, &private);
+        assert_eq!(said.message, "image [image] of image-1 not found", "ids are the row's own");
     }
 }

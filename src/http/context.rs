@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::{Http, api, capped, classify, text};
-use crate::error::{Failure, Said, Service, clean};
+use crate::error::{Failure, Said, Service};
 use crate::item::OrgId;
 use crate::options::API_TIMEOUT;
 
@@ -82,15 +82,17 @@ impl Http {
         let mut response = self.api.get(url).headers(headers).send().await.map_err(wrong)?;
         *date = httpdate::parse_http_date(&text(response.headers(), DATE.as_str())).ok();
         let (body, whole) = capped(&mut response, CAP).await.map_err(wrong)?;
+        let (_, key) = self.key();
+        let private = api::Private { key: &key, note: "", image: "" };
         if response.status() != StatusCode::OK {
-            let said = api::said(response.status(), response.headers(), &body);
+            let said = api::said(response.status(), response.headers(), &body, &private);
             return Err(api::refusal(response.status().as_u16(), said));
         }
         if !whole {
             return Err(Failure::ApiNonsense(format!("more than {CAP} bytes")));
         }
-        let kind = clean(&text(response.headers(), "content-type"));
-        read(&body).ok_or_else(|| Failure::ApiNonsense(format!("no app context, but {kind:?}")))
+        let kind = private.clean(&text(response.headers(), "content-type"));
+        read(&body, &private).ok_or_else(|| Failure::ApiNonsense(format!("no app context, but {kind:?}")))
     }
 
     fn headers(&self, org: Option<&OrgId>) -> Option<HeaderMap> {
@@ -110,12 +112,12 @@ impl Http {
     }
 }
 
-fn read(body: &[u8]) -> Option<Context> {
+fn read(body: &[u8], private: &api::Private<'_>) -> Option<Context> {
     let data = serde_json::from_slice::<Answer>(body).ok()?.data?;
     let scopes = data.scopes.or_else(|| data.app.and_then(|app| app.scopes));
     Some(Context {
-        organization: data.organization.and_then(|organization| organization.id).map(|id| clean(&id)),
-        scopes: scopes.map(|scopes| scopes.iter().map(|scope| clean(scope)).collect()),
+        organization: data.organization.and_then(|organization| organization.id).map(|id| private.clean(&id)),
+        scopes: scopes.map(|scopes| scopes.iter().map(|scope| private.clean(scope)).collect()),
     })
 }
 
@@ -125,10 +127,13 @@ mod tests {
 
     #[test]
     fn scopes_are_found_in_their_new_and_their_old_place() {
-        let new = br#"{"code":"success","data":{"app":{"id":"a"},"organization":{"id":"o\u001b"},"scopes":["read:notes"]}}"#;
+        let key = secrecy::SecretString::from("c4narykey");
+        let private = api::Private { key: &key, note: "", image: "" };
+        let read = |body: &[u8]| super::read(body, &private);
+        let new = br#"{"code":"success","data":{"app":{"id":"a"},"organization":{"id":"o\u001bc4narykey"},"scopes":["read:notes"]}}"#;
         let old = br#"{"data":{"app":{"scopes":["read:notes"]}}}"#;
         let scopes = Some(vec!["read:notes".to_owned()]);
-        let organization = Some("o\\u{1b}".to_owned());
+        let organization = Some("o\\u{1b}[key]".to_owned());
         assert_eq!(read(new), Some(Context { organization, scopes: scopes.clone() }));
         assert_eq!(read(old), Some(Context { organization: None, scopes }));
         for other in [&b"<html>"[..], b"[]", b"{}", b"{\"data\":7}"] {

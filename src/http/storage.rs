@@ -4,8 +4,9 @@
 //! User-Agent (Amazon S3 User Guide, using presigned URLs).
 
 use futures::StreamExt;
+use percent_encoding::percent_decode_str;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANGE};
-use reqwest::{Response, Url};
+use reqwest::{Response, StatusCode, Url};
 
 use super::{Http, capped, classify, text};
 use crate::checksum::{Algorithm, Checksum};
@@ -16,6 +17,12 @@ use crate::remote::{Meta, Opened, Resume, SignedUrl};
 /// An error's XML has a few hundred bytes.
 const CAP: usize = 16 * 1024;
 const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
+/// S3's have 34 to 40 characters. A longer one than this is not kept: the ledger has one for every image.
+const ETAG_MAX: usize = 1024;
+/// Parameters of a signed URL whose value opens something, or says whose it is, by a part of their names (SigV2,
+/// SigV4, CloudFront, GCS, Azure).
+const OPENING: [&str; 8] =
+    ["sig", "token", "credential", "accesskey", "accessid", "key-pair", "policy", "secret"];
 
 pub(super) async fn open(
     http: &Http,
@@ -35,7 +42,8 @@ pub(super) async fn open(
         service: Service::Storage,
         what: format!("{} at {host}: no byte for {} s", Service::Storage, http.stall.as_secs_f64()),
     };
-    let response = match tokio::time::timeout(http.stall, request.send()).await {
+    let secrets = Secrets::of(signed);
+    let mut response = match tokio::time::timeout(http.stall, request.send()).await {
         Err(_) => return Err(silent()),
         Ok(Ok(response)) => response,
         Ok(Err(error)) if classify::is_stale(&error) => {
@@ -45,10 +53,13 @@ pub(super) async fn open(
         Ok(Err(error)) => return Err(classify::failure(error, Service::Storage, &host)),
     };
     match (response.status().as_u16(), resume) {
-        (200, _) => Ok(opened(response, 0, host)),
-        (206, Some(resume)) => continued(&response, resume).map(|()| opened(response, resume.from, host)),
+        (200, _) => Ok(opened(response, 0, host, &secrets)),
+        (206, Some(resume)) => continued(response.headers(), resume, &secrets)
+            .map(|()| opened(response, resume.from, host, &secrets)),
         (status, _) => {
-            let said = tokio::time::timeout(http.stall, said(response)).await.map_err(|_| silent())?;
+            let read = tokio::time::timeout(http.stall, capped(&mut response, CAP)).await;
+            let body = read.map_err(|_| silent())?.map(|(body, _)| body).unwrap_or_default();
+            let said = said(response.status(), response.headers(), &body, &secrets);
             Err(refusal(status, said, resume.is_some()))
         }
     }
@@ -65,11 +76,15 @@ fn unchanged(signed: &SignedUrl, url: &Url) -> Result<(), Failure> {
     Ok(())
 }
 
-fn opened(response: Response, from: u64, host: String) -> Opened {
+fn opened(response: Response, from: u64, host: String, secrets: &Secrets) -> Opened {
     let mut meta = meta(response.headers());
     // a storage may announce the checksum of what it sends; `FULL_OBJECT` says that it does not
     let whole = text(response.headers(), CHECKSUM_TYPE).eq_ignore_ascii_case("full_object");
     meta.of_range = from > 0 && !whole;
+    // also a header of the answer may repeat what was asked
+    for text in [&mut meta.content_type, &mut meta.content_encoding, &mut meta.etag] {
+        *text = secrets.hide(text);
+    }
     // what the framing of the body says, which hyper holds the body to
     meta.length = response.content_length().map(|rest| from + rest);
     let body = response
@@ -80,7 +95,10 @@ fn opened(response: Response, from: u64, host: String) -> Opened {
 }
 
 fn meta(headers: &HeaderMap) -> Meta {
-    let etag = text(headers, ETAG.as_str());
+    let mut etag = text(headers, ETAG.as_str());
+    if etag.len() > ETAG_MAX {
+        etag.clear();
+    }
     let encrypted = text(headers, "x-amz-server-side-encryption");
     let customer_key = headers.contains_key("x-amz-server-side-encryption-customer-algorithm");
     let plain = matches!(&*encrypted, "" | "AES256") && !customer_key;
@@ -97,12 +115,10 @@ fn meta(headers: &HeaderMap) -> Meta {
 
 /// `aws-chunked` is how it was uploaded, `identity` is none: neither changes the bytes.
 fn encoding(headers: &HeaderMap) -> String {
-    let value = text(headers, "content-encoding").to_ascii_lowercase();
-    let real: Vec<&str> = value
-        .split(',')
-        .map(str::trim)
-        .filter(|one| !matches!(*one, "" | "identity" | "aws-chunked"))
-        .collect();
+    let value = text(headers, "content-encoding");
+    let is_none =
+        |one: &&str| ["", "identity", "aws-chunked"].iter().any(|name| one.eq_ignore_ascii_case(name));
+    let real: Vec<&str> = value.split(',').map(str::trim).filter(|one| !is_none(one)).collect();
     clean(&real.join(","))
 }
 
@@ -126,16 +142,16 @@ fn checksums(headers: &HeaderMap) -> Vec<Checksum> {
 }
 
 /// A 206 must go on exactly where the part ends, in the same version of the object.
-fn continued(response: &Response, resume: &Resume) -> Result<(), Failure> {
-    let range = text(response.headers(), CONTENT_RANGE.as_str());
+pub(super) fn continued(headers: &HeaderMap, resume: &Resume, secrets: &Secrets) -> Result<(), Failure> {
+    let range = text(headers, CONTENT_RANGE.as_str());
     let last = resume.length.saturating_sub(1);
     if range != format!("bytes {}-{last}/{}", resume.from, resume.length) {
         return Err(Failure::PartWorthless(format!(
             "the storage continued with another range ({})",
-            clean(&range)
+            clean(&secrets.hide(&range))
         )));
     }
-    if text(response.headers(), ETAG.as_str()) != resume.etag {
+    if text(headers, ETAG.as_str()) != resume.etag {
         return Err(Failure::PartWorthless("the object changed between two tries".to_owned()));
     }
     Ok(())
@@ -166,21 +182,49 @@ pub(super) fn refusal(status: u16, said: Said, resuming: bool) -> Failure {
     }
 }
 
-async fn said(mut response: Response) -> Said {
-    let status = response.status();
-    let header_id = text(response.headers(), "x-amz-request-id");
-    let (body, _) = capped(&mut response, CAP).await.unwrap_or_default();
-    let body = String::from_utf8_lossy(&body);
+/// What the storage's error document says, in the few elements that are harmless.
+pub(super) fn said(status: StatusCode, headers: &HeaderMap, body: &[u8], secrets: &Secrets) -> Said {
+    let header_id = text(headers, "x-amz-request-id");
+    let body = String::from_utf8_lossy(body);
+    let safe = |text: &str| clean(&secrets.hide(text));
     let mut said = Said {
         status: status.as_u16(),
-        code: clean(element(&body, "Code")),
-        message: clean(element(&body, "Message")),
-        trace_id: clean(if header_id.is_empty() { element(&body, "RequestId") } else { &header_id }),
+        code: safe(element(&body, "Code")),
+        message: safe(element(&body, "Message")),
+        trace_id: safe(if header_id.is_empty() { element(&body, "RequestId") } else { &header_id }),
     };
     if said.code.is_empty() {
         status.canonical_reason().unwrap_or("unknown status").clone_into(&mut said.message);
     }
     said
+}
+
+/// What a signed URL holds that a server may repeat: its query, and the values in it that open something.
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    pub(super) fn of(signed: &SignedUrl) -> Self {
+        let query = signed.expose().split_once('?').map_or("", |(_, query)| query);
+        let mut found = vec![signed.expose().to_owned(), query.to_owned()];
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let name = name.to_ascii_lowercase();
+            if OPENING.iter().any(|word| name.contains(word)) {
+                let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
+                // of a credential, the key's name alone
+                found.extend(decoded.split_once('/').map(|(name, _)| name.to_owned()));
+                found.extend([value.to_owned(), decoded]);
+            }
+        }
+        // a short value is a word that servers use for other things
+        found.retain(|secret| secret.len() >= 8);
+        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self(found)
+    }
+
+    /// The text without them.
+    pub(super) fn hide(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[hidden]"))
+    }
 }
 
 /// The text of an element of S3's flat error document. Its other elements may echo secrets and are not read.
@@ -230,6 +274,16 @@ mod tests {
     }
 
     #[test]
+    fn an_etag_without_measure_is_none() {
+        let etag = |length: usize| {
+            let text = format!("\"{}\"", "e".repeat(length - 2));
+            let headers = HeaderMap::from_iter([(ETAG, text.parse().expect("a value"))]);
+            meta(&headers).etag.len()
+        };
+        assert_eq!((etag(ETAG_MAX), etag(ETAG_MAX + 1)), (ETAG_MAX, 0));
+    }
+
+    #[test]
     fn each_announced_checksum_is_read_and_those_of_parts_are_left_out() {
         let all = checksums(&headers(&[
             ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
@@ -273,6 +327,26 @@ mod tests {
             "<Error><Code>ExpiredToken</Code><Message>expired</Message><Token-0>secret</Token-0></Error>";
         assert_eq!((element(xml, "Code"), element(xml, "Message")), ("ExpiredToken", "expired"));
         assert_eq!(element("<Code>never closed", "Code"), "");
+    }
+
+    #[test]
+    fn what_opens_the_url_is_hidden_where_the_storage_repeats_it() {
+        let url = "https://s3/b/k?X-Amz-Credential=AKIACANARY%2F20260101%2Fus&X-Amz-Signature=0123456789abcdef\
+                   &response-content-type=image%2Fjpeg";
+        let secrets = Secrets::of(&SignedUrl::new(url.to_owned(), tokio::time::Instant::now()));
+        for (text, hidden) in [
+            ("sig 0123456789abcdef!", "sig [hidden]!"),
+            ("by AKIACANARY/20260101/us", "by [hidden]"),
+            ("by AKIACANARY%2F20260101%2Fus", "by [hidden]"),
+            ("the access key AKIACANARY is unknown", "the access key [hidden] is unknown"),
+            (url, "[hidden]"),
+            ("image/jpeg", "image/jpeg"),
+        ] {
+            assert_eq!(secrets.hide(text), hidden);
+        }
+        let body = b"<Error><Code>0123456789abcdef</Code><Message>AKIACANARY/20260101/us</Message></Error>";
+        let said = said(StatusCode::FORBIDDEN, &HeaderMap::new(), body, &secrets);
+        assert_eq!((&*said.code, &*said.message), ("[hidden]", "[hidden]"));
     }
 
     #[test]

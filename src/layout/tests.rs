@@ -77,6 +77,22 @@ fn names_that_windows_keeps_for_devices_lose_their_first_letter() {
 }
 
 #[test]
+fn ids_that_differ_in_their_unicode_form_alone_have_paths_of_ascii_that_differ() {
+    // composed, decomposed; a ligature, a full-width letter, a dotless i, which some rules fold together
+    for (one, other) in [
+        ("\u{e9}", "e\u{301}"),
+        ("\u{212b}", "\u{c5}"),
+        ("\u{fb01}", "fi"),
+        ("\u{ff21}", "A"),
+        ("\u{131}", "i"),
+    ] {
+        let (one, other) = (segment(one), segment(other));
+        assert!(one.is_ascii() && other.is_ascii(), "{one} {other}");
+        assert_ne!(fold(&one), fold(&other));
+    }
+}
+
+#[test]
 fn a_hashed_segment_begins_like_the_id_and_ends_in_its_hash() {
     // printf ABC | sha256sum
     assert_eq!(hashed("ABC"), "ABC=hb5d4045c3f466fa91fe2cc6abe79232a");
@@ -131,6 +147,24 @@ fn a_key_depends_on_every_part_and_on_where_one_ends() {
 fn paths_are_relative_and_the_extension_comes_last() {
     let stem = path("o", "n", "i.1");
     assert_eq!(with_extension(&stem, "jpg"), "data/o/n/i.1.jpg");
+}
+
+#[test]
+fn a_log_line_names_the_organization_of_a_path_and_no_more() {
+    let hide = |text| without_names(text, Path::new("my data/export"));
+    for (text, hidden) in [
+        ("making my data/export/data/o-1/n=20x/i.jpg: full", "making my data/export/data/o-1/...: full"),
+        ("my data/export/data/o/n is in the way", "my data/export/data/o/... is in the way"),
+        ("my data/export/data/o is in the way", "my data/export/data/o is in the way"),
+        ("my data/export/.exporter/a.part: full", "my data/export/.exporter/a.part: full"),
+        ("my data/export is full", "my data/export is full"),
+        (
+            "my data/export/data/o/n/i.jpg and my data/export/data/p/m/j.bin",
+            "my data/export/data/o/... and my data/export/data/p/...",
+        ),
+    ] {
+        assert_eq!(hide(text), hidden);
+    }
 }
 
 proptest! {

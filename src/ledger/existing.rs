@@ -137,6 +137,7 @@ pub struct Holder {
 /// Where the lock file cannot be asked.
 pub fn holder(out: &Path, state_dir: Option<&Path>) -> Result<Option<Holder>, RunError> {
     let path = state_folder(out, state_dir).join(LOCK_FILE);
+    super::open::plain(&path)?;
     let mut file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(disk("opening", &path))?,
@@ -196,6 +197,7 @@ pub(super) enum Header {
 
 impl Header {
     pub fn read(path: &Path) -> Result<Self, RunError> {
+        super::open::plain(path)?;
         let mut header = Vec::with_capacity(HEADER);
         File::open(path)
             .and_then(|file| file.take(HEADER as u64).read_to_end(&mut header))

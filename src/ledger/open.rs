@@ -48,6 +48,7 @@ pub struct State {
 pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
     let state = state_folder(out, state_dir);
     let path = state.join(LEDGER_FILE);
+    plain(&path)?;
     // before anything is made, and again under the lock; whoever holds that is named first
     if let Err(refusal) = check(out, &path) {
         let held = holder(out, None)?.or(holder(out, state_dir)?);
@@ -59,6 +60,9 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     let parts = out.join(STATE_DIR);
     if !parts.is_dir() {
         export_is_there(out, &path)?;
+    }
+    if parts.is_symlink() {
+        return Err(in_the_way(&parts, "a symbolic link"));
     }
     let mut made = Vec::new();
     for folder in [out, &parts, &state] {
@@ -203,14 +207,18 @@ pub(super) fn locks(out: &Path, state: &Path, by: &str) -> Result<Vec<File>, Run
 
 /// Takes the lock. `by` is the command that takes it, for the next one who finds the folder locked.
 fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
+    // neither through a link, whose target would be written, nor into a pipe, which would be waited for
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
         .open(path)
         .map_err(disk("opening", path))?;
+    plain(path)?;
     let mut tries = 0;
     loop {
         match file.try_lock() {
@@ -232,6 +240,18 @@ fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
     file.rewind().map_err(disk("writing", path))?;
     write!(file, "{}\n{by}\n", std::process::id()).map_err(disk("writing", path))?;
     Ok(file)
+}
+
+/// Refuses a link, a pipe or a device in the place of a file; nothing there is fine.
+pub(super) fn plain(path: &Path) -> Result<(), RunError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => Err(in_the_way(path, "no plain file")),
+        _ => Ok(()),
+    }
+}
+
+fn in_the_way(path: &Path, kind: &str) -> RunError {
+    RunError::Disk(format!("{} is in the way and is {kind}; move it away", path.display()))
 }
 
 /// Makes a folder that only its owner may enter, durably; one that is there is left as it is.

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::Stopped;
-use crate::error::{ErrorCode, RunError, Service};
+use crate::error::{ErrorCode, ItemError, RunError, Service};
 use crate::event::{Event, Progress};
 use crate::fetch::{Fetcher, Outcome, open_files};
+use crate::layout::without_names;
 use crate::ledger::{self, Cursor, Given, Tally, Work, Write, sqlite_error};
 use crate::options::DRAIN;
 use crate::remote::Remote;
@@ -254,7 +255,9 @@ impl<R: Remote> Pipeline<R> {
         let control = &self.fetcher.control;
         if given.failed {
             Progress::add(&self.fetcher.progress.failed, 1);
-            control.events.send(Event::Failed { line: work.item.line, error: given.error.clone() });
+            let error = without_names(&given.error.error, self.fetcher.folder.root());
+            let error = ItemError { error, ..given.error.clone() };
+            control.events.send(Event::Failed { line: work.item.line, error });
             if given.error.code == Some(ErrorCode::StorageDenied) {
                 self.denied += 1;
                 if self.denied == DENIED {

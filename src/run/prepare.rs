@@ -19,6 +19,8 @@ pub(super) struct Readable {
     file: File,
     sha256: Sha256,
     options: ManifestOptions,
+    /// What a person should know of it.
+    pub warning: Option<String>,
 }
 
 /// Rows in the ledger.
@@ -43,7 +45,7 @@ pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
         file.rewind().map_err(io_wrong)?;
         let known = ledger::is_loaded(&connection, &sha256, &reading_key(&reading)).unwrap_or(None);
         if known.is_some_and(|loaded| loaded.bad == 0) {
-            return Ok(Readable { file, sha256, options: reading });
+            return Ok(Readable { file, sha256, options: reading, warning: None });
         }
     }
     let checked = manifest::check(BufReader::new(&file), &reading).map_err(wrong)?;
@@ -51,7 +53,13 @@ pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
     if checked.bad > 0 && options.on_bad_row == OnBadRow::Stop {
         return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
     }
-    Ok(Readable { file, sha256: checked.fingerprint, options: reading })
+    let warning = checked.rounded.map(|(rows, line)| {
+        format!(
+            "{rows} {} an id like 1.23E+15 (the first on line {line}): did a spreadsheet round it?",
+            if rows == 1 { "row has" } else { "rows have" }
+        )
+    });
+    Ok(Readable { file, sha256: checked.fingerprint, options: reading, warning })
 }
 
 /// What has to be the same for the rows in the ledger to be those of a manifest with the same bytes.
@@ -87,7 +95,7 @@ pub(super) async fn load(
     readable: Readable,
     options: &RunOptions,
 ) -> Result<InLedger, RunError> {
-    let Readable { file, sha256, options: reading } = readable;
+    let Readable { file, sha256, options: reading, .. } = readable;
     let skip_bad = options.on_bad_row == OnBadRow::Skip;
     let path = options.source.path();
     let loaded = ledger

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
 use super::failure;
@@ -20,6 +20,10 @@ use crate::item::Sha256;
 /// Bytes gathered before they are handed over: large enough that the hand-over costs nothing beside the write,
 /// small enough that 32 images in flight hold 16 MiB at most.
 const PIECE: usize = 256 * 1024;
+
+/// A piece below this is copied to its neighbours: on its own it would cost more to keep than its bytes, and hold the
+/// buffer that it was read into (measured: an image that came byte by byte cost 7 MiB).
+const SMALL: usize = 4 * 1024;
 
 /// A whole part file.
 #[derive(Debug)]
@@ -58,9 +62,11 @@ impl Sink {
     /// Goes on with the first `from` bytes of a file, which are read and hashed again: they must have this hash.
     fn resume(path: PathBuf, from: u64, sha256: Sha256, hashes: &[Algorithm]) -> Result<Self, Failure> {
         let mut sink = Self::new(path, hashes);
-        let opened = OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW).open(&sink.path);
+        let opened =
+            OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW | NO_WAIT).open(&sink.path);
         let mut file = match opened {
-            Ok(file) => file,
+            Ok(file) if file.metadata().is_ok_and(|meta| meta.is_file()) => file,
+            Ok(_) => return Err(Failure::PartWorthless(format!("{} is no plain file", sink.path.display()))),
             // gone, or something else in its place: the image is fetched from its first byte
             Err(error)
                 if error.kind() == std::io::ErrorKind::NotFound
@@ -140,6 +146,8 @@ impl Sink {
 
 /// A symbolic link in the way is never followed.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+/// Nor is a pipe in the way waited for.
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Makes a new file; whatever was there is removed first, never written into.
 fn create(path: &Path) -> Result<File, Failure> {
@@ -165,6 +173,8 @@ fn create(path: &Path) -> Result<File, Failure> {
 #[derive(Debug)]
 pub struct PartWriter {
     gathered: Vec<Bytes>,
+    /// Small pieces behind them.
+    small: BytesMut,
     size: usize,
     state: State,
     received: u64,
@@ -184,6 +194,7 @@ impl PartWriter {
     pub fn new(path: PathBuf, hashes: &[Algorithm]) -> Self {
         Self {
             gathered: Vec::new(),
+            small: BytesMut::new(),
             size: 0,
             state: State::Here(Box::new(Sink::new(path, hashes))),
             received: 0,
@@ -201,7 +212,13 @@ impl PartWriter {
         hashes: Vec<Algorithm>,
     ) -> Result<Self, Failure> {
         let sink = blocking(move || Sink::resume(path, from, sha256, &hashes).map(Box::new)).await?;
-        Ok(Self { gathered: Vec::new(), size: 0, state: State::Here(sink), received: from })
+        Ok(Self {
+            gathered: Vec::new(),
+            small: BytesMut::new(),
+            size: 0,
+            state: State::Here(sink),
+            received: from,
+        })
     }
 
     /// Bytes taken so far.
@@ -217,11 +234,15 @@ impl PartWriter {
     pub async fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
         self.received += piece.len() as u64;
         self.size += piece.len();
-        self.gathered.push(piece);
+        if piece.len() < SMALL {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.join_small();
+            self.gathered.push(piece);
+        }
         if self.size >= PIECE {
             let mut sink = self.sink().await?;
-            let pieces = std::mem::take(&mut self.gathered);
-            self.size = 0;
+            let pieces = self.take_gathered();
             self.state = State::Busy(tokio::task::spawn_blocking(move || {
                 sink.write(&pieces)?;
                 Ok(sink)
@@ -236,7 +257,7 @@ impl PartWriter {
     /// Where it could not be written.
     pub async fn finish(mut self) -> Result<Part, Failure> {
         let mut sink = self.sink().await?;
-        let pieces = std::mem::take(&mut self.gathered);
+        let pieces = self.take_gathered();
         blocking(move || {
             sink.write(&pieces)?;
             sink.finish()
@@ -251,7 +272,7 @@ impl PartWriter {
     /// Where it could not be written.
     pub async fn keep(mut self) -> Result<(u64, Sha256), Failure> {
         let mut sink = self.sink().await?;
-        let pieces = std::mem::take(&mut self.gathered);
+        let pieces = self.take_gathered();
         blocking(move || {
             sink.write(&pieces)?;
             if let Some(file) = &sink.file {
@@ -268,8 +289,7 @@ impl PartWriter {
     /// Where it could not be written.
     pub async fn settle(&mut self) -> Result<(), Failure> {
         let mut sink = self.sink().await?;
-        let pieces = std::mem::take(&mut self.gathered);
-        self.size = 0;
+        let pieces = self.take_gathered();
         if !pieces.is_empty() {
             sink = blocking(move || {
                 sink.write(&pieces)?;
@@ -286,6 +306,18 @@ impl PartWriter {
     pub async fn discard(mut self) {
         // what could not be written is not wanted any more
         drop(self.sink().await);
+    }
+
+    fn join_small(&mut self) {
+        if !self.small.is_empty() {
+            self.gathered.push(std::mem::take(&mut self.small).freeze());
+        }
+    }
+
+    fn take_gathered(&mut self) -> Vec<Bytes> {
+        self.join_small();
+        self.size = 0;
+        std::mem::take(&mut self.gathered)
     }
 
     async fn sink(&mut self) -> Result<Box<Sink>, Failure> {
@@ -326,8 +358,12 @@ mod tests {
         let path = dir.path().join("a.part");
         let mut writer = PartWriter::new(path.clone(), &[Algorithm::Md5]);
         let body: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
-        for piece in body.chunks(77_777) {
+        // large pieces and small ones, in any order
+        let (mut rest, mut lengths) = (&*body, [77_777, 1, 5, SMALL - 1, SMALL, 3].into_iter().cycle());
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(rest.len().min(lengths.next().expect("without an end")));
             writer.push(Bytes::copy_from_slice(piece)).await.expect("written");
+            rest = more;
         }
         let part = writer.finish().await.expect("finished");
         let on_disk = std::fs::read(&path).expect("readable");
@@ -372,6 +408,30 @@ mod tests {
         let resumed = PartWriter::resume(path, 4, hash(b"0123"), Vec::new()).await;
         assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
         assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_a_pipe_or_a_folder_now_is_worthless_and_not_waited_for() {
+        let dir = folder();
+        let pipe = dir.path().join("a.part");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("made");
+        let resumed = tokio::time::timeout(
+            std::time::Duration::from_secs(20),
+            PartWriter::resume(pipe.clone(), 4, hash(b"0123"), Vec::new()),
+        );
+        let resumed = resumed.await.expect("it does not wait");
+        assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+        let mut writer = PartWriter::new(pipe.clone(), &[]);
+        writer.push(Bytes::from_static(b"image")).await.expect("taken");
+        writer.finish().await.expect("written");
+        assert_eq!(std::fs::read(&pipe).expect("a file now"), b"image");
     }
 
     #[tokio::test]

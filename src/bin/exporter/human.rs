@@ -80,7 +80,7 @@ pub fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {
         let steers = char.is_control()
-            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if steers {
             let _ = write!(safe, "{}", char.escape_unicode());
         } else {
