@@ -89,11 +89,9 @@ impl Limiter {
 
     /// How long the next request has to wait, for whatever reason.
     #[must_use]
-    pub fn waiting(&self, left: u64) -> Duration {
-        match self.policy().peek(Instant::now(), left) {
-            Some(when) => when.saturating_duration_since(Instant::now()),
-            None => Duration::ZERO,
-        }
+    pub fn waiting(&self) -> Duration {
+        let now = Instant::now();
+        self.policy().waiting(now).map_or(Duration::ZERO, |when| when - now)
     }
 
     fn policy(&self) -> MutexGuard<'_, Policy> {

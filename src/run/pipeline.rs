@@ -291,7 +291,7 @@ impl<R: Remote> Pipeline<R> {
     }
 
     fn look(&self) {
-        let wait = self.fetcher.control.limiter.waiting(self.left());
+        let wait = self.fetcher.control.limiter.waiting();
         let waiting = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.fetcher.progress.waiting_ms.store(waiting, std::sync::atomic::Ordering::Relaxed);
         let places = self.fetcher.places.available_permits();
