@@ -59,8 +59,12 @@ impl Control {
     /// A run that has not begun.
     #[must_use]
     pub fn new(options: &RunOptions, events: Events) -> Self {
+        let limiter = match &options.clock_dir {
+            Some(folder) => Limiter::shared(options.rate, &options.api, folder, events.clone()),
+            None => Limiter::new(options.rate),
+        };
         Self {
-            limiter: Limiter::new(options.rate),
+            limiter,
             events,
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

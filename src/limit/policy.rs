@@ -30,8 +30,8 @@ use crate::options::Rate;
 #[must_use]
 pub struct Ticket {
     /// Counted up in the order of sending.
-    id: u64,
-    sent: Instant,
+    pub(super) id: u64,
+    pub(super) sent: Instant,
     /// Sent through the half-open gate.
     alone: bool,
     /// How often the gate had closed when it was sent.
@@ -124,8 +124,14 @@ impl Policy {
         left <= free && self.pace.is_full() && self.guide.fits(left, &self.slots)
     }
 
-    /// A request is sent now, whoever allowed it.
-    pub fn sent(&mut self, now: Instant) -> Ticket {
+    /// Somebody else who keeps the same clock has sent a request.
+    pub fn heard(&mut self, at: Instant) -> Ticket {
+        // it took its part of the pace, also where that is not known to have had one
+        let _ = self.pace.check(at);
+        self.sent(at)
+    }
+
+    fn sent(&mut self, now: Instant) -> Ticket {
         self.slots.forget(now);
         let id = self.slots.send(now);
         let alone = self.gate.sent();
@@ -164,6 +170,12 @@ impl Policy {
     pub fn lost(&mut self, ticket: &Ticket, now: Instant) {
         self.slots.answer(ticket.id, now, true);
         self.gate.lost(ticket, now);
+    }
+
+    /// The window.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.window
     }
 
     /// When the API may be asked again after a 429; `None` where nothing is closed.

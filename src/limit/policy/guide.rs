@@ -64,7 +64,8 @@ impl Guide {
     }
 
     pub(super) fn sent(&mut self, now: Instant) {
-        self.last_sent = Some(now);
+        // others' requests may be heard of late
+        self.last_sent = self.last_sent.max(Some(now));
     }
 
     /// Whether so many may go without a look at the answers.

@@ -42,7 +42,9 @@ impl Slots {
 
     pub(super) fn answer(&mut self, id: u64, now: Instant, admitted: bool) {
         if self.in_flight.remove(&id).is_some() {
-            self.answered.push_back((now, admitted));
+            // others' answers may be heard of late; too late is never too early
+            let at = self.answered.back().map_or(now, |(last, _)| now.max(*last));
+            self.answered.push_back((at, admitted));
         }
     }
 

@@ -148,7 +148,7 @@ fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
 fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
     let now = Instant::now();
     let mut policy = Policy::new(Rate { requests: 1, window: WINDOW }, now);
-    let gone = policy.sent(now);
+    let gone = policy.heard(now);
     assert_eq!(policy.ask(now, 1), Decision::WaitForAnswer);
     policy.lost(&gone, now + millis(500));
     assert_eq!(policy.ask(now + millis(500), 1), Decision::WaitUntil(now + millis(500) + WINDOW));
