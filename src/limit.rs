@@ -25,8 +25,9 @@ use self::shared::Shared;
 use crate::event::{Event, Events};
 use crate::options::{ApiOptions, Rate};
 
-/// What others have in flight is looked at so often while it is waited for.
-const LOOK: Duration = Duration::from_millis(25);
+/// What others have in flight is looked at twice in the time of one request, within these bounds, while it is
+/// waited for.
+const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 /// A disk that does not answer for so long is done without.
 const DISK: Duration = Duration::from_secs(10);
 
@@ -48,7 +49,16 @@ struct Core {
     alone: AtomicBool,
     /// A visit to the shared clock is on its way.
     telling: AtomicBool,
+    used: Mutex<Used>,
     events: Events,
+}
+
+/// What this run has used.
+#[derive(Debug, Default)]
+struct Used {
+    requests: u64,
+    /// When the first and the last one were sent.
+    span: Option<(Instant, Instant)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,8 +79,8 @@ impl Limiter {
     #[must_use]
     pub fn shared(rate: Rate, api: &ApiOptions, folder: &Path, events: Events) -> Self {
         let name = journal::file_name(api.url.as_str(), api.key.expose_secret());
-        let shared = (rate.requests <= journal::LARGEST)
-            .then(|| Shared::new(folder.join(name), journal::since_boot));
+        let shared =
+            (rate.requests <= journal::LARGEST).then(|| Shared::new(folder.join(name), journal::since_boot));
         Self::with(rate, shared, events)
     }
 
@@ -82,6 +92,7 @@ impl Limiter {
                 shared,
                 alone: AtomicBool::new(false),
                 telling: AtomicBool::new(false),
+                used: Mutex::default(),
                 events,
             }),
             line: tokio::sync::Mutex::new(()),
@@ -97,9 +108,12 @@ impl Limiter {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let until = match self.ask(left).await {
-                Decision::Go(ticket) => return ticket,
+                Decision::Go(ticket) => {
+                    lock(&self.core.used).add(Instant::now());
+                    return ticket;
+                }
                 Decision::WaitUntil(when) => Some(self.core.look_again(when)),
-                Decision::WaitForAnswer => self.core.others_owe().then(|| Instant::now() + LOOK),
+                Decision::WaitForAnswer => self.core.others_owe().then(|| Instant::now() + self.core.look()),
             };
             tokio::select! {
                 () = async { sleep_until(until.unwrap_or_else(Instant::now)).await }, if until.is_some() => {}
@@ -139,7 +153,21 @@ impl Limiter {
     )]
     pub fn unsent(&self, ticket: Ticket) {
         lock(&self.core.policy).unsent(&ticket, Instant::now());
+        let mut used = lock(&self.core.used);
+        used.requests = used.requests.saturating_sub(1);
+        drop(used);
         self.tell(&ticket, None);
+    }
+
+    /// The part of the allowance that this run has used, 0 to 1: its requests by those that are allowed in the
+    /// time from the first to the last one, at least in one window. `None` before the first.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        let (limit, window) = {
+            let policy = lock(&self.core.policy);
+            (policy.limit(), policy.window())
+        };
+        lock(&self.core.used).share(limit, window)
     }
 
     fn tell(&self, ticket: &Ticket, answer: Option<&Hints>) {
@@ -171,6 +199,22 @@ impl Limiter {
     }
 }
 
+impl Used {
+    fn add(&mut self, now: Instant) {
+        self.requests += 1;
+        self.span = Some((self.span.map_or(now, |(first, _)| first), now));
+    }
+
+    /// Requests by those that N a window allow from the first to the last one, at least in one window.
+    #[expect(clippy::cast_precision_loss, reason = "a share to three digits")]
+    fn share(&self, limit: u32, window: Duration) -> Option<f64> {
+        let (first, last) = self.span.filter(|_| self.requests > 0)?;
+        let windows = ((last - first).as_secs_f64() / window.as_secs_f64()).max(1.0);
+        let share = self.requests as f64 / (f64::from(limit) * windows);
+        Some((share.min(1.0) * 1000.0).round() / 1000.0)
+    }
+}
+
 impl Core {
     fn sharing(&self) -> Option<&Shared> {
         self.shared.as_ref().filter(|_| !self.alone.load(Ordering::Acquire))
@@ -195,7 +239,8 @@ impl Core {
 
     fn give_up(&self, why: &dyn std::fmt::Display) {
         if !self.alone.swap(true, Ordering::AcqRel) {
-            let path = self.shared.as_ref().map(|shared| shared.path().display().to_string()).unwrap_or_default();
+            let path =
+                self.shared.as_ref().map(|shared| shared.path().display().to_string()).unwrap_or_default();
             let what = format!(
                 "the request clock {path} cannot be shared with other runs: {why}; this run counts its own requests only"
             );
@@ -207,9 +252,13 @@ impl Core {
     fn look_again(&self, when: Instant) -> Instant {
         let policy = lock(&self.policy);
         match policy.closed_until() {
-            None if self.sharing().is_some() => when.min(Instant::now() + (policy.window() / 10).max(LOOK)),
+            None if self.sharing().is_some() => when.min(Instant::now() + (policy.window() / 10).max(LOOK.1)),
             _ => when,
         }
+    }
+
+    fn look(&self) -> Duration {
+        (lock(&self.policy).turn() / 2).clamp(LOOK.0, LOOK.1)
     }
 
     fn others_owe(&self) -> bool {

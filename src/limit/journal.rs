@@ -17,8 +17,8 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use sha2::{Digest, Sha256};
 
-use self::entry::{Header, SIZE};
 pub(super) use self::entry::{Entry, Fact};
+use self::entry::{Header, SIZE};
 
 /// Entries in the ring: two for each request of two windows.
 const RING: u64 = 16_384;

@@ -178,6 +178,18 @@ impl Policy {
         self.window
     }
 
+    /// N: `--rate`'s, or the server's where that is lower.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// The time of one request where the allowance is used evenly.
+    #[must_use]
+    pub fn turn(&self) -> Duration {
+        self.window / self.limit.max(1)
+    }
+
     /// When the API may be asked again after a 429; `None` where nothing is closed.
     #[must_use]
     pub const fn closed_until(&self) -> Option<Instant> {

@@ -3,11 +3,12 @@
 //!
 //! Whoever dies is found out by his process, and what he had in flight counts as answered then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     /// What is to be told at the next visit.
     pending: Mutex<Vec<Entry>>,
     state: Mutex<State>,
+    /// Whether others have something in flight.
+    owed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +42,12 @@ struct State {
     others: HashMap<(u32, u32), (Ticket, u32)>,
     /// How many requests others still need, and when they said so.
     left: HashMap<u32, (Instant, u32)>,
+    /// Who sent within the last window, and when.
+    sent: VecDeque<(Instant, u32)>,
+    /// This run lets others go first until then, unless somebody goes.
+    yields: Option<Instant>,
+    /// When it last told that it waits.
+    wants: Option<Instant>,
 }
 
 impl Shared {
@@ -50,6 +59,7 @@ impl Shared {
             client: u32::try_from(client >> 32).unwrap_or_default(),
             pending: Mutex::default(),
             state: Mutex::default(),
+            owed: AtomicBool::new(false),
         }
     }
 
@@ -58,11 +68,11 @@ impl Shared {
         let fact = answer.map_or(Fact::Unsent, |hints| Fact::Answered(hints.clone()));
         // where the clock cannot be read the next visit fails, and says so
         let at = (self.now)().unwrap_or_default();
-        lock(&self.pending).push(self.entry(at, ticket, fact));
+        lock(&self.pending).push(self.entry(at, ticket.id, fact));
     }
 
-    fn entry(&self, at: Duration, ticket: &Ticket, fact: Fact) -> Entry {
-        let number = u32::try_from(ticket.id & u64::from(u32::MAX)).unwrap_or_default();
+    fn entry(&self, at: Duration, id: u64, fact: Fact) -> Entry {
+        let number = u32::try_from(id & u64::from(u32::MAX)).unwrap_or_default();
         Entry { at, client: self.client, pid: std::process::id(), number, fact }
     }
 
@@ -70,7 +80,7 @@ impl Shared {
     /// Blocks for the time of a few system calls, 2 s at most.
     pub(super) fn visit(&self, policy: &Mutex<Policy>, ask: Option<u64>) -> io::Result<Option<Decision>> {
         let mut state = lock(&self.state);
-        let State { journal, others, left } = &mut *state;
+        let State { journal, others, left, sent, yields, wants } = &mut *state;
         let journal = match journal {
             Some(journal) => journal,
             None => journal.insert(Journal::open(self.path.clone(), self.now)?),
@@ -78,18 +88,37 @@ impl Shared {
         journal.visit(|boot, news| {
             let mut policy = lock(policy);
             let now = Instant::now();
-            let mut ears = Ears { policy: &mut policy, others, left, now };
+            let mut ears = Ears { policy: &mut policy, others, left, sent, now };
             for entry in news.into_iter().filter(|entry| entry.client != self.client) {
+                if matches!(entry.fact, Fact::Sent { .. }) {
+                    *yields = None;
+                }
                 let age = boot.saturating_sub(entry.at);
                 ears.hear(entry, age);
             }
             ears.bury();
+            self.owed.store(!others.is_empty(), Ordering::Relaxed);
             let wanted = left.values().map(|(_, left)| u64::from(*left)).sum::<u64>();
-            let decision = ask.map(|own| policy.ask(now, own.saturating_add(wanted)));
+            let decision = ask.map(|own| {
+                if policy.waiting(now).is_none() && is_ahead(self.client, left, sent) {
+                    let until = *yields.get_or_insert(now + policy.turn());
+                    if now < until {
+                        return Decision::WaitUntil(until);
+                    }
+                }
+                policy.ask(now, own.saturating_add(wanted))
+            });
             let mut told = std::mem::take(&mut *lock(&self.pending));
-            if let (Some(Decision::Go(ticket)), Some(own)) = (&decision, ask) {
-                let left = u32::try_from(own).unwrap_or(u32::MAX);
-                told.push(self.entry(boot, ticket, Fact::Sent { left }));
+            if let (Some(decision), Some(own)) = (&decision, ask) {
+                let own = u32::try_from(own).unwrap_or(u32::MAX);
+                if let Decision::Go(ticket) = decision {
+                    *yields = None;
+                    sent.push_back((now, self.client));
+                    told.push(self.entry(boot, ticket.id, Fact::Sent { left: own }));
+                } else if wants.is_none_or(|at| now.saturating_duration_since(at) > policy.window() / 4) {
+                    *wants = Some(now);
+                    told.push(self.entry(boot, 0, Fact::Wants { left: own }));
+                }
             }
             (decision, told)
         })
@@ -101,7 +130,7 @@ impl Shared {
 
     /// Whether others have something in flight.
     pub(super) fn others_owe(&self) -> bool {
-        !lock(&self.state).others.is_empty()
+        self.owed.load(Ordering::Relaxed)
     }
 }
 
@@ -110,6 +139,7 @@ struct Ears<'s> {
     policy: &'s mut Policy,
     others: &'s mut HashMap<(u32, u32), (Ticket, u32)>,
     left: &'s mut HashMap<u32, (Instant, u32)>,
+    sent: &'s mut VecDeque<(Instant, u32)>,
     now: Instant,
 }
 
@@ -119,9 +149,13 @@ impl Ears<'_> {
         let key = (entry.client, entry.number);
         let old = age > 2 * self.policy.window();
         match entry.fact {
-            Fact::Sent { .. } if old => {}
+            Fact::Sent { .. } | Fact::Wants { .. } if old => {}
+            Fact::Wants { left } => {
+                self.left.insert(entry.client, (at, left));
+            }
             Fact::Sent { left } => {
                 self.left.insert(entry.client, (at, left));
+                self.sent.push_back((at, entry.client));
                 self.others.insert(key, (self.policy.heard(at), entry.pid));
             }
             Fact::Answered(hints) => {
@@ -153,8 +187,19 @@ impl Ears<'_> {
             }
             !lost
         });
-        self.left.retain(|_, (at, _)| now.saturating_duration_since(*at) < 2 * window);
+        self.left.retain(|_, (at, left)| *left > 1 && now.saturating_duration_since(*at) < 2 * window);
+        while self.sent.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= window) {
+            self.sent.pop_front();
+        }
     }
+}
+
+/// Whether this run has sent more than its equal part of what all did that still need something. It then lets
+/// another one go first, for the time of one request: where nobody comes, nothing is lost.
+fn is_ahead(client: u32, left: &HashMap<u32, (Instant, u32)>, sent: &VecDeque<(Instant, u32)>) -> bool {
+    let own = sent.iter().filter(|(_, who)| *who == client).count();
+    let others = sent.iter().filter(|(_, who)| left.contains_key(who)).count();
+    own * left.len() > others + left.len()
 }
 
 /// Whether there is such a process; one that may not be asked is one.
@@ -162,3 +207,6 @@ fn lives(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ const CHECK: usize = SIZE - 4;
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::limit) enum Fact {
+    /// Somebody waits, and still needs so many.
+    Wants { left: u32 },
     /// A request was sent by one who still needs so many.
     Sent { left: u32 },
     /// Its answer came, or never will.
@@ -65,6 +67,10 @@ impl Entry {
                 put(&mut bytes, 24, &left.to_le_bytes());
             }
             Fact::Unsent => bytes[20] = 3,
+            Fact::Wants { left } => {
+                bytes[20] = 4;
+                put(&mut bytes, 24, &left.to_le_bytes());
+            }
             Fact::Answered(hints) => {
                 bytes[20] = 2;
                 bytes[21] = if hints.limited { LIMITED } else { 0 };
@@ -104,6 +110,7 @@ impl Entry {
                 reset: told(RESET, 36).map(time),
             }),
             3 => Fact::Unsent,
+            4 => Fact::Wants { left: number(bytes, 24) },
             _ => return None,
         };
         Some(Self {
