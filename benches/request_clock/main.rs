@@ -1,7 +1,10 @@
-//! The request clock against simulated servers.
+//! The request clock against simulated servers: `cargo bench --bench request_clock`. Prints how long, how much of
+//! the allowance and how many 429s, for the exporter and for a client that knows of no allowance and tries again a
+//! second after a 429. With `--svg FILE` it draws the requests over time as well; `doc/request-clock.svg` is that.
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to its reader")]
 
-#[allow(dead_code, reason = "each user takes a part")]
+mod plot;
+#[allow(dead_code, reason = "its tests' helper")]
 #[path = "../../examples/support/limiter.rs"]
 mod server;
 mod sim;
@@ -9,108 +12,107 @@ mod sim;
 use std::time::Duration;
 
 use server::{Algorithm, Rate, RateHeaders};
-use sim::{Case, least, run};
+use sim::{Case, Outcome, least, run};
 
-fn main() {
-    if std::env::var_os("DBG").is_some() {
-        return debug();
-    }
-    let seconds = Duration::from_secs;
-    for (limit, window, rows) in
-        [(100, seconds(3), 650), (400, seconds(3), 2600), (1000, seconds(60), 14_000)]
-    {
-        for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
-            for headers in [RateHeaders::Always, RateHeaders::Only429, RateHeaders::Never] {
-                let server = Rate { limit, window, algorithm, headers };
-                print!("{limit}/{window:?} {algorithm:?} {headers:?}: one:");
-                for phase in [0.0, 0.03, 0.3, 0.6, 0.97] {
-                    let case = Case { phase, seed: 7, ..Case::new(server, rows) };
-                    let outcome = run(&case);
-                    let ratio = outcome.makespan().as_secs_f64() / least(&case).as_secs_f64();
-                    print!(" {ratio:.3}");
-                    if outcome.limited(&case) > 0 {
-                        print!("!{}", outcome.limited(&case));
-                    }
-                }
-                for clients in [2, 4] {
-                    let (mut share, mut limited, mut spread) = (1.0f64, 0.0f64, 1.0f64);
-                    let (mut ms, mut ml, mut mp) = (0.0, 0.0, 0.0);
-                    for seed in 0..5 {
-                        let case = Case {
-                            clients,
-                            rows: rows,
-                            phase: 0.2 * seed as f64,
-                            seed,
-                            stagger: Duration::from_millis(40),
-                            ..Case::new(server, rows)
-                        };
-                        let outcome = run(&case);
-                        let l = 100.0 * outcome.limited(&case) as f64 / (clients as f64 * rows as f64);
-                        share = share.min(outcome.busy_share(&case));
-                        limited = limited.max(l);
-                        spread = spread.max(outcome.spread());
-                        ms += outcome.busy_share(&case) / 5.0;
-                        ml += l / 5.0;
-                        mp += outcome.spread() / 5.0;
-                    }
-                    print!(
-                        "; {clients}: {ms:.3}>{share:.3}, 429s {ml:.2}<{limited:.2} %, {mp:.2}<{spread:.2}"
-                    );
-                }
-                println!();
-            }
+/// How far the server's window is when the clients begin; figures are the worst of these.
+const PHASES: [f64; 5] = [0.0, 0.2, 0.4, 0.6, 0.8];
+
+fn main() -> std::io::Result<()> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--svg");
+    let svg = arguments.nth(1);
+    println!(
+        "| allowance | server counts by | rate headers | one client: time / least | 429s | naive | its 429s |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (limit, window, rows) in [(100, 3, 650), (1000, 60, 6500)] {
+        for server in cells(limit, window) {
+            one(server, rows);
         }
     }
+    println!();
+    println!(
+        "| allowance | server counts by | rate headers | four machines: share | 429s | slowest / fastest | naive: 429s |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (limit, window, rows) in [(400, 3, 2600), (1000, 60, 6500)] {
+        for server in cells(limit, window) {
+            four(server, rows);
+        }
+    }
+    if let Some(path) = svg {
+        std::fs::write(path, plot::svg())?;
+    }
+    Ok(())
 }
 
-fn debug() {
-    let var =
-        |name: &str, default: f64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let algorithm = match std::env::var("ALG").as_deref() {
-        Ok("log") => Algorithm::Log,
-        Ok("fixed") => Algorithm::Fixed,
-        _ => Algorithm::Counter,
-    };
-    let headers = match std::env::var("HDR").as_deref() {
-        Ok("429") => RateHeaders::Only429,
-        Ok("never") => RateHeaders::Never,
-        _ => RateHeaders::Always,
-    };
-    let n = var("N", 100.0);
-    let w = var("W", 3.0);
-    let server = Rate { limit: n as u32, window: Duration::from_secs_f64(w), algorithm, headers };
-    let case = Case {
-        phase: var("PHASE", 0.0),
-        clients: var("C", 1.0) as u32,
-        seed: var("SEED", 7.0) as u64,
-        stagger: Duration::from_millis(40),
-        ..Case::new(server, var("ROWS", 650.0) as u64)
-    };
-    let outcome = run(&case);
-    println!(
-        "makespan {:?} least {:?} ratio {:.3} 429s {} share {:.3} spread {:.2}",
-        outcome.makespan(),
-        least(&case),
-        outcome.makespan().as_secs_f64() / least(&case).as_secs_f64(),
-        outcome.limited(&case),
-        outcome.busy_share(&case),
-        outcome.spread()
-    );
-    let step = w / 10.0;
-    let mut at = 0.0;
-    while at < outcome.makespan().as_secs_f64() {
-        let inside: Vec<_> = outcome
-            .seen
-            .iter()
-            .filter(|s| s.at.as_secs_f64() >= at && s.at.as_secs_f64() < at + step)
-            .collect();
-        let mut text = String::new();
-        for client in 0..case.clients {
-            let ok = inside.iter().filter(|s| s.client == client && s.admitted).count();
-            let no = inside.iter().filter(|s| s.client == client && !s.admitted).count();
-            text += &if no > 0 { format!("{ok:4}!{no}") } else { format!("{ok:4}  ") };
+fn cells(limit: u32, seconds: u64) -> Vec<Rate> {
+    let mut cells = Vec::new();
+    for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
+        for headers in [RateHeaders::Always, RateHeaders::Only429, RateHeaders::Never] {
+            cells.push(Rate { limit, window: Duration::from_secs(seconds), algorithm, headers });
         }
-        println!("{at:6.2} {text}");
-        at += step;
     }
+    cells
+}
+
+fn named(server: Rate) -> String {
+    let algorithm = match server.algorithm {
+        Algorithm::Log => "log",
+        Algorithm::Counter => "counter",
+        Algorithm::Fixed => "fixed window",
+    };
+    let headers = match server.headers {
+        RateHeaders::Always => "always",
+        RateHeaders::Only429 => "on a 429",
+        RateHeaders::Never => "never",
+    };
+    format!("| {} per {} s | {algorithm} | {headers} |", server.limit, server.window.as_secs())
+}
+
+/// The worst over the phases.
+fn worst(case: &Case, figure: impl Fn(&Case, &Outcome) -> f64) -> f64 {
+    let figures = PHASES.iter().zip(1..).map(|(phase, seed)| {
+        let case = Case { phase: *phase, seed, ..case.clone() };
+        figure(&case, &run(&case))
+    });
+    figures.fold(0.0, f64::max)
+}
+
+fn percent(case: &Case, outcome: &Outcome) -> f64 {
+    let rows = case.rows * u64::from(case.clients);
+    100.0 * number(outcome.limited(case)) / number(usize::try_from(rows).unwrap_or(usize::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a simulation")]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+fn one(server: Rate, rows: u64) {
+    let case = Case::new(server, rows);
+    let naive = Case { naive: true, ..case.clone() };
+    let time = |case: &Case, outcome: &Outcome| outcome.makespan().as_secs_f64() / least(case).as_secs_f64();
+    println!(
+        "{} {:.3} | {:.0} | {:.3} | {:.0} % |",
+        named(server),
+        worst(&case, time),
+        worst(&case, |case, outcome| number(outcome.limited(case))),
+        worst(&naive, time),
+        worst(&naive, percent),
+    );
+}
+
+fn four(server: Rate, rows: u64) {
+    let stagger = Duration::from_millis(40);
+    let case = Case { clients: 4, stagger, ..Case::new(server, rows) };
+    let naive = Case { naive: true, ..case.clone() };
+    let unused = worst(&case, |case, outcome| 1.0 - outcome.busy_share(case).min(1.0));
+    println!(
+        "{} {:.3} | {:.2} % | {:.2} | {:.0} % |",
+        named(server),
+        1.0 - unused,
+        worst(&case, percent),
+        worst(&case, |_, outcome| outcome.spread()),
+        worst(&naive, percent),
+    );
 }
