@@ -28,7 +28,8 @@ fn cells(limit: u32) -> impl Iterator<Item = Rate> {
 
 fn percent(outcome: &Outcome, case: &Case) -> f64 {
     let rows = case.rows * u64::from(case.clients);
-    100.0 * f64::from(u32::try_from(outcome.limited(case)).expect("few")) / rows as f64
+    let number = |count: u64| f64::from(u32::try_from(count).expect("few"));
+    100.0 * number(outcome.limited(case) as u64) / number(rows)
 }
 
 #[test]

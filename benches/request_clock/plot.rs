@@ -29,7 +29,7 @@ pub fn svg() -> String {
         ("the exporter, no rate headers at all", untold),
         ("a client that tries again a second after a 429", naive),
     ];
-    let height = TOP + 3.0 * (PANEL + 40.0);
+    let height = TOP + 3.0 * (PANEL + 40.0) + 10.0;
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title">
 <title id="title">650 requests against 100 in 3 s: sent in the last 3 s, admitted and refused, over time</title>

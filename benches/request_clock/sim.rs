@@ -99,9 +99,9 @@ impl Outcome {
     pub fn share(&self, case: &Case, from: Duration, until: Duration) -> f64 {
         let used =
             self.seen.iter().filter(|seen| seen.admitted && seen.at >= from && seen.at < until).count();
-        let allowed =
-            f64::from(case.server.limit) * (until - from).as_secs_f64() / case.server.window.as_secs_f64();
-        used as f64 / allowed
+        let allowed = f64::from(case.server.limit) * until.saturating_sub(from).as_secs_f64()
+            / case.server.window.as_secs_f64();
+        f64::from(u32::try_from(used).unwrap_or(u32::MAX)) / allowed
     }
 
     /// Part of the allowance that was used between the first full window and the first client's end.
@@ -218,8 +218,7 @@ async fn simulate(case: &Case) -> Outcome {
     if let Some(stranger) = stranger {
         stranger.abort();
     }
-    let outcome = std::mem::take(&mut *lock(&world.outcome));
-    outcome
+    std::mem::take(&mut *lock(&world.outcome))
 }
 
 async fn client(world: Arc<World>, case: Case, number: u32) {
@@ -271,12 +270,13 @@ async fn stranger(world: Arc<World>, case: Case, requests: u32, from: Duration, 
 
 /// The least time that the server's rule and `--rate` allow to one client alone, when it asks as early as it may.
 pub fn least(case: &Case) -> Duration {
-    let begin = std::time::Instant::now() + case.server.window;
-    let mut server = Server::new(case.server, begin - case.server.window.mul_f64(case.phase));
+    let start = std::time::Instant::now();
+    let begin = start + case.server.window.mul_f64(case.phase);
+    let mut server = Server::new(case.server, start);
     let mut own = std::collections::VecDeque::new();
     let (mut now, mut rows) = (begin, case.rows * u64::from(case.clients));
     let even = case.rate.window.as_secs_f64() / f64::from(case.rate.requests.min(case.server.limit));
-    let even = Duration::from_secs_f64(even * rows as f64);
+    let even = Duration::from_secs_f64(even * f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
     loop {
         while own.front().is_some_and(|first| now.duration_since(*first) >= case.rate.window) {
             own.pop_front();

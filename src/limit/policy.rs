@@ -59,7 +59,9 @@ enum Wait {
 /// The state of the clock.
 #[derive(Debug)]
 pub struct Policy {
-    /// N: `--rate`'s, or the server's where that is lower.
+    /// `--rate`'s N.
+    most: u32,
+    /// N: `--rate`'s, or the server's newest where that is lower.
     limit: u32,
     window: Duration,
     slots: Slots,
@@ -75,6 +77,7 @@ impl Policy {
     #[must_use]
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self {
+            most: rate.requests,
             limit: rate.requests,
             window: rate.window,
             slots: Slots::new(rate.window),
@@ -143,9 +146,9 @@ impl Policy {
     pub fn answered(&mut self, ticket: &Ticket, now: Instant, hints: &Hints) {
         self.slots.forget(now);
         self.slots.answer(ticket.id, now, !hints.limited);
-        if let Some(limit) = hints.limit
-            && limit < self.limit
-        {
+        // a Limit that was nonsense is corrected by the next one
+        let limit = hints.limit.map_or(self.limit, |limit| limit.min(self.most));
+        if limit != self.limit {
             self.limit = limit;
             self.pace = Pace::new(limit, self.window, now);
         }

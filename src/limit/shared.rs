@@ -20,7 +20,7 @@ use super::{Decision, Hints, Policy, Ticket, lock};
 /// An answer that others owe for so long is asked after.
 const OWED: Duration = Duration::from_secs(1);
 /// No request takes so long: connecting has 10 s, the answer 30 s.
-const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_secs(40);
 
 /// This run's part of the clock that all keep.
 #[derive(Debug)]

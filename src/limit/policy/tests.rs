@@ -145,6 +145,17 @@ fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
 }
 
 #[test]
+fn the_newest_limit_counts_up_to_that_of_the_rate() {
+    let now = Instant::now();
+    let mut policy = Policy::new(RATE, now);
+    for (told, expected) in [(Some(40), 40), (None, 40), (Some(1), 1), (Some(60), 60), (Some(1_000), 100)] {
+        let ticket = policy.heard(now);
+        policy.answered(&ticket, now, &Hints { limit: told, ..Hints::default() });
+        assert_eq!(policy.limit(), expected, "{told:?}");
+    }
+}
+
+#[test]
 fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
     let now = Instant::now();
     let mut policy = Policy::new(Rate { requests: 1, window: WINDOW }, now);
