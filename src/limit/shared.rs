@@ -199,7 +199,7 @@ impl Ears<'_> {
 fn is_ahead(client: u32, left: &HashMap<u32, (Instant, u32)>, sent: &VecDeque<(Instant, u32)>) -> bool {
     let own = sent.iter().filter(|(_, who)| *who == client).count();
     let others = sent.iter().filter(|(_, who)| left.contains_key(who)).count();
-    own * left.len() > others + left.len()
+    own * left.len() > others + left.len() * (2 + own / 8)
 }
 
 /// Whether there is such a process; one that may not be asked is one.
