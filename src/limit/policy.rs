@@ -6,8 +6,8 @@
 //! - *Ceiling*: requests in flight and requests answered within the last window stay below N. A slot is free one
 //!   window after its answer came, so that it is never too early, whatever the latency and wherever in it the
 //!   server looked at its clock.
-//! - *Speed* below the ceiling: told by `X-RateLimit-Remaining` where the answers have it ([`guide`]), else a pace
-//!   that is safe without being told ([`pace`]). A job that surely fits into what is free needs neither.
+//! - *Speed* below the ceiling: told by `X-RateLimit-Remaining` where the answers have it (`guide`), else a pace
+//!   that is safe without being told (`pace`). A job that surely fits into what is free needs neither.
 
 mod gate;
 mod guide;

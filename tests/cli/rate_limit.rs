@@ -213,3 +213,18 @@ fn the_share_of_the_allowance_stands_in_the_summary_and_stays_the_same() {
     assert_eq!(world.summary()["allowance_share"], serde_json::Value::Null, "no request at all");
     assert_ne!(world.read("summary.json"), before);
 }
+
+#[test]
+fn a_run_that_is_killed_does_not_hold_back_the_others() {
+    let world = World::with_images(90);
+    world.sandbox.set_rate(Some(Rate::new(30, Duration::from_secs(1))));
+    let mut killed = slow(&world, "one", &[]).spawn().expect("the program starts");
+    let other = slow(&world, "two", &[]).spawn().expect("the program starts");
+    let start = Instant::now();
+    std::thread::sleep(Duration::from_millis(1200));
+    killed.kill().expect("killed");
+    killed.wait().expect("its end");
+    Ran::of(other).ended(0);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(world.sandbox.counts(Face::Api).limited, 0);
+}
