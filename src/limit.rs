@@ -29,7 +29,7 @@ use crate::options::{ApiOptions, Rate};
 /// waited for.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 /// A disk that does not answer for so long is done without.
-const DISK: Duration = Duration::from_secs(10);
+const DISK: Duration = Duration::from_secs(30);
 
 /// One clock for all tasks of a run.
 #[derive(Debug)]

@@ -69,6 +69,18 @@ fn a_wait_beyond_the_time_of_the_run_ends_it_with_code_4() {
 }
 
 #[test]
+fn nothing_but_429_for_max_outage_ends_the_run() {
+    let world = World::with_images(8);
+    world.sandbox.script().api_always(Some(ApiFault::retry_after("1")));
+    let start = Instant::now();
+    let ran = world.run(&["--max-outage", "4s"]).ended(1);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(ran.stderr.contains("allowance is spent"), "{}", ran.stderr);
+    assert!(world.api_requests() <= 6, "one request after each wait, not {}", world.api_requests());
+    assert!(world.report().iter().all(|line| line["state"] == "untried"));
+}
+
+#[test]
 fn nonsense_in_the_headers_neither_hangs_nor_stampedes() {
     for nonsense in ["0", "-1", "100000000000000000000", "soon", "Fri, 31 Dec 2100 23:59:59 GMT"] {
         let world = World::with_images(3);

@@ -45,6 +45,8 @@ pub(super) struct Guide {
     careful: bool,
     /// Until then it is others' doing, since two windows do not explain it either.
     others: Option<Instant>,
+    /// So many in a row were admitted with nothing left.
+    empty: u32,
     /// Time of the newest request, in seconds.
     latency: f64,
 }
@@ -60,7 +62,16 @@ pub(super) enum Say {
 
 impl Guide {
     pub(super) const fn new(window: Duration, begin: Instant) -> Self {
-        Self { window, begin, newest: None, last_sent: None, careful: false, others: None, latency: 0.0 }
+        Self {
+            window,
+            begin,
+            newest: None,
+            last_sent: None,
+            careful: false,
+            others: None,
+            empty: 0,
+            latency: 0.0,
+        }
     }
 
     pub(super) fn sent(&mut self, now: Instant) {
@@ -98,7 +109,7 @@ impl Guide {
             (false, _) => self.after_free_slot(last, limit, slots).unwrap_or(last),
             (true, 2.0..) => last + self.gap(now, credit, limit),
             (true, _) => {
-                let dry = last + self.window.mul_f64(DRY);
+                let dry = last + self.dry(limit);
                 self.after_free_slot(last, limit, slots).map_or(dry, |free| free.min(dry))
             }
         };
@@ -111,6 +122,12 @@ impl Guide {
         self.window.div_f64(LAW.0 * credit * (1.0 + LAW.1 * credit / f64::from(limit)))
     }
 
+    /// Shorter from the second on that is admitted all the same: a Remaining that is always 0 tells nothing.
+    fn dry(&self, limit: u32) -> Duration {
+        let halved = 2_f64.powi(self.empty.saturating_sub(2).min(30).cast_signed());
+        self.window.mul_f64((DRY / halved).max(GRACE / f64::from(limit)).min(DRY))
+    }
+
     /// A little after the first own slot that becomes free after `last`.
     fn after_free_slot(&self, last: Instant, limit: u32, slots: &Slots) -> Option<Instant> {
         let grace = self.window.mul_f64((GRACE / f64::from(limit)).min(LONGEST_GRACE));
@@ -120,6 +137,7 @@ impl Guide {
     /// A 429 that came although answers tell: others were faster.
     pub(super) fn refused(&mut self, now: Instant) {
         self.careful = true;
+        self.empty = 0;
         self.others = Some(now + MEMORY * self.window);
     }
 
@@ -137,6 +155,7 @@ impl Guide {
             return;
         }
         self.newest = Some((ticket.id, remaining));
+        self.empty = if remaining == 0 { self.empty.saturating_add(1) } else { 0 };
         self.latency = now.saturating_duration_since(ticket.sent).as_secs_f64();
         let counted = total - remaining;
         // all that was sent while it was under way may have been counted before it

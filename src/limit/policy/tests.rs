@@ -145,6 +145,24 @@ fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
 }
 
 #[test]
+fn a_remaining_that_is_always_0_does_not_hold_a_run_for_long() {
+    let begin = Instant::now();
+    let mut policy = Policy::new(RATE, begin);
+    let (mut now, mut sent) = (begin, 0);
+    while now < begin + 10 * WINDOW {
+        match policy.ask(now, MANY) {
+            Decision::Go(ticket) => {
+                sent += 1;
+                policy.answered(&ticket, now, &told(0));
+            }
+            Decision::WaitUntil(until) => now = until,
+            Decision::WaitForAnswer => panic!("nothing is in flight"),
+        }
+    }
+    assert!(sent > 300, "{sent} in the time of 1000");
+}
+
+#[test]
 fn the_newest_limit_counts_up_to_that_of_the_rate() {
     let now = Instant::now();
     let mut policy = Policy::new(RATE, now);
