@@ -147,7 +147,8 @@ impl Ears<'_> {
     fn hear(&mut self, entry: Entry, age: Duration) {
         let Some(at) = self.now.checked_sub(age) else { return };
         let key = (entry.client, entry.number);
-        let old = age > 2 * self.policy.window();
+        // one window more than the policy remembers, so that nothing which it is told of later is unexplained
+        let old = age > 3 * self.policy.window();
         match entry.fact {
             Fact::Sent { .. } | Fact::Wants { .. } if old => {}
             Fact::Wants { left } => {
@@ -158,7 +159,8 @@ impl Ears<'_> {
                 self.sent.push_back((at, entry.client));
                 self.others.insert(key, (self.policy.heard(at), entry.pid));
             }
-            Fact::Answered(hints) => {
+            Fact::Answered(mut hints) => {
+                hints.remaining = hints.remaining.filter(|_| age <= 2 * self.policy.window());
                 let ticket = match self.others.remove(&key) {
                     Some((ticket, _)) => ticket,
                     // a gate that was closed for longer is still closed

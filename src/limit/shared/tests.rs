@@ -99,6 +99,25 @@ async fn a_run_that_begins_knows_what_the_one_before_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
+    let machine = Machine::new();
+    let rule =
+        server::Rate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: RateHeaders::Always };
+    let world = Mutex::new((Server::new(rule, Instant::now().into_std()), Vec::new(), 0_usize));
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let (limiter, start) = (machine.run(RATE), Instant::now());
+        for left in (1..=350).rev() {
+            assert!(!ask(&limiter, &world, RateHeaders::Always, left, 1).await, "a 429");
+        }
+        took.push(start.elapsed());
+        sleep(Duration::from_millis(100)).await;
+    }
+    // 350 are three windows and a half; the second run finds one of them used up
+    assert!(took[1] <= took[0] + WINDOW.mul_f64(0.7), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_that_was_announced_to_an_earlier_run_is_kept() {
     let machine = Machine::new();
     let one = machine.run(RATE);
