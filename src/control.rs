@@ -59,8 +59,12 @@ impl Control {
     /// A run that has not begun.
     #[must_use]
     pub fn new(options: &RunOptions, events: Events) -> Self {
+        let limiter = match &options.clock_dir {
+            Some(folder) => Limiter::shared(options.rate, &options.api, folder, events.clone()),
+            None => Limiter::new(options.rate),
+        };
         Self {
-            limiter: Limiter::new(options.rate),
+            limiter,
             events,
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -335,17 +339,37 @@ impl Control {
         let now = Instant::now();
         let since = *lock(&self.limited_since).get_or_insert(now);
         let wait = self.limiter.closed_for();
-        let item = Failure::RateLimited(said.clone()).describe();
+        if !self.may_wait(wait, since, said) {
+            return;
+        }
+        self.events.send(Event::Limited { wait });
+    }
+
+    /// Looks whether another run, or one before this, was told to wait for longer than this one may.
+    pub fn closed(&self) {
+        let wait = self.limiter.closed_for();
+        if wait > Duration::ZERO && !self.is_draining() {
+            let message = "another run with this key was told to wait".to_owned();
+            let said = Said { status: 429, message, ..Said::default() };
+            let since = lock(&self.limited_since).unwrap_or_else(Instant::now);
+            self.may_wait(wait, since, &said);
+        }
+    }
+
+    /// Stops the run where it may not wait for so long.
+    fn may_wait(&self, wait: Duration, since: Instant, said: &Said) -> bool {
+        let now = Instant::now();
         if self.deadline.is_some_and(|deadline| now + wait > deadline) {
-            self.stop(Stopped::Limited(item));
+            self.stop(Stopped::Limited(Failure::RateLimited(said.clone()).describe()));
         } else if wait > self.max_outage || now + wait > since + self.max_outage {
             self.stop(Stopped::Error(RunError::RateLimited(format!(
                 "the API asks to wait {:.0?}, {:.0?} are allowed (--max-outage)",
                 wait, self.max_outage
             ))));
         } else {
-            self.events.send(Event::Limited { wait });
+            return true;
         }
+        false
     }
 
     /// The API answered something else than 429.

@@ -157,7 +157,7 @@ pub async fn run(
         Err(error) => fetcher.control.stop(Stopped::Error(error)),
     }
     let stopped = fetcher.control.take_reason();
-    let tally = pipeline::tally(&fetcher.progress, began);
+    let tally = pipeline::tally(&fetcher, began);
     events.send(Event::Reporting);
     drop(fetcher);
     // what was handed over is delivered before it is counted

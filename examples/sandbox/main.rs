@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use support::Sandbox;
 use support::config::{API_KEY, Config};
-use support::limiter::Rate;
+use support::limiter::{Algorithm, Rate, RateHeaders};
 use support::log::{Counts, Face};
 use support::server::AnyError;
 
@@ -27,6 +27,12 @@ struct Options {
     /// Requests per seconds that the API allows, or `off`
     #[arg(long, value_name = "N/SECS", default_value = "1000/60", value_parser = rate)]
     rate: Limit,
+    /// How the API counts its requests
+    #[arg(long, value_name = "WAY", default_value = "counter", value_parser = ["counter", "log", "fixed"])]
+    counts: String,
+    /// Which of its answers carry rate headers
+    #[arg(long, value_name = "WHICH", default_value = "always", value_parser = ["always", "429", "never"])]
+    headers: String,
     /// Add this many images, made in memory when asked for
     #[arg(long, value_name = "N", requires = "manifest")]
     rows: Option<u64>,
@@ -60,8 +66,21 @@ fn rate(text: &str) -> Result<Limit, String> {
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let options = Options::parse();
+    let rate = options.rate.0.map(|rate| Rate {
+        algorithm: match &*options.counts {
+            "log" => Algorithm::Log,
+            "fixed" => Algorithm::Fixed,
+            _ => Algorithm::Counter,
+        },
+        headers: match &*options.headers {
+            "429" => RateHeaders::Only429,
+            "never" => RateHeaders::Never,
+            _ => RateHeaders::Always,
+        },
+        ..rate
+    });
     // Nobody reads the log here.
-    let config = Config { api_port: options.port, rate: options.rate.0, log: 0, ..Config::default() };
+    let config = Config { api_port: options.port, rate, log: 0, ..Config::default() };
     let sandbox = Sandbox::start(config).await?;
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/manifest.csv");
     sandbox.add_manifest(&std::fs::read_to_string(sample)?)?;

@@ -18,7 +18,8 @@ CREATE TABLE runs (
     bytes           INTEGER NOT NULL DEFAULT 0,    -- of images delivered by this run
     api_requests    INTEGER NOT NULL DEFAULT 0,
     api_429         INTEGER NOT NULL DEFAULT 0,
-    retries         INTEGER NOT NULL DEFAULT 0
+    retries         INTEGER NOT NULL DEFAULT 0,
+    allowance_share REAL                           -- 0 to 1; NULL: no request
 ) STRICT;
 
 -- The manifest whose rows are loaded: one line, id 1.

@@ -74,13 +74,16 @@ pub struct Tally {
     pub api_429: u64,
     /// Tries beyond the first.
     pub retries: u64,
+    /// Part of the allowance that was used, 0 to 1.
+    pub allowance_share: Option<f64>,
 }
 
 impl Tally {
     pub(super) fn write(&self, connection: &Connection, run: i64) -> rusqlite::Result<()> {
         connection
             .prepare_cached(
-                "UPDATE runs SET seconds = ?2, bytes = ?3, api_requests = ?4, api_429 = ?5, retries = ?6 WHERE id = ?1",
+                "UPDATE runs SET seconds = ?2, bytes = ?3, api_requests = ?4, api_429 = ?5, retries = ?6,
+                 allowance_share = ?7 WHERE id = ?1",
             )?
             .execute(params![
                 run,
@@ -88,7 +91,8 @@ impl Tally {
                 int(self.bytes),
                 int(self.api_requests),
                 int(self.api_429),
-                int(self.retries)
+                int(self.retries),
+                self.allowance_share
             ])?;
         Ok(())
     }

@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Longest wait that is believed: a longer one is taken for nonsense.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
+/// A reset is believed up to two windows ahead, and always up to this: it is told in whole seconds.
+const SHORTEST_BELIEVED: Duration = Duration::from_secs(5);
+
 /// What was read from one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
@@ -35,6 +38,13 @@ impl Hints {
             limit: number("x-ratelimit-limit").filter(|limit| *limit > 0),
             remaining: number("x-ratelimit-remaining"),
         }
+    }
+
+    /// How long a 429 asks to wait: `Retry-After`, else `X-RateLimit-Reset` as far as it is within the window.
+    #[must_use]
+    pub fn named_wait(&self, window: Duration) -> Option<Duration> {
+        let believed = (2 * window).max(SHORTEST_BELIEVED);
+        self.retry_after.or(self.reset.filter(|reset| *reset <= believed))
     }
 }
 

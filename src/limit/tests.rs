@@ -21,6 +21,14 @@ async fn send(limiter: &Limiter, rows: u64, latency: Duration) -> Vec<Instant> {
     sent
 }
 
+/// A clock whose first request was answered: the gate is open.
+async fn open() -> Limiter {
+    let limiter = Limiter::new(RATE);
+    let ticket = limiter.ready(10).await;
+    limiter.answered(ticket, &Hints::default());
+    limiter
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_window_holds_more_than_the_allowance() {
     let limiter = Limiter::new(RATE);
@@ -59,7 +67,7 @@ async fn a_429_waits_as_long_as_the_server_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_that_was_under_way_does_not_open_the_gate() {
-    let limiter = Limiter::new(RATE);
+    let limiter = open().await;
     let (refused, fine) = (limiter.ready(10).await, limiter.ready(9).await);
     let wait = Duration::from_secs(7);
     limiter.answered(refused, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
@@ -67,6 +75,14 @@ async fn a_success_that_was_under_way_does_not_open_the_gate() {
     let start = Instant::now();
     let _ticket = limiter.ready(10).await;
     assert_eq!(start.elapsed(), wait);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_request_goes_ahead_alone() {
+    let limiter = Limiter::new(RATE);
+    let _probe = limiter.ready(10).await;
+    let second = tokio::time::timeout(Duration::from_mins(1), limiter.ready(9)).await;
+    assert!(second.is_err(), "a second request went out before the first was answered");
 }
 
 #[tokio::test(start_paused = true)]

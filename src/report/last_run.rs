@@ -24,6 +24,7 @@ pub(super) struct LastRun {
     pub api_requests: u64,
     pub api_429: u64,
     pub retries: u64,
+    pub allowance_share: Option<f64>,
 }
 
 impl LastRun {
@@ -59,6 +60,7 @@ impl LastRun {
             api_requests: count("api_requests")?,
             api_429: count("api_429")?,
             retries: count("retries")?,
+            allowance_share: row.get("allowance_share")?,
         })
     }
 

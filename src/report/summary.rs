@@ -61,6 +61,9 @@ pub struct Summary {
     pub api_429: u64,
     /// Tries beyond the first.
     pub retries: u64,
+    /// Part of the API's allowance that the run used, 0 to 1: its requests by those that `--rate`, or the API's own
+    /// lower limit, allows in the time from the first to the last one, at least in one window. `None` without any.
+    pub allowance_share: Option<f64>,
     /// Rows whose bytes an earlier row of another image had.
     pub same_content: u64,
     /// Images delivered earlier that this manifest does not ask for.
@@ -180,6 +183,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         api_requests: run.api_requests,
         api_429: run.api_429,
         retries: run.retries,
+        allowance_share: run.allowance_share,
         same_content,
         // two rows of one image are duplicates, so each of these has an image of its own
         not_in_manifest: delivered - counts.stored - counts.skipped,

@@ -12,11 +12,11 @@ use super::*;
 /// Two runs: the first exported another manifest, the second is the one that is reported.
 const RUNS: &str = "
     INSERT INTO runs (id, started_at, finished_at, seconds, manifest_sha256, host, user, version, exit_code, stop,
-                      bytes, api_requests, api_429, retries) VALUES
+                      bytes, api_requests, api_429, retries, allowance_share) VALUES
         (1, '2026-03-01T08:00:00.000Z', '2026-03-01T09:00:00.000Z', 3600.0, 'aaaa', 'old-host', 'old-user', '0.0.9',
-         0, NULL, 100, 10, 0, 0),
+         0, NULL, 100, 10, 0, 0, 1.0),
         (2, '2026-03-02T08:00:00.000Z', '2026-03-02T08:01:30.500Z', 90.50049, 'bbbb', 'host', 'user', '0.1.0',
-         1, 'the API refuses the key', 60, 9, 2, 3);
+         1, 'the API refuses the key', 60, 9, 2, 3, 0.375);
     INSERT INTO manifest VALUES (1, 'bbbb', '', CAST('org_id,note,image,\"my, column\"' AS BLOB), 13, 1);
     INSERT INTO orgs VALUES (1, 'old', 'old', 'old'), (2, 'zeta', 'zeta', 'zeta'), (3, 'a,b', 'a=2Cb', 'a=2cb');
     INSERT INTO notes VALUES (1, 1, 'of an earlier manifest', 1, NULL), (2, 3, '=n2', 2, NULL),
@@ -209,6 +209,7 @@ fn summary_json_has_the_keys_of_the_contract_in_its_order() {
       "api_requests": 9,
       "api_429": 2,
       "retries": 3,
+      "allowance_share": 0.375,
       "same_content": 2,
       "not_in_manifest": 1,
       "exit_code": 1,

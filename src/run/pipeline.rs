@@ -87,8 +87,10 @@ fn task_limit(concurrency: usize) -> usize {
 }
 
 /// What the run has done so far.
-pub(super) fn tally(progress: &Progress, began: Instant) -> Tally {
+pub(super) fn tally<R>(fetcher: &Fetcher<R>, began: Instant) -> Tally {
+    let progress = &fetcher.progress;
     Tally {
+        allowance_share: fetcher.control.limiter.share(),
         seconds: began.elapsed().as_secs_f64(),
         bytes: Progress::get(&progress.bytes),
         api_requests: Progress::get(&progress.api_requests),
@@ -153,7 +155,7 @@ impl<R: Remote> Pipeline<R> {
                     end = Some(Instant::now() + PUT_AWAY);
                 }
                 _ = tallied.tick() => {
-                    self.fetcher.ledger.post(Write::Tally(self.run, tally(&self.fetcher.progress, began)))?;
+                    self.fetcher.ledger.post(Write::Tally(self.run, tally(&self.fetcher, began)))?;
                 }
                 _ = looked.tick() => self.look(),
                 Some(joined) = self.tasks.join_next() => {
@@ -294,7 +296,8 @@ impl<R: Remote> Pipeline<R> {
     }
 
     fn look(&self) {
-        let wait = self.fetcher.control.limiter.waiting(self.left());
+        self.fetcher.control.closed();
+        let wait = self.fetcher.control.limiter.waiting();
         let waiting = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.fetcher.progress.waiting_ms.store(waiting, std::sync::atomic::Ordering::Relaxed);
         let places = self.fetcher.places.available_permits();

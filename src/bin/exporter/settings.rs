@@ -121,6 +121,7 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
     let max_size = sources.text(&table::MAX_SIZE, pace.max_size.as_deref(), number::some_size)?;
     let deadline = until::deadline(sources, pace)?;
     let api = api(&args.api, sources)?;
+    let mut warnings = Vec::new();
     let options = RunOptions {
         // missing only where the settings are shown
         source: source(args.manifest.as_deref().unwrap_or(Path::new("-"))),
@@ -130,6 +131,7 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
         state_dir,
         api,
         rate: rate.unwrap_or(options::RATE),
+        clock_dir: clock_dir(sources, &mut warnings),
         concurrency: concurrency.unwrap_or(number::non_zero(options::CONCURRENCY)),
         max_attempts: max_attempts.unwrap_or(number::non_zero(options::MAX_ATTEMPTS)),
         stall_timeout: stall_timeout.unwrap_or(options::STALL_TIMEOUT),
@@ -139,7 +141,19 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
         min_free: min_free.unwrap_or(options::MIN_FREE),
         deadline: deadline.as_ref().map(|deadline| deadline.instant),
     };
-    Ok(Settings { options, deadline, warnings: Vec::new() })
+    Ok(Settings { options, deadline, warnings })
+}
+
+/// The XDG base directories' place for state that is worth keeping, but not a setting. A relative path there is to
+/// be ignored, says the specification.
+fn clock_dir(sources: &Sources<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
+    let absolute = |name: &str| sources.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    if state.is_none() {
+        let what = "neither XDG_STATE_HOME nor HOME is set: other runs with this key are not seen by the request clock";
+        warnings.push(what.to_owned());
+    }
+    Some(state?.join("exporter"))
 }
 
 /// Reads the settings of `exporter doctor`, and what is allowed but unwise. That there is no key is for it to tell.

@@ -138,6 +138,9 @@ fn requests(summary: &Summary) -> String {
     if summary.api_429 > 0 {
         let _ = write!(text, ", {} answered 429 (too many)", human::count(summary.api_429));
     }
+    if let Some(share) = summary.allowance_share {
+        let _ = write!(text, ", {:.0} % of the allowance", 100.0 * share);
+    }
     format!("{text}, {}", human::retries(summary.retries))
 }
 
@@ -249,6 +252,7 @@ mod tests {
             seconds: human::approximate(stored) / 15.5,
             api_requests: stored + failed,
             api_429: u64::from(stored > 1000) * 3,
+            allowance_share: (stored > 10_000).then_some(0.984),
             retries: failed * 2,
             failures: failures.iter().map(|(code, rows)| ((*code).to_owned(), *rows)).collect(),
             ..Summary::default()
@@ -265,7 +269,7 @@ mod tests {
         complete: every row is delivered
         rows      50,000 = 40,000 stored + 9,000 skipped + 1,000 duplicate
         stored    63.3 GiB in 43 min, 15.5 images/s, 25.1 MiB/s
-        requests  40,000 to the API, 3 answered 429 (too many), 0 retries
+        requests  40,000 to the API, 3 answered 429 (too many), 98 % of the allowance, 0 retries
         reports   export/report.csv
         check     cd export && sha256sum -c --quiet manifest-sha256.txt
         ");

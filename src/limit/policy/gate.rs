@@ -1,0 +1,106 @@
+//! Closed by a 429 until the API's own time; then one request goes ahead alone.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Ticket, Wait};
+use crate::limit::headers::Hints;
+
+/// First own wait after a 429 that names none, doubled each time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Until the instant; then half-open.
+    Closed(Instant),
+    /// One request is on its way; everybody waits for its answer.
+    Probing,
+}
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    state: State,
+    /// How often it has closed: requests sent before it closed are one event with the one that closed it.
+    era: u64,
+    /// 429s in a row that named no time.
+    unnamed: u32,
+}
+
+impl Gate {
+    pub(super) const fn half_open(now: Instant) -> Self {
+        Self { state: State::Closed(now), era: 0, unnamed: 0 }
+    }
+
+    pub(super) const fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// May a request go through?
+    pub(super) fn pass(&self, now: Instant) -> Result<(), Wait> {
+        match self.state {
+            State::Closed(until) if now < until => Err(Wait::Until(until)),
+            State::Open | State::Closed(_) => Ok(()),
+            State::Probing => Err(Wait::ForAnswer),
+        }
+    }
+
+    /// A request is sent. True where it goes alone.
+    pub(super) fn sent(&mut self) -> bool {
+        let alone = matches!(self.state, State::Closed(_));
+        if alone {
+            self.state = State::Probing;
+        }
+        alone
+    }
+
+    /// Anything but a 429 came.
+    pub(super) fn answered(&mut self, ticket: &Ticket) {
+        self.unnamed = 0;
+        // another answer may have closed it again meanwhile
+        if ticket.alone && self.state == State::Probing {
+            self.state = State::Open;
+        }
+    }
+
+    /// Nothing came, and nothing will.
+    pub(super) fn lost(&mut self, ticket: &Ticket, now: Instant) {
+        if ticket.alone && self.state == State::Probing {
+            self.state = State::Closed(now);
+        }
+    }
+
+    /// A 429 came.
+    pub(super) fn close(&mut self, ticket: &Ticket, now: Instant, hints: &Hints, window: Duration) {
+        let first = ticket.era == self.era;
+        let named = hints.named_wait(window);
+        let wait = named.unwrap_or_else(|| {
+            if first {
+                self.unnamed += 1;
+            }
+            let doubled = FIRST_WAIT.saturating_mul(1 << self.unnamed.saturating_sub(1).min(16));
+            doubled.min(window.max(FIRST_WAIT))
+        });
+        let until = match self.state {
+            // what the API asked for is never cut short by another answer
+            State::Closed(until) if named.is_none() => until,
+            State::Closed(until) => until.max(now + wait),
+            State::Open | State::Probing => now + wait,
+        };
+        if first {
+            self.era += 1;
+        }
+        // a late 429 of before must not end a probe that is on its way
+        if self.state != State::Probing || ticket.alone || named.is_some() {
+            self.state = State::Closed(until);
+        }
+    }
+
+    pub(super) const fn closed_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Closed(until) => Some(until),
+            State::Open | State::Probing => None,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The speed where the server tells nothing: governor's GCRA on a clock that is told the time.
+//!
+//! A burst of b and a rate of r let at most b + r·W through in any window. With b = N/50 and r = (N - b)/W that is
+//! N, also for a server that weighs the previous window or counts in fixed ones: safe without being told. After a
+//! 429, N is what got through in the window before it, less a little, and grows slowly from there: others use the
+//! rest, or the server's limit is lower.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+/// Share of the allowance that may be used at once: 2 % cost in pace, room for small bursts.
+const BURST_SHARE: u32 = 50;
+/// Percent of what got through before a 429 that is asked for after it.
+const KEPT: u32 = 96;
+
+pub(super) struct Pace {
+    limiter: RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>>,
+    told: Arc<AtomicU64>,
+    start: Instant,
+    limit: u32,
+    window: Duration,
+    /// Requests a window that are asked for; `limit` as long as nothing was refused.
+    share: u32,
+    /// When the share grows next, and by how many percent of the limit.
+    grows: (Instant, u32),
+}
+
+impl Pace {
+    pub(super) fn new(limit: u32, window: Duration, now: Instant) -> Self {
+        let told = Arc::new(AtomicU64::new(0));
+        let limiter = limiter(limit, window, &told);
+        Self { limiter, told, start: now, limit, window, share: limit, grows: (now, 0) }
+    }
+
+    /// Whether nothing was refused lately.
+    pub(super) const fn is_full(&self) -> bool {
+        self.share >= self.limit
+    }
+
+    /// Takes one, or says when there will be one.
+    pub(super) fn check(&mut self, now: Instant) -> Result<(), Instant> {
+        self.grow(now);
+        let since = now.saturating_duration_since(self.start);
+        self.told.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.limiter.check().map_err(|not_until| self.start + not_until.earliest_possible())
+    }
+
+    /// A 429 came, after so many were admitted in the last window.
+    pub(super) fn refused(&mut self, admitted: u32, era: u64, now_era: u64, now: Instant) {
+        // one event, and one estimate
+        if era + 1 == now_era {
+            let kept = u64::from(admitted) * u64::from(KEPT) / 100;
+            let least = (self.limit / 50).max(1);
+            let share = u32::try_from(kept).unwrap_or(self.limit).clamp(least, self.limit);
+            self.set(share, now);
+        }
+        self.grows = (now + self.window, 1);
+    }
+
+    fn grow(&mut self, now: Instant) {
+        if self.is_full() || now < self.grows.0 {
+            return;
+        }
+        let step = (self.limit * self.grows.1).div_ceil(100);
+        let share = self.share.saturating_add(step).min(self.limit);
+        self.set(share, now);
+        self.grows = (now + self.window, self.grows.1 * 2);
+    }
+
+    fn set(&mut self, share: u32, now: Instant) {
+        self.share = share;
+        self.start = now;
+        self.limiter = limiter(share, self.window, &self.told);
+    }
+}
+
+fn limiter(
+    limit: u32,
+    window: Duration,
+    told: &Arc<AtomicU64>,
+) -> RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>> {
+    let burst = NonZeroU32::new(limit / BURST_SHARE).unwrap_or(NonZeroU32::MIN);
+    let rest = limit.saturating_sub(burst.get()).max(1);
+    let period = (window / rest).max(Duration::from_nanos(1));
+    let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
+    told.store(0, Ordering::Relaxed);
+    RateLimiter::direct_with_clock(quota, Told(Arc::clone(told)))
+}
+
+impl std::fmt::Debug for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pace").field("share", &self.share).field("grows", &self.grows).finish_non_exhaustive()
+    }
+}
+
+/// A clock that shows what it was told, as time since the pace began.
+#[derive(Clone, Debug)]
+struct Told(Arc<AtomicU64>);
+
+impl Clock for Told {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}

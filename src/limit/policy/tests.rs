@@ -1,0 +1,238 @@
+//! Tables, and random servers that tell nonsense. No clock runs: time is a number here.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const N: u32 = 100;
+const WINDOW: Duration = Duration::from_secs(3);
+const RATE: Rate = Rate { requests: N, window: WINDOW };
+const MANY: u64 = 10_000;
+
+fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+fn go(policy: &mut Policy, now: Instant) -> Ticket {
+    match policy.ask(now, MANY) {
+        Decision::Go(ticket) => ticket,
+        wait => panic!("{wait:?}"),
+    }
+}
+
+fn told(remaining: u32) -> Hints {
+    Hints { remaining: Some(remaining), limit: Some(N), ..Hints::default() }
+}
+
+/// A policy whose first answer has told.
+fn guided(now: Instant, remaining: u32) -> Policy {
+    let mut policy = Policy::new(RATE, now);
+    let ticket = go(&mut policy, now);
+    policy.answered(&ticket, now, &told(remaining));
+    policy
+}
+
+/// The wait before the next request; zero where it may go.
+fn wait(policy: &mut Policy, now: Instant) -> Duration {
+    match policy.ask(now, MANY) {
+        Decision::Go(_) => Duration::ZERO,
+        Decision::WaitUntil(until) => until - now,
+        Decision::WaitForAnswer => Duration::MAX,
+    }
+}
+
+#[test]
+fn an_eighth_of_the_credit_is_in_flight_at_most_in_the_first_window() {
+    let now = Instant::now();
+    for (limit, expected) in [(800, 89), (100, 11), (40, 5), (10, 1)] {
+        let mut policy = Policy::new(Rate { requests: limit, window: WINDOW }, now);
+        let ticket = go(&mut policy, now);
+        policy.answered(&ticket, now, &Hints { remaining: Some(limit - 1), ..Hints::default() });
+        let mut sent = 0;
+        while let Decision::Go(_) = policy.ask(now, MANY) {
+            sent += 1;
+        }
+        // each that is sent takes one from the credit
+        assert_eq!(sent, expected, "{limit}");
+    }
+}
+
+#[test]
+fn an_older_answer_does_not_undo_a_newer_one() {
+    let now = Instant::now();
+    let mut policy = guided(now, 99);
+    let (older, newer) = (go(&mut policy, now), go(&mut policy, now));
+    policy.answered(&newer, now, &told(10));
+    let before = wait(&mut policy, now);
+    policy.answered(&older, now, &told(98));
+    assert_eq!(wait(&mut policy, now), before);
+    assert!(before > millis(5), "{before:?}");
+}
+
+#[test]
+fn what_others_use_makes_the_gap_wider() {
+    let now = Instant::now();
+    let gaps: Vec<Duration> =
+        [90, 60, 20, 5, 2, 0].into_iter().map(|remaining| wait(&mut guided(now, remaining), now)).collect();
+    assert!(gaps.is_sorted() && gaps[0] < millis(10) && gaps[5] <= WINDOW, "{gaps:?}");
+}
+
+#[test]
+fn an_own_request_that_overtook_is_not_taken_for_somebody_elses() {
+    let begin = Instant::now();
+    let mut policy = guided(begin, 99);
+    let mut tickets: Vec<Ticket> = (0..8).map(|_| go(&mut policy, begin)).collect();
+    // the server counted all eight before it answered the first
+    policy.answered(&tickets.remove(0), begin + millis(5), &told(91));
+    assert!(matches!(policy.ask(begin + millis(5), MANY), Decision::Go(_)));
+}
+
+#[test]
+fn what_got_through_before_a_429_without_headers_is_asked_for_after_it() {
+    let begin = Instant::now();
+    let mut policy = Policy::new(RATE, begin);
+    let mut now = begin;
+    let mut sent = 0;
+    let limited = Hints { limited: true, ..Hints::default() };
+    // the server's limit is 50
+    loop {
+        match policy.ask(now, MANY) {
+            Decision::Go(ticket) if sent < 50 => {
+                sent += 1;
+                policy.answered(&ticket, now, &Hints::default());
+            }
+            Decision::Go(ticket) => {
+                policy.answered(&ticket, now, &limited);
+                break;
+            }
+            Decision::WaitUntil(until) => now = until,
+            Decision::WaitForAnswer => panic!("nothing is in flight"),
+        }
+    }
+    let (from, mut after) = (now + WINDOW, 0);
+    while now < from + WINDOW {
+        match policy.ask(now, MANY) {
+            Decision::Go(ticket) => {
+                after += u32::from(now >= from);
+                policy.answered(&ticket, now, &Hints::default());
+            }
+            Decision::WaitUntil(until) => now = until,
+            Decision::WaitForAnswer => panic!("nothing is in flight"),
+        }
+    }
+    assert!((45..=51).contains(&after), "{after}");
+}
+
+#[test]
+fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
+    let now = Instant::now();
+    let seconds = Duration::from_secs;
+    let cases = [
+        (None, Some(seconds(2)), seconds(2)),
+        (None, Some(seconds(6)), seconds(6)),
+        (None, Some(seconds(7)), seconds(1)),
+        (None, Some(seconds(86_400)), seconds(1)),
+        (Some(seconds(5)), Some(seconds(2)), seconds(5)),
+        (Some(seconds(86_400)), None, seconds(86_400)),
+        (None, None, seconds(1)),
+    ];
+    for (retry_after, reset, expected) in cases {
+        let mut policy = Policy::new(RATE, now);
+        let ticket = go(&mut policy, now);
+        policy.answered(&ticket, now, &Hints { limited: true, retry_after, reset, ..Hints::default() });
+        assert_eq!(policy.ask(now, 1), Decision::WaitUntil(now + expected), "{retry_after:?} {reset:?}");
+    }
+}
+
+#[test]
+fn a_remaining_that_is_always_0_does_not_hold_a_run_for_long() {
+    let begin = Instant::now();
+    let mut policy = Policy::new(RATE, begin);
+    let (mut now, mut sent) = (begin, 0);
+    while now < begin + 10 * WINDOW {
+        match policy.ask(now, MANY) {
+            Decision::Go(ticket) => {
+                sent += 1;
+                policy.answered(&ticket, now, &told(0));
+            }
+            Decision::WaitUntil(until) => now = until,
+            Decision::WaitForAnswer => panic!("nothing is in flight"),
+        }
+    }
+    assert!(sent > 300, "{sent} in the time of 1000");
+}
+
+#[test]
+fn the_newest_limit_counts_up_to_that_of_the_rate() {
+    let now = Instant::now();
+    let mut policy = Policy::new(RATE, now);
+    for (told, expected) in [(Some(40), 40), (None, 40), (Some(1), 1), (Some(60), 60), (Some(1_000), 100)] {
+        let ticket = policy.heard(now);
+        policy.answered(&ticket, now, &Hints { limit: told, ..Hints::default() });
+        assert_eq!(policy.limit(), expected, "{told:?}");
+    }
+}
+
+#[test]
+fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
+    let now = Instant::now();
+    let mut policy = Policy::new(Rate { requests: 1, window: WINDOW }, now);
+    let gone = policy.heard(now);
+    assert_eq!(policy.ask(now, 1), Decision::WaitForAnswer);
+    policy.lost(&gone, now + millis(500));
+    assert_eq!(policy.ask(now + millis(500), 1), Decision::WaitUntil(now + millis(500) + WINDOW));
+    let ticket = go(&mut policy, now + millis(500) + WINDOW);
+    assert!(ticket.alone, "nothing has told that the API answers");
+}
+
+/// Hints as no server in its senses would send them.
+fn nonsense() -> impl Strategy<Value = Hints> {
+    let seconds =
+        prop_oneof![Just(None), (1_u64..=86_400).prop_map(|seconds| Some(Duration::from_secs(seconds)))];
+    let number = || prop_oneof![Just(None), any::<u32>().prop_map(Some), (0_u32..200).prop_map(Some)];
+    (prop::bool::weighted(0.1), seconds, number(), number()).prop_map(|(limited, reset, limit, remaining)| {
+        Hints { limited, retry_after: None, reset, limit: limit.filter(|limit| *limit > 0), remaining }
+    })
+}
+
+proptest! {
+    #[test]
+    fn nonsense_neither_hangs_nor_stampedes(
+        answers in prop::collection::vec((nonsense(), 0_u64..4_000, any::<bool>()), 1..400),
+        left in prop_oneof![Just(MANY), 1_u64..300],
+    ) {
+        let mut now = Instant::now();
+        let mut policy = Policy::new(RATE, now);
+        let mut in_flight: Vec<(Instant, Ticket, Hints)> = Vec::new();
+        let mut sent: Vec<Instant> = Vec::new();
+        for (hints, latency, soon) in answers {
+            loop {
+                in_flight.sort_by_key(|(at, ..)| *at);
+                let come = in_flight.iter().take_while(|(at, ..)| *at <= now).count();
+                for (at, ticket, hints) in in_flight.drain(..come) {
+                    policy.answered(&ticket, at.max(now), &hints);
+                }
+                let next = in_flight.first().map(|(at, ..)| *at);
+                match policy.ask(now, left) {
+                    Decision::Go(ticket) => {
+                        sent.push(now);
+                        in_flight.push((now + millis(if soon { 1 } else { latency }), ticket, hints));
+                        break;
+                    }
+                    Decision::WaitUntil(until) => {
+                        prop_assert!(until > now && until <= now + 2 * WINDOW + millis(1), "{:?}", until - now);
+                        now = next.map_or(until, |next| next.min(until));
+                    }
+                    Decision::WaitForAnswer => {
+                        prop_assert!(next.is_some(), "waits for an answer that nobody owes");
+                        now = next.unwrap_or(now);
+                    }
+                }
+            }
+        }
+        for (first, at) in sent.iter().enumerate() {
+            let inside = sent[first..].iter().take_while(|later| **later < *at + WINDOW).count();
+            prop_assert!(inside <= N as usize, "{} in a window", inside);
+        }
+    }
+}

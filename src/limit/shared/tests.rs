@@ -1,0 +1,248 @@
+//! Several runs with one clock, on a paused clock: each a limiter of its own, the file between them.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::*;
+use crate::event::{Event, Events};
+use crate::limit::Limiter;
+use crate::options::Rate;
+
+#[allow(dead_code, reason = "one of its users")]
+#[path = "../../../examples/support/limiter.rs"]
+mod server;
+
+use server::{Algorithm, Limiter as Server, RateHeaders};
+
+const WINDOW: Duration = Duration::from_secs(3);
+const RATE: Rate = Rate { requests: 100, window: WINDOW };
+
+/// The paused clock as if it were the boot's.
+#[expect(clippy::unnecessary_wraps, reason = "the clock's type")]
+fn paused() -> io::Result<Duration> {
+    static BEGIN: OnceLock<std::time::Instant> = OnceLock::new();
+    let begin = BEGIN.get_or_init(|| {
+        let now = std::time::Instant::now();
+        now.checked_sub(Duration::from_mins(10)).unwrap_or(now)
+    });
+    Ok(Instant::now().into_std().saturating_duration_since(*begin))
+}
+
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("exporter/clock")
+    }
+
+    fn run(&self, rate: Rate) -> Limiter {
+        Limiter::with(rate, Some(Shared::new(self.path(), paused)), Events::none())
+    }
+}
+
+async fn send(limiter: &Limiter, count: u64) -> Vec<Instant> {
+    let mut sent = Vec::new();
+    for left in (1..=count).rev() {
+        let ticket = limiter.ready(left).await;
+        sent.push(Instant::now());
+        limiter.answered(ticket, &Hints::default());
+    }
+    sent
+}
+
+fn most_in_a_window(mut sent: Vec<Instant>) -> usize {
+    sent.sort_unstable();
+    let inside = |first: usize| sent[first..].iter().take_while(|at| **at < sent[first] + WINDOW).count();
+    (0..sent.len()).map(inside).max().unwrap_or(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_together_stay_below_the_allowance_each_with_his_own_n() {
+    let machine = Machine::new();
+    let (one, other) = (machine.run(RATE), machine.run(Rate { requests: 50, window: WINDOW }));
+    let (mut sent, more) = tokio::join!(send(&one, 250), send(&other, 60));
+    // 50 a window are all that the other sees room for, and the first takes most of them
+    assert!(more.windows(60).count() == 1);
+    sent.extend(more);
+    assert!(most_in_a_window(sent) <= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_closes_the_gate_for_all() {
+    let machine = Machine::new();
+    let (one, other) = (machine.run(RATE), machine.run(RATE));
+    send(&one, 1).await;
+    send(&other, 1).await;
+    let wait = Duration::from_secs(7);
+    let ticket = one.ready(10).await;
+    one.answered(ticket, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    let start = Instant::now();
+    let sent = send(&other, 1).await;
+    let waited = sent[0] - start;
+    assert!(waited >= Duration::from_millis(6_995) && waited <= wait + WINDOW, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_begins_knows_what_the_one_before_sent() {
+    let machine = Machine::new();
+    let mut sent = send(&machine.run(RATE), 100).await;
+    // its last words are written while it ends
+    sleep(Duration::from_millis(50)).await;
+    sent.extend(send(&machine.run(RATE), 100).await);
+    assert!(most_in_a_window(sent) <= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
+    let machine = Machine::new();
+    let rule =
+        server::Rate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: RateHeaders::Always };
+    let world = Mutex::new((Server::new(rule, Instant::now().into_std()), Vec::new(), 0_usize));
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let (limiter, start) = (machine.run(RATE), Instant::now());
+        for left in (1..=350).rev() {
+            assert!(!ask(&limiter, &world, RateHeaders::Always, left, 1).await, "a 429");
+        }
+        took.push(start.elapsed());
+        sleep(Duration::from_millis(100)).await;
+    }
+    // 350 are three windows and a half; the second run finds one of them used up
+    assert!(took[1] <= took[0] + WINDOW.mul_f64(0.7), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_was_announced_to_an_earlier_run_is_kept() {
+    let machine = Machine::new();
+    let one = machine.run(RATE);
+    let ticket = one.ready(10).await;
+    let wait = Duration::from_mins(5);
+    one.answered(ticket, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    sleep(Duration::from_mins(2)).await;
+    let start = Instant::now();
+    send(&machine.run(RATE), 1).await;
+    assert!(start.elapsed() > Duration::from_secs(179), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_killed_leaves_nothing_behind_but_what_he_sent() {
+    let machine = Machine::new();
+    let mut gone = std::process::Command::new("true").spawn().expect("a process");
+    gone.wait().expect("its end");
+    let mut journal = Journal::open(machine.path(), paused).expect("a journal");
+    let entry = |number| Entry {
+        at: paused().expect("a time"),
+        client: 1,
+        pid: gone.id(),
+        number,
+        fact: Fact::Sent { left: 1000 },
+    };
+    journal.visit(|_, _| ((), (0..40).map(entry).collect())).expect("written");
+    let start = Instant::now();
+    let mut sent = send(&machine.run(RATE), 160).await;
+    assert!(sent[0] - start < Duration::from_millis(1500), "the dead run's probe is not waited for");
+    sent.retain(|at| *at < start + WINDOW);
+    assert!(sent.len() <= 60, "{}", sent.len());
+    assert!(start.elapsed() < 3 * WINDOW, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_cannot_be_written_is_told_once() {
+    let machine = Machine::new();
+    std::fs::write(machine.0.path().join("exporter"), "in the way").expect("a file");
+    let (events, mut told) = Events::channel();
+    let limiter = Limiter::with(RATE, Some(Shared::new(machine.path(), paused)), events);
+    let sent = send(&limiter, 150).await;
+    assert!(most_in_a_window(sent) <= 100, "its own clock holds");
+    assert!(
+        matches!(told.try_recv(), Ok(Event::Warning { line: None, what }) if what.contains("cannot be shared"))
+    );
+    assert!(told.try_recv().is_err(), "once");
+}
+
+/// Four runs of one machine, 32 tasks each, against one server.
+async fn four(rule: server::Rate) -> (usize, Vec<Duration>, Vec<Instant>) {
+    let machine = Machine::new();
+    let world = Arc::new(Mutex::new((Server::new(rule, Instant::now().into_std()), Vec::new(), 0_usize)));
+    let begin = Instant::now();
+    let mut runs = JoinSet::new();
+    for run in 0..4_u64 {
+        let (limiter, world) = (Arc::new(machine.run(RATE)), Arc::clone(&world));
+        runs.spawn(async move {
+            let untaken = Arc::new(Mutex::new(163_u64));
+            let mut tasks = JoinSet::new();
+            for task in 0..32 {
+                let (limiter, world, untaken) =
+                    (Arc::clone(&limiter), Arc::clone(&world), Arc::clone(&untaken));
+                tasks.spawn(async move {
+                    loop {
+                        let left = std::mem::replace(&mut *lock(&untaken), 0);
+                        if left == 0 {
+                            return;
+                        }
+                        *lock(&untaken) = left - 1;
+                        while ask(&limiter, &world, rule.headers, left, 1 + (run + task) % 5).await {}
+                    }
+                });
+            }
+            while tasks.join_next().await.is_some() {}
+            begin.elapsed()
+        });
+    }
+    let mut spans = Vec::new();
+    while let Some(span) = runs.join_next().await {
+        spans.push(span.expect("no panic"));
+    }
+    let (_, admitted, limited) =
+        std::mem::replace(&mut *lock(&world), (Server::new(rule, Instant::now().into_std()), Vec::new(), 0));
+    (limited, spans, admitted)
+}
+
+/// Sends one request. True where it has to be sent again.
+async fn ask(
+    limiter: &Limiter,
+    world: &Mutex<(Server, Vec<Instant>, usize)>,
+    headers: RateHeaders,
+    left: u64,
+    latency: u64,
+) -> bool {
+    let ticket = limiter.ready(left).await;
+    sleep(Duration::from_millis(latency)).await;
+    let (decision, limit) = {
+        let mut world = lock(world);
+        let decision = world.0.admit(Instant::now().into_std());
+        if decision.admitted {
+            world.1.push(Instant::now());
+        } else {
+            world.2 += 1;
+        }
+        (decision, world.0.rate.limit)
+    };
+    let mut hints = Hints { limited: !decision.admitted, ..Hints::default() };
+    if headers == RateHeaders::Always {
+        (hints.limit, hints.remaining) = (Some(limit), Some(decision.remaining));
+    }
+    limiter.answered(ticket, &hints);
+    hints.limited
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_runs_of_one_machine_are_as_good_as_one() {
+    for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
+        for headers in [RateHeaders::Always, RateHeaders::Never] {
+            let rule = server::Rate { limit: 100, window: WINDOW, algorithm, headers };
+            let (limited, spans, admitted) = four(rule).await;
+            assert_eq!((limited, admitted.len()), (0, 652), "{rule:?}");
+            let (fastest, slowest) = (spans.iter().min().expect("four"), spans.iter().max().expect("four"));
+            let spread = slowest.as_secs_f64() / fastest.as_secs_f64();
+            assert!(spread <= 1.5, "{rule:?}: {spans:?}");
+            assert!(*slowest <= Duration::from_secs_f64(652.0 * 0.03 * 1.05), "{rule:?}: {slowest:?}");
+        }
+    }
+}
