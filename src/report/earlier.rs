@@ -26,10 +26,12 @@ struct Present {
 /// Moves the reports in the folder away where they belong to another manifest than this one. Durable before it
 /// returns.
 pub(super) fn keep(folder: &Path, manifest_sha256: &str) -> io::Result<()> {
-    let text = match fs_err::read(folder.join(SUMMARY)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        text => text?,
-    };
+    let summary = folder.join(SUMMARY);
+    // a link, a pipe or a device in its place is none of ours; it would be followed, waited for, or have no end
+    if !fs_err::symlink_metadata(&summary).is_ok_and(|there| there.is_file()) {
+        return Ok(());
+    }
+    let text = fs_err::read(&summary)?;
     // what is no summary of ours says nothing of the files beside it
     let Ok(present) = serde_json::from_slice::<Present>(&text) else { return Ok(()) };
     let known = |sha256: &str| !sha256.is_empty();
@@ -38,6 +40,10 @@ pub(super) fn keep(folder: &Path, manifest_sha256: &str) -> io::Result<()> {
         || !known(manifest_sha256)
     {
         return Ok(());
+    }
+    if folder.join(FOLDER).is_symlink() {
+        let what = format!("`{}` is a symbolic link; move it away", folder.join(FOLDER).display());
+        return Err(io::Error::other(what));
     }
     let target = free(&folder.join(FOLDER).join(name(&present.finished_at)));
     DirBuilder::new().recursive(true).mode(0o700).create(&target).map_err(|error| {
