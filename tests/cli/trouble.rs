@@ -115,13 +115,14 @@ fn a_row_that_is_sick_alone_uses_up_its_own_tries() {
 
 #[test]
 fn a_storage_that_refuses_everybody_stops_the_run() {
-    let world = World::with_images(60);
+    let world = World::with_images(300);
     world.sandbox.script().storage_always(Some(StorageFault::error("AccessDenied")));
     let ran = world.run(&["--concurrency", "4"]).ended(1);
     assert!(ran.stderr.contains("refused 20 images in a row"), "{}", ran.stderr);
     let failed = world.count("failed");
-    assert!((20..=30).contains(&failed), "{failed}");
-    assert!(world.count("untried") >= 30);
+    // a few are on their way when it stops, more of them on a busy machine
+    assert!((20..=100).contains(&failed), "{failed}");
+    assert!(world.count("untried") >= 200);
 }
 
 #[test]
