@@ -124,6 +124,8 @@ pub struct Progress {
     pub retries: AtomicU64,
     /// Milliseconds until the API may be asked again, 0 when it may be asked now.
     pub waiting_ms: AtomicU64,
+    /// Thousandths of the API's allowance that this run has used; 0 before the first request.
+    pub allowance_permille: AtomicU64,
 }
 
 impl Progress {

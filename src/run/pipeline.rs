@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -299,9 +300,16 @@ impl<R: Remote> Pipeline<R> {
         self.fetcher.control.closed();
         let wait = self.fetcher.control.limiter.waiting();
         let waiting = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        self.fetcher.progress.waiting_ms.store(waiting, std::sync::atomic::Ordering::Relaxed);
+        self.fetcher.progress.waiting_ms.store(waiting, Relaxed);
+        let share = self.fetcher.control.limiter.share().unwrap_or_default();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share is between 0 and 1"
+        )]
+        self.fetcher.progress.allowance_permille.store((1000.0 * share).round() as u64, Relaxed);
         let places = self.fetcher.places.available_permits();
         let in_flight = self.fetcher.concurrency.saturating_sub(places);
-        self.fetcher.progress.in_flight.store(in_flight as u64, std::sync::atomic::Ordering::Relaxed);
+        self.fetcher.progress.in_flight.store(in_flight as u64, Relaxed);
     }
 }

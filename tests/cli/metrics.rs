@@ -9,12 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::support::faults::ApiFault;
 use crate::world::{Ran, World};
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "exporter_rows",
     "exporter_bytes",
     "exporter_api_requests",
     "exporter_api_429",
     "exporter_retries",
+    "exporter_allowance_share",
     "exporter_run_seconds",
     "exporter_last_run_timestamp_seconds",
     "exporter_last_success_timestamp_seconds",
@@ -113,6 +114,7 @@ fn the_file_tells_at_the_end_what_the_summary_tells() {
         ("exporter_api_requests", "api_requests"),
         ("exporter_api_429", "api_429"),
         ("exporter_retries", "retries"),
+        ("exporter_allowance_share", "allowance_share"),
         ("exporter_exit_code", "exit_code"),
     ] {
         is(&metrics, name, summary[key].as_f64().expect(key));

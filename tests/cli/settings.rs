@@ -249,3 +249,22 @@ fn every_command_reads_the_config_file() {
         assert!(said.contains("there is no setting 'outt'; did you mean out?"), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn the_settings_of_every_command_are_shown_and_nothing_is_done() {
+    let world = World::with_images(1);
+    for (args, has, has_not) in [
+        (&["plan", "no-such.csv"][..], "rate", "api-key"),
+        (&["doctor"], "api-key", "rate"),
+        (&["status"], "state-dir", "api-key"),
+        (&["verify", "no-export"], "out", "api-key"),
+        (&["report", "no-export"], "quiet", "rate"),
+    ] {
+        let mut command = world.command(&[args, &["--show-settings"]].concat());
+        let list = Ran::of(command.spawn().expect("started")).ended(0).stdout;
+        line(&list, has);
+        let unknown = list.lines().any(|line| line.split_whitespace().next() == Some(has_not));
+        assert!(!unknown && !list.contains(API_KEY), "{args:?}: {list}");
+    }
+    assert!(!world.out().exists() && world.api_requests() == 0);
+}

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use crate::cli::{ConfigArgs, LogArgs};
-use crate::settings::{Refusal, Sources};
+use crate::settings::{self, Refusal, Sources};
 use crate::start::start;
 use crate::{exit, out};
 
 /// Starts logging, and reads the settings.
 ///
 /// # Errors
-/// The exit code, where a setting cannot be used: that is said then.
+/// The exit code, where a setting cannot be used (that is said then), or where the settings were to be shown.
 pub fn begin<T>(
     config: &ConfigArgs,
     lines: &LogArgs,
@@ -18,7 +18,11 @@ pub fn begin<T>(
 ) -> Result<T, ExitCode> {
     let env = |name: &str| std::env::var_os(name);
     let sources = start(&env, config, lines)?;
-    read(&sources).map_err(|refusal| exit::refused(&refusal))
+    let settings = read(&sources).map_err(|refusal| exit::refused(&refusal))?;
+    if config.show_settings {
+        return Err(answer(&settings::list(&sources), 0));
+    }
+    Ok(settings)
 }
 
 /// Prints the answer; `code` where that succeeds.

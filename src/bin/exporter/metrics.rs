@@ -105,6 +105,8 @@ impl Running {
             api_requests: of(&self.progress.api_requests),
             api_429: of(&self.progress.api_429),
             retries: of(&self.progress.retries),
+            #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
+            allowance_share: of(&self.progress.allowance_permille) as f64 / 1000.0,
             seconds: self.began.elapsed().as_secs_f64(),
         }
     }
@@ -117,6 +119,7 @@ fn numbers(summary: &Summary) -> Numbers {
         api_requests: summary.api_requests,
         api_429: summary.api_429,
         retries: summary.retries,
+        allowance_share: summary.allowance_share.unwrap_or_default(),
         seconds: summary.seconds,
     }
 }

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
+use crate::command::answer;
 use crate::metrics::{Metrics, Plan};
 use crate::settings::{self, Screen, Settings, Sources};
 use crate::start::start;
@@ -32,8 +33,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(watched) => watched,
         Err(refusal) => return exit::refused(&refusal),
     };
-    if args.show_settings {
-        return show(args, &sources);
+    if args.config.show_settings {
+        return match settings::look(args, &sources) {
+            Ok(()) => answer(&settings::list(&sources), 0),
+            Err(refusal) => exit::refused(&refusal),
+        };
     }
     let progress = Arc::new(Progress::default());
     let metrics = metrics.map(|path| Metrics::start(path, Arc::clone(&progress)));
@@ -43,15 +47,6 @@ pub fn run(args: &RunArgs) -> ExitCode {
         metrics.end(summary.as_ref(), code);
     }
     ExitCode::from(code)
-}
-
-/// `--show-settings`.
-fn show(args: &RunArgs, sources: &Sources<'_>) -> ExitCode {
-    match settings::list(args, sources) {
-        Ok(list) if out::stdout(&list).is_ok() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(exit::TROUBLE),
-        Err(refusal) => exit::refused(&refusal),
-    }
 }
 
 /// What is watched of a run.

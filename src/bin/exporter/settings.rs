@@ -20,7 +20,6 @@ mod url;
 use std::path::{Path, PathBuf};
 
 use exporter::doctor::DoctorOptions;
-use exporter::http::ProxySettings;
 use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
 use exporter::plan::PlanOptions;
 use secrecy::SecretString;
@@ -29,6 +28,7 @@ pub use self::find::{Refusal, Sources};
 pub use self::folder::{Export, folder, share};
 pub use self::place::Environment;
 pub use self::screen::{Progress, Screen, log, screen};
+pub use self::show::list;
 pub use self::until::Deadline;
 use crate::cli::{ApiArgs, DoctorArgs, ManifestArgs, PlanArgs, RunArgs};
 
@@ -71,15 +71,15 @@ pub fn run(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
     Ok(settings)
 }
 
-/// Lists the settings of `exporter run`, for `--show-settings`. A key that is missing or cannot be used is said
-/// there; any other setting that cannot be used is refused, as a run would.
+/// Looks up all that a run would, for `--show-settings`. Whether there is a key that can be used is said there; any
+/// other setting that cannot be used is refused, as a run would.
 ///
 /// # Errors
 /// The first setting that cannot be used.
-pub fn list(args: &RunArgs, sources: &Sources<'_>) -> Result<String, Refusal> {
+pub fn look(args: &RunArgs, sources: &Sources<'_>) -> Result<(), Refusal> {
     all_but_the_key(args, sources)?;
-    let key = key::standing(sources, args.api.api_key_file.as_deref());
-    Ok(show::list(sources, Some(&key), ProxySettings::from_env().as_ref()))
+    sources.value(&table::API_KEY_FILE, args.api.api_key_file.as_deref());
+    Ok(())
 }
 
 /// The file for the metrics.

@@ -14,4 +14,8 @@ pub struct ConfigArgs {
     /// over it. The API key cannot stand in it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<OsString>,
+
+    /// Print each setting, its value and where it came from, and do nothing
+    #[arg(long)]
+    pub show_settings: bool,
 }

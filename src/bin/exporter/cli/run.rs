@@ -66,10 +66,6 @@ pub struct RunArgs {
     /// reads files whose names end in .prom.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub metrics_file: Option<OsString>,
-
-    /// Print each setting, its value and where it came from, and do nothing
-    #[arg(long, help_heading = "Settings")]
-    pub show_settings: bool,
 }
 
 /// How the manifest is read.

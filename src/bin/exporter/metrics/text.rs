@@ -17,6 +17,8 @@ pub struct Numbers {
     pub api_requests: u64,
     pub api_429: u64,
     pub retries: u64,
+    /// 0 to 1.
+    pub allowance_share: f64,
     pub seconds: f64,
 }
 
@@ -44,6 +46,11 @@ pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8
         let _ = writeln!(text, "{name} {value}");
     }
     for (name, help, value) in [
+        (
+            "exporter_allowance_share",
+            "Requests to the API by those that the allowance has in the time from the first to the last, 0 to 1.",
+            numbers.allowance_share,
+        ),
         ("exporter_run_seconds", "How long the run took, or has taken so far.", numbers.seconds),
         (
             "exporter_last_run_timestamp_seconds",
@@ -81,8 +88,15 @@ mod tests {
     #[test]
     fn each_number_has_its_name_help_and_type() {
         let counts = Counts { rows: 15, stored: 1, skipped: 2, duplicate: 3, failed: 4, untried: 5 };
-        let numbers =
-            Numbers { counts, bytes: 1 << 40, api_requests: 6, api_429: 7, retries: 8, seconds: 9.25 };
+        let numbers = Numbers {
+            counts,
+            bytes: 1 << 40,
+            api_requests: 6,
+            api_429: 7,
+            retries: 8,
+            allowance_share: 0.375,
+            seconds: 9.25,
+        };
         assert_snapshot!(text(&numbers, 1_790_000_000.5, 0.0, Some(3)), @r#"
         # HELP exporter_rows Rows of the manifest by state.
         # TYPE exporter_rows gauge
@@ -103,6 +117,9 @@ mod tests {
         # HELP exporter_retries Tries beyond the first of an image.
         # TYPE exporter_retries gauge
         exporter_retries 8
+        # HELP exporter_allowance_share Requests to the API by those that the allowance has in the time from the first to the last, 0 to 1.
+        # TYPE exporter_allowance_share gauge
+        exporter_allowance_share 0.375
         # HELP exporter_run_seconds How long the run took, or has taken so far.
         # TYPE exporter_run_seconds gauge
         exporter_run_seconds 9.250

@@ -26,6 +26,10 @@ pub fn find(
         let key = read(&found, warnings)?;
         return Ok((key, Some(found.value.into())));
     }
+    Ok((variable(sources)?, None))
+}
+
+fn variable(sources: &Sources<'_>) -> Result<SecretString, Refusal> {
     let Some(value) = sources.variable(VARIABLE) else {
         let variable = table::API_KEY_FILE.env.unwrap_or_default();
         return Err(Refusal::new(
@@ -35,7 +39,7 @@ pub fn find(
     };
     let text = value.into_string().map_err(|_| Refusal::new(VARIABLE, "the key is not ASCII"))?;
     check_key(&text).map_err(|why| Refusal::new(VARIABLE, why))?;
-    Ok((text.into(), None))
+    Ok(text.into())
 }
 
 /// Whether no key was given at all, in whatever form.
@@ -52,19 +56,24 @@ pub struct Standing {
     pub origin: String,
 }
 
-/// Looks for the key, and shows nothing of it.
-pub fn standing(sources: &Sources<'_>, flag: Option<&OsStr>) -> Standing {
-    let found = sources.value(&table::API_KEY_FILE, flag);
-    let origin = match found {
+/// Looks for the key where it was looked for, and shows nothing of it; `None` for a command that needs none.
+pub fn standing(sources: &Sources<'_>) -> Option<Standing> {
+    let told = sources.told().into_iter().find(|told| told.flag == table::API_KEY_FILE.flag)?;
+    let flag = told.found.first();
+    let origin = match flag {
         Some(found) => found.origin.to_string(),
         None if sources.variable(VARIABLE).is_some() => VARIABLE.to_owned(),
-        None => return Standing { value: "(not set)".to_owned(), origin: String::new() },
+        None => return Some(Standing { value: "(not set)".to_owned(), origin: String::new() }),
     };
-    let value = match find(sources, flag, &mut Vec::new()) {
-        Ok(_) => "(set, not shown)".to_owned(),
+    let checked = match flag {
+        Some(found) => read(found, &mut Vec::new()).map(drop),
+        None => variable(sources).map(drop),
+    };
+    let value = match checked {
+        Ok(()) => "(set, not shown)".to_owned(),
         Err(refusal) => format!("(cannot be used) {refusal}"),
     };
-    Standing { value, origin }
+    Some(Standing { value, origin })
 }
 
 fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {

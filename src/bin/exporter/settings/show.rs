@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use exporter::http::ProxySettings;
 
 use super::find::{Found, Told, has_credentials};
-use super::key::Standing;
+use super::key::{self, Standing};
 use super::table::{Kind, Setting};
 use super::{Sources, table};
 use crate::human;
@@ -17,7 +17,14 @@ const NOT_SET: &str = "(not set)";
 const DEFAULT: &str = "default";
 
 /// The list, one setting a line in the order of the help: name, value, origin.
-pub fn list(sources: &Sources<'_>, key: Option<&Standing>, proxy: Option<&ProxySettings>) -> String {
+pub fn list(sources: &Sources<'_>) -> String {
+    // without a key no request is made
+    let key = key::standing(sources);
+    let proxy = key.as_ref().and_then(|_| ProxySettings::from_env());
+    rows(sources, key.as_ref(), proxy.as_ref())
+}
+
+fn rows(sources: &Sources<'_>, key: Option<&Standing>, proxy: Option<&ProxySettings>) -> String {
     let mut rows = vec![config(sources)];
     let told = sources.told();
     for setting in table::ALL {
@@ -104,7 +111,7 @@ mod tests {
         let _ = sources.values(&table::STORAGE_HOST, &["a.example".into(), "*.b.example".into()]);
         let _ = sources.switch(&table::ALLOW_HTTP, true);
         let key = Standing { value: "(set, not shown)".to_owned(), origin: "MAXAI_API_KEY".to_owned() };
-        assert_snapshot!(list(&sources, Some(&key), None), @r"
+        assert_snapshot!(super::rows(&sources, Some(&key), None), @r"
         config        (not set)               default
         out           a\u{1b}[2J              EXPORTER_OUT
         api-key-file  (not shown, it might hold a secret)  --api-key-file
