@@ -66,7 +66,7 @@ with open(f"{folder}/../{name}.csv", "w") as manifest, open(f"{folder}/../{name}
                 file.write(piece); digest.update(piece); left -= len(piece)
             file.write(b"\xff\xd9"); digest.update(b"\xff\xd9")
         url = f"http://127.0.0.1:{port}/{name}/{image}"
-        manifest.write(f"org{n % 4},note{n // 10},{image}\n")
+        manifest.write(f"org{n // 10 % 4},note{n // 10},{image}\n")
         sums.write(f"{digest.hexdigest()} {image}\n")
         curl.write(f'url = "{url}"\noutput = "{image}"\n')
         urls.write(url + "\n")

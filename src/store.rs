@@ -103,23 +103,43 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes part files that are not in `keep`: what a killed run left behind.
+    /// Removes a part file wherever it is, if it is anywhere.
+    pub fn remove_part(&self, name: &str) {
+        let path = self.part(name);
+        for path in [part::spread(&path), path] {
+            // best effort: what stays is swept away at the next start
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Removes part files that are not in `keep`: what a killed run left behind. Parts that were whole at once are
+    /// never kept.
     ///
     /// # Errors
     /// Where the folder cannot be read or a file not be removed.
     pub fn sweep_parts(&self, keep: impl Fn(&str) -> bool) -> Result<(), RunError> {
-        let entries = std::fs::read_dir(&self.parts).map_err(disk_error("reading", &self.parts))?;
-        for entry in entries {
-            let entry = entry.map_err(disk_error("reading", &self.parts))?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if name.ends_with(PART) && !keep(name) {
-                let path = entry.path();
-                std::fs::remove_file(&path).map_err(disk_error("removing", &path))?;
+        sweep(&self.parts, keep)?;
+        for digit in "0123456789abcdef".chars() {
+            let folder = self.parts.join(digit.to_string());
+            if std::fs::symlink_metadata(&folder).is_ok_and(|there| there.is_dir()) {
+                sweep(&folder, |_| false)?;
             }
         }
         Ok(())
     }
+}
+
+fn sweep(folder: &Path, keep: impl Fn(&str) -> bool) -> Result<(), RunError> {
+    for entry in std::fs::read_dir(folder).map_err(disk_error("reading", folder))? {
+        let entry = entry.map_err(disk_error("reading", folder))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.ends_with(PART) && !keep(name) {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(disk_error("removing", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that this user may still write.

@@ -58,7 +58,11 @@ impl Moment {
         let state = world.out().join(".exporter");
         match self {
             Self::After(time) => start.elapsed() >= time,
-            Self::Part => has(&state, ".part"),
+            // small images lie in folders of their own
+            Self::Part => {
+                has(&state, ".part")
+                    || "0123456789abcdef".chars().any(|n| has(&state.join(n.to_string()), ".part"))
+            }
             Self::Image => files(&world.out().join("data")) > before,
             Self::Log(size) => {
                 fs::metadata(state.join("ledger.sqlite-wal")).is_ok_and(|file| file.len() >= size)

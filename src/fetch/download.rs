@@ -3,6 +3,8 @@
 //! Bytes of two versions are never mixed: a download goes on only with If-Match on a strong ETag, only where the
 //! answer says the same range and the same ETag, and only for the same object.
 
+use std::sync::Arc;
+
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -168,7 +170,6 @@ impl<R: Remote> Journey<'_, R> {
 
     /// The row ends without its image: what is at hand is kept for the next run where that is worth it.
     pub(super) async fn end(&mut self) {
-        let path = self.fetcher.folder.part(&self.item.part);
         let item = Box::new(self.item.clone());
         let kept = match self.part.take() {
             Some(AtHand { writer: None, .. }) => return, // as the earlier run left it
@@ -178,8 +179,7 @@ impl<R: Remote> Journey<'_, R> {
             _ => None,
         };
         if kept.is_none() {
-            // best effort: what stays is swept away at the next start
-            let _ = tokio::fs::remove_file(path).await;
+            self.fetcher.remove_part(self.item).await;
         }
         if let Err(error) = self.fetcher.ledger.post(Write::Part(item, kept)) {
             tracing::debug!("a part is not remembered: {error}");
@@ -188,12 +188,20 @@ impl<R: Remote> Journey<'_, R> {
 }
 
 impl<R> Fetcher<R> {
-    /// Takes back, durably, what the ledger says of a part file.
+    /// Takes back, durably, what the ledger says of a part file, and removes it.
     pub(super) async fn forget_part(&self, item: &Item) -> Result<(), Failure> {
         let forgotten = self.ledger.write(vec![Write::Part(Box::new(item.clone()), None)]).await;
         forgotten.map_err(|error| Failure::DiskLost {
             what: format!("the ledger cannot be written: {}", chain(&error)),
-        })
+        })?;
+        self.remove_part(item).await;
+        Ok(())
+    }
+
+    /// Removes the row's part file.
+    async fn remove_part(&self, item: &Item) {
+        let (folder, part) = (Arc::clone(&self.folder), item.part.clone());
+        let _ = tokio::task::spawn_blocking(move || folder.remove_part(&part)).await;
     }
 }
 

@@ -335,6 +335,7 @@ mod tests {
     async fn part(path: &Path) -> Part {
         let mut writer = PartWriter::new(path.to_owned(), &[]);
         writer.push(bytes::Bytes::from_static(b"image")).await.expect("taken");
+        writer.settle().await.expect("written");
         writer.finish().await.expect("written")
     }
 
