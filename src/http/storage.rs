@@ -5,7 +5,7 @@
 
 use futures::StreamExt;
 use percent_encoding::percent_decode_str;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANGE};
 use reqwest::{Response, StatusCode, Url};
 
 use super::{Http, capped, classify, text};
@@ -53,9 +53,9 @@ pub(super) async fn open(
         Ok(Err(error)) => return Err(classify::failure(error, Service::Storage, &host)),
     };
     match (response.status().as_u16(), resume) {
-        (200, _) => Ok(opened(response, 0, host, &secrets)),
+        (200, _) => Ok(opened(response, None, host, &secrets)),
         (206, Some(resume)) => continued(response.headers(), resume, &secrets)
-            .map(|()| opened(response, resume.from, host, &secrets)),
+            .map(|()| opened(response, Some(resume), host, &secrets)),
         (status, _) => {
             let read = tokio::time::timeout(http.stall, capped(&mut response, CAP)).await;
             let body = read.map_err(|_| silent())?.map(|(body, _)| body).unwrap_or_default();
@@ -76,7 +76,9 @@ fn unchanged(signed: &SignedUrl, url: &Url) -> Result<(), Failure> {
     Ok(())
 }
 
-fn opened(response: Response, from: u64, host: String, secrets: &Secrets) -> Opened {
+/// `resume` is what this answer goes on with, where it does.
+fn opened(response: Response, resume: Option<&Resume>, host: String, secrets: &Secrets) -> Opened {
+    let from = resume.map_or(0, |resume| resume.from);
     let mut meta = meta(response.headers());
     // a storage may announce the checksum of what it sends; `FULL_OBJECT` says that it does not
     let whole = text(response.headers(), CHECKSUM_TYPE).eq_ignore_ascii_case("full_object");
@@ -85,8 +87,8 @@ fn opened(response: Response, from: u64, host: String, secrets: &Secrets) -> Ope
     for text in [&mut meta.content_type, &mut meta.content_encoding, &mut meta.etag] {
         *text = secrets.hide(text);
     }
-    // what the framing of the body says, which hyper holds the body to
-    meta.length = response.content_length().map(|rest| from + rest);
+    // what the framing of the body says, which hyper holds the body to; of a rest without a length it is known
+    meta.length = resume.map(|resume| resume.length).or_else(|| response.content_length());
     let body = response
         .bytes_stream()
         .map(move |chunk| chunk.map_err(|error| classify::failure(error, Service::Storage, &host)))
@@ -149,6 +151,13 @@ pub(super) fn continued(headers: &HeaderMap, resume: &Resume, secrets: &Secrets)
         return Err(Failure::PartWorthless(format!(
             "the storage continued with another range ({})",
             clean(&secrets.hide(&range))
+        )));
+    }
+    let rest = text(headers, CONTENT_LENGTH.as_str());
+    if !rest.is_empty() && rest != (resume.length - resume.from).to_string() {
+        return Err(Failure::PartWorthless(format!(
+            "the storage continued with another length ({})",
+            clean(&secrets.hide(&rest))
         )));
     }
     if text(headers, ETAG.as_str()) != resume.etag {
