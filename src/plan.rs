@@ -96,6 +96,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         header: Vec::new(),
         entries,
         skip_bad: true,
+        run: None,
     };
     let loaded = ledger::load(&mut connection, loading, |_| Ok(()))?;
     let duplicates: u64 = count(&connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;

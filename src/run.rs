@@ -18,12 +18,11 @@ use crate::error::{ErrorCode, ItemError, RunError};
 use crate::event::{Event, Events, Progress};
 use crate::fetch::Fetcher;
 use crate::http::{Http, ProxySettings};
-use crate::ledger::{self, Ledger, RunRecord, State, sqlite_error};
+use crate::ledger::{self, Ledger, State};
 use crate::options::RunOptions;
 use crate::report::Summary;
 use crate::stop::{Signal, StopHandle};
 use crate::store::{Committer, Folder};
-use crate::time;
 
 /// Threads have so long to end what they were given.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -132,25 +131,31 @@ pub async fn run(
             return Err(error);
         }
     };
-    let folder = Arc::new(Folder::open(&options.out, options.min_free)?);
+    let run = loaded.run;
+    let folder = match Folder::open(&options.out, options.min_free) {
+        Ok(folder) => Arc::new(folder),
+        Err(error) => {
+            // the error is what counts: whether it can be written down too is not
+            let _ = end::give_up(&ledger, run, &error).await;
+            return Err(error);
+        }
+    };
     let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
     for what in crate::volume::warnings(&options.out, &state).into_iter().chain(folder.warning()) {
         events.send(Event::Warning { line: None, what });
     }
-    let record = RunRecord {
-        started_at: time::now(),
-        manifest_sha256: loaded.sha256.to_string(),
-        host: prepare::host(),
-        user: prepare::user(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let run =
-        ledger.ask(move |connection| ledger::begin_run(connection, &record).map_err(sqlite_error)).await?;
     let todo = unless_aborted(&stop, prepare::work(&ledger, &folder, &events, &loaded)).await?;
     let control = Control::new(&options, events.clone());
     let (committer, committer_thread) = Committer::start(Arc::clone(&folder), ledger.clone(), run)?;
-    let fetcher =
-        Arc::new(Fetcher::new(&options, remote, control, folder, committer, ledger.clone(), progress));
+    let fetcher = Arc::new(Fetcher::new(
+        &options,
+        remote,
+        control,
+        Arc::clone(&folder),
+        committer,
+        ledger.clone(),
+        progress,
+    ));
     match todo {
         Ok(0) => {}
         Ok(todo) => pipeline::drive(&fetcher, run, todo, &stop, began).await,
@@ -162,6 +167,7 @@ pub async fn run(
     drop(fetcher);
     // what was handed over is delivered before it is counted
     ended(move || committer_thread.join()).await?;
+    folder.tidy();
     let finished = unless_aborted(&stop, end::end(&ledger, run, stopped, tally, options.out.clone())).await?;
     drop(ledger);
     ended(move || ledger_thread.join()).await?;

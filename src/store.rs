@@ -53,6 +53,15 @@ impl Folder {
         let handle = File::open(root).map_err(disk_error("opening", root))?;
         handle.sync_all().map_err(disk_error("flushing", root))?;
         let device = handle.metadata().map_err(disk_error("reading", root))?.dev();
+        let inner = std::fs::metadata(&data).map_err(disk_error("reading", &data))?.dev();
+        if inner != device {
+            return Err(RunError::Disk(format!(
+                "{} is on another disk than {}: images are moved into it when they are whole, which must be one step; \
+                 mount the disk at the export folder itself",
+                data.display(),
+                root.display()
+            )));
+        }
         Ok(Self { root: root.to_owned(), parts: root.join(STATE_DIR), handle, device, min_free })
     }
 
@@ -119,13 +128,24 @@ impl Folder {
     /// Where the folder cannot be read or a file not be removed.
     pub fn sweep_parts(&self, keep: impl Fn(&str) -> bool) -> Result<(), RunError> {
         sweep(&self.parts, keep)?;
-        for digit in "0123456789abcdef".chars() {
-            let folder = self.parts.join(digit.to_string());
-            if std::fs::symlink_metadata(&folder).is_ok_and(|there| there.is_dir()) {
-                sweep(&folder, |_| false)?;
-            }
+        for folder in self.spread() {
+            sweep(&folder, |_| false)?;
         }
+        self.tidy();
         Ok(())
+    }
+
+    /// Removes the folders of parts that were whole at once, where they are empty.
+    pub fn tidy(&self) {
+        for folder in self.spread() {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
+    /// Those folders, as far as they are there.
+    fn spread(&self) -> impl Iterator<Item = PathBuf> {
+        let folders = "0123456789abcdef".chars().map(|digit| self.parts.join(digit.to_string()));
+        folders.filter(|folder| std::fs::symlink_metadata(folder).is_ok_and(|there| there.is_dir()))
     }
 }
 
@@ -165,6 +185,8 @@ fn failure(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
             Errno::ACCESS,
             Errno::PERM,
             Errno::FBIG,
+            // a folder of the export is mounted from elsewhere
+            Errno::XDEV,
         ]
         .contains(&Errno::from_raw_os_error(code))
     });

@@ -3,7 +3,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,22 @@ fn folder(out: &Path, place: &Path, checks: &mut Checks) -> bool {
     let data = out.join("data");
     if std::fs::symlink_metadata(&data).is_ok_and(|meta| !meta.is_dir()) {
         let found = format!("{} is no folder but a link or a file", data.display());
-        checks.problem(NAME, found, "a run follows no links: make it a folder, or mount the disk there");
+        checks.problem(
+            NAME,
+            found,
+            "a run follows no links: make it a folder, or mount the disk at the export folder",
+        );
+        return false;
+    }
+    if let (Ok(inner), Ok(outer)) = (std::fs::metadata(&data), std::fs::metadata(out))
+        && inner.dev() != outer.dev()
+    {
+        let found = format!("{} is on another disk than {}", data.display(), out.display());
+        checks.problem(
+            NAME,
+            found,
+            "mount the disk at the export folder itself: images are moved inside it in one step",
+        );
         return false;
     }
     if out.exists() {

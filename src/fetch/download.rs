@@ -199,7 +199,7 @@ impl<R> Fetcher<R> {
     }
 
     /// Removes the row's part file.
-    async fn remove_part(&self, item: &Item) {
+    pub(super) async fn remove_part(&self, item: &Item) {
         let (folder, part) = (Arc::clone(&self.folder), item.part.clone());
         let _ = tokio::task::spawn_blocking(move || folder.remove_part(&part)).await;
     }

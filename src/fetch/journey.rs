@@ -13,13 +13,13 @@ use crate::control::OrgClosed;
 use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, clean};
 use crate::event::{Event, Progress};
 use crate::health::Charge;
-use crate::item::Item;
+use crate::item::{Item, Sha256};
 use crate::layout::without_names;
 use crate::ledger::{Delivered, Given, Work};
-use crate::remote::{Remote, SignedUrl};
+use crate::remote::{Meta, Remote, SignedUrl};
 use crate::retry::{Budget, Verdict, answering_service, silent_service, verdict};
 use crate::run::Stopped;
-use crate::store::{Delivery, Receipt};
+use crate::store::{Delivery, Part, Receipt};
 use crate::time;
 
 /// A signed URL is used for another try while it is younger than that: an hour is its life, and the credentials
@@ -89,6 +89,16 @@ impl<'f, R: Remote> Journey<'f, R> {
         let object = url.object();
         let (part, meta) = self.download(&url).await?;
         drop(place);
+        let delivered = self.deliver(part, meta, object).await;
+        if delivered.is_err() {
+            // the next try may make its part elsewhere
+            self.fetcher.remove_part(self.item).await;
+        }
+        delivered
+    }
+
+    /// Checks a whole part and gives it its final name.
+    async fn deliver(&self, part: Part, meta: Meta, object: Sha256) -> Result<Receipt, Failure> {
         let checked = check(&part, &meta, self.item.wanted)?;
         // the body was whole: whatever the disk does now is not the storage's fault
         self.fetcher.control.answered(self.item.seq, Service::Storage);

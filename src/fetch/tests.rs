@@ -93,6 +93,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
         header: Vec::new(),
         entries: manifest,
         skip_bad: false,
+        run: None,
     };
     ledger::load(&mut state.connection, loading, |_| Ok(())).expect("loaded");
     let (ledger, _thread) = Ledger::start(state.connection).expect("a thread");

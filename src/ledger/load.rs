@@ -8,6 +8,7 @@ use std::io;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use super::begin::{RunRecord, begin_run};
 use super::link;
 use super::sqlite_error;
 use super::write::int;
@@ -34,6 +35,9 @@ pub struct Loading<I> {
     pub entries: I,
     /// Whether rows that contradict an earlier one become bad rows instead of refusing the whole.
     pub skip_bad: bool,
+    /// The run that is to fetch them, where one is: it begins with the rows, so that they are never told of as an
+    /// earlier one's.
+    pub run: Option<RunRecord>,
 }
 
 /// What was loaded.
@@ -47,6 +51,8 @@ pub struct Loaded {
     pub refused: Vec<BadRow>,
     /// Number of those.
     pub refused_count: u64,
+    /// Number of the run that began.
+    pub run: Option<i64>,
 }
 
 /// Whether these rows are in the ledger already, and how many of them there are.
@@ -117,6 +123,8 @@ where
             ],
         )
         .map_err(sqlite_error)?;
+    let begun = loading.run.map(|run| begin_run(&transaction, &run)).transpose();
+    loaded.run = begun.map_err(sqlite_error)?;
     transaction.commit().map_err(sqlite_error)?;
     Ok(loaded)
 }
@@ -268,7 +276,7 @@ mod tests {
     fn loading(text: &str) -> Loading<Manifest<&[u8]>> {
         let entries = Manifest::open(text.as_bytes(), &ManifestOptions::default()).expect("a manifest");
         let sha256 = fingerprint(text.as_bytes()).expect("read");
-        Loading { sha256, reading: String::new(), header: Vec::new(), entries, skip_bad: false }
+        Loading { sha256, reading: String::new(), header: Vec::new(), entries, skip_bad: false, run: None }
     }
 
     #[test]

@@ -69,11 +69,11 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
         make_dir(folder, &mut made)?;
     }
     made.reverse(); // the innermost is to be removed first
-    let new_lock = !state.join(LOCK_FILE).exists();
+    let mut new_locks = vec![state.join(LOCK_FILE), parts.join(LOCK_FILE)];
+    new_locks.dedup();
+    new_locks.retain(|lock| !lock.exists());
     let locks = locks(out, &state, "run")?;
-    if new_lock {
-        made.insert(0, state.join(LOCK_FILE));
-    }
+    made.splice(0..0, new_locks);
     check(out, &path)?;
     if !path.exists() {
         // SQLite gives its log and index the mode of this file

@@ -114,11 +114,17 @@ pub fn is_whole(path: &Path, bytes: u64) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.len() == bytes)
 }
 
-/// Names of the part files that a later run may go on with: few, as a run keeps only what was in flight.
+/// Forgets the parts of images that no row asks for any more. Returns the names of the other part files, with which
+/// this run may go on: few, as a run keeps only what was in flight.
 ///
 /// # Errors
-/// Where the ledger cannot be read.
-pub fn part_files(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
+/// Where the ledger cannot be read or written.
+pub fn wanted_parts(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
+    connection.execute(
+        "DELETE FROM parts WHERE (note, name) NOT IN
+             (SELECT note, name FROM rows WHERE note IN (SELECT note FROM parts))",
+        [],
+    )?;
     let mut select = connection.prepare("SELECT file FROM parts")?;
     select.query_map([], |row| row.get(0))?.collect()
 }
@@ -215,6 +221,8 @@ pub fn drop_org(
     error: &ItemError,
 ) -> rusqlite::Result<u64> {
     let transaction = connection.transaction()?;
+    // not made before an organization is refused: it costs a second with a million rows
+    transaction.execute_batch("CREATE INDEX IF NOT EXISTS temp.work_org ON work (org, round)")?;
     let behind = params![org, cursor.round, cursor.org];
     transaction.execute(
         "UPDATE rows SET run = ?4, failed = 1, attempts = 0, code = ?5, error = ?6, trace_id = ?7

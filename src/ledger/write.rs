@@ -103,6 +103,8 @@ impl Tally {
 pub enum Write {
     /// An image is whole and durable under its final name.
     Delivered(i64, Box<Delivered>),
+    /// An image's file is about to be replaced: until the new one is delivered, neither is.
+    Replacing(i64),
     /// A row ends without its image.
     Given(i64, Given),
     /// A part is at hand, or (`None`) is no more.
@@ -120,6 +122,7 @@ pub(super) fn apply<'a>(
     for write in writes {
         match write {
             Write::Delivered(run, delivered) => deliver(&transaction, *run, delivered),
+            Write::Replacing(seq) => undeliver(&transaction, *seq),
             Write::Given(run, given) => give(&transaction, *run, given),
             Write::Part(item, part) => keep_part(&transaction, item, part.as_ref()),
             Write::Tally(run, tally) => tally.write(&transaction, *run),
@@ -170,6 +173,16 @@ fn deliver(connection: &Connection, run: i64, it: &Delivered) -> rusqlite::Resul
     Ok(())
 }
 
+fn undeliver(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE images SET delivered = 0
+             WHERE (key, note, name) = (SELECT key, note, name FROM rows WHERE seq = ?1)",
+        )?
+        .execute([seq])?;
+    Ok(())
+}
+
 fn give(connection: &Connection, run: i64, it: &Given) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -215,4 +228,63 @@ fn keep_part(connection: &Connection, item: &Item, part: Option<&PartRecord>) ->
 /// SQLite's integers are signed; no size of ours comes near the limit.
 pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{ImageId, NoteId, OrgId};
+    use crate::ledger::open_state;
+
+    #[test]
+    fn an_image_that_is_about_to_be_replaced_is_not_delivered() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut connection = open_state(dir.path(), None).expect("a ledger").connection;
+        connection
+            .execute_batch(
+                "INSERT INTO runs (started_at, manifest_sha256, host, user, version) VALUES ('', '', '', '', '');
+                 INSERT INTO orgs VALUES (1, 'o', 'o', 'o');
+                 INSERT INTO notes VALUES (1, 1, 'n', 7, NULL);
+                 INSERT INTO rows (seq, line, note, name, key) VALUES (1, 2, 1, 'i', 8), (2, 3, 1, 'j', 9);",
+            )
+            .expect("filled");
+        let delivered = |seq, name: &str| {
+            let item = Item {
+                seq,
+                line: 2,
+                org: OrgId::new("o"),
+                note: NoteId::new("n"),
+                image: ImageId::new(name),
+                wanted: None,
+                stem: String::new(),
+                part: String::new(),
+                replaces: None,
+            };
+            let delivered = Delivered {
+                item,
+                path: format!("data/o/n/{name}.jpg"),
+                bytes: 1,
+                sha256: Sha256([0; 32]),
+                content_type: String::new(),
+                etag: String::new(),
+                object: Sha256([0; 32]),
+                checked_by: String::new(),
+                attempts: 1,
+                stored_at: String::new(),
+                warning: String::new(),
+            };
+            Write::Delivered(1, Box::new(delivered))
+        };
+        let states = |connection: &Connection| -> Vec<String> {
+            let mut select = connection.prepare("SELECT state FROM results ORDER BY seq").expect("read");
+            let states = select.query_map([], |row| row.get(0)).expect("read");
+            states.collect::<rusqlite::Result<_>>().expect("read")
+        };
+        apply(&mut connection, [delivered(1, "i"), delivered(2, "j")].iter()).expect("written");
+        assert_eq!(states(&connection), ["stored", "stored"]);
+        apply(&mut connection, [Write::Replacing(1)].iter()).expect("written");
+        assert_eq!(states(&connection), ["untried", "stored"]);
+        apply(&mut connection, [delivered(1, "i")].iter()).expect("written");
+        assert_eq!(states(&connection), ["stored", "stored"]);
+    }
 }

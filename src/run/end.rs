@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Finished, Stopped};
-use crate::error::RunError;
+use crate::error::{ErrorCode, RunError};
 use crate::ledger::{self, Ledger, Tally, sqlite_error};
 use crate::report;
 use crate::time;
@@ -20,7 +20,7 @@ pub(super) async fn end(
             let counts = report::counts(connection).map_err(sqlite_error)?;
             let code = report::exit_code(&counts, stopped.as_ref());
             let why = stopped.as_ref().map(|stopped| {
-                let code = stopped.code().map_or("", crate::error::ErrorCode::as_str);
+                let code = stopped.code().map_or("", ErrorCode::as_str);
                 (code, stopped.to_string())
             });
             let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
@@ -29,11 +29,26 @@ pub(super) async fn end(
             match written.and_then(|()| report::write_all(connection, &folder)) {
                 Ok(summary) => Ok(Finished { summary, exit_code: code, stopped, reports: None }),
                 Err(error) => {
+                    // best effort: the disk that the reports are missing from may be the ledger's too
+                    let why = error.to_string();
+                    let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
+                    let _ = ledger::end_run(connection, run, &time::now(), 1, stop, &tally);
                     // a run that says nothing of what it did is worse than one without files
                     let summary = report::summary(connection).map_err(sqlite_error)?;
                     Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
                 }
             }
+        })
+        .await
+}
+
+/// Writes down that a run could not begin its work.
+pub(super) async fn give_up(ledger: &Ledger, run: i64, error: &RunError) -> Result<(), RunError> {
+    let (code, why) = (error.code().map_or("", ErrorCode::as_str), error.to_string());
+    ledger
+        .ask(move |connection| {
+            ledger::end_run(connection, run, &time::now(), 1, Some((code, &why)), &Tally::default())
+                .map_err(sqlite_error)
         })
         .await
 }

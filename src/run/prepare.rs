@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
-use crate::ledger::{self, Ledger, Loaded, Loading, sqlite_error};
+use crate::ledger::{self, Ledger, Loading, RunRecord, sqlite_error};
 use crate::manifest::{self, Manifest, ManifestError, ManifestOptions};
 use crate::options::{OnBadRow, RunOptions, Source};
 use crate::report;
 use crate::store::Folder;
+use crate::time;
 
 /// A manifest that can be read: a file that can be read twice, and its hash.
 pub(super) struct Readable {
@@ -25,8 +26,10 @@ pub(super) struct Readable {
 
 /// Rows in the ledger.
 pub(super) struct InLedger {
-    pub sha256: Sha256,
-    pub loaded: Loaded,
+    /// The run that began with them.
+    pub run: i64,
+    /// Bad ones among them.
+    pub bad: u64,
 }
 
 /// Opens the manifest and checks every row of it, unless the ledger knows it already. Makes nothing.
@@ -89,7 +92,7 @@ fn spool(mut from: impl io::Read) -> io::Result<File> {
     Ok(file)
 }
 
-/// Brings the rows into the ledger, where they are not there already.
+/// Brings the rows into the ledger, where they are not there already, and begins the run.
 pub(super) async fn load(
     ledger: &Ledger,
     readable: Readable,
@@ -98,12 +101,20 @@ pub(super) async fn load(
     let Readable { file, sha256, options: reading, .. } = readable;
     let skip_bad = options.on_bad_row == OnBadRow::Skip;
     let path = options.source.path();
-    let loaded = ledger
+    let run = RunRecord {
+        started_at: time::now(),
+        manifest_sha256: sha256.to_string(),
+        host: host(),
+        user: user(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    ledger
         .ask(move |connection| {
             let key = reading_key(&reading);
             let known = ledger::is_loaded(connection, &sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
-                return Ok(loaded);
+                let run = ledger::begin_run(connection, &run).map_err(sqlite_error)?;
+                return Ok(InLedger { run, bad: loaded.bad });
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
             let manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
@@ -116,15 +127,15 @@ pub(super) async fn load(
                 let changed = ManifestError::Changed;
                 Err(RunError::Manifest { path: path.clone(), source: Box::new(changed) })
             };
-            let loading = Loading { sha256, reading: key, header, entries: manifest, skip_bad };
+            let loading =
+                Loading { sha256, reading: key, header, entries: manifest, skip_bad, run: Some(run) };
             let loaded = ledger::load(connection, loading, same)?;
-            if loaded.refused_count > 0 {
-                return Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused });
+            match loaded.run {
+                Some(run) => Ok(InLedger { run, bad: loaded.bad }),
+                None => Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused }),
             }
-            Ok(loaded)
         })
-        .await?;
-    Ok(InLedger { sha256, loaded })
+        .await
 }
 
 /// Looks which images are still there, clears away what a killed run left, and lists what is to be done.
@@ -136,7 +147,7 @@ pub(super) async fn work(
 ) -> Result<u64, RunError> {
     folder.room_for(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
     report::remove_leftovers(folder.root())?;
-    let parts = ledger.ask(|connection| ledger::part_files(connection).map_err(sqlite_error)).await?;
+    let parts = ledger.ask(|connection| ledger::wanted_parts(connection).map_err(sqlite_error)).await?;
     folder.sweep_parts(|name| parts.contains(name))?;
     let root = folder.root().to_owned();
     events.send(Event::Checking);
@@ -158,7 +169,7 @@ pub(super) async fn work(
     events.send(Event::Begin {
         folder: folder.root().to_owned(),
         rows: counts.rows,
-        bad: in_ledger.loaded.bad,
+        bad: in_ledger.bad,
         duplicates: counts.duplicate,
         skipped: counts.skipped,
         todo,

@@ -128,6 +128,10 @@ fn deliver_batch(
             return Err(failure);
         }
     };
+    if let Err(failure) = announce(&batch, ledger) {
+        answer_all(batch, &failure);
+        return Err(failure);
+    }
     // several files may share a folder: each is flushed once
     let mut folders = BTreeSet::new();
     for ((mut delivery, answer), flushed) in batch.into_iter().zip(results.drain(..)) {
@@ -143,8 +147,7 @@ fn deliver_batch(
     }
     let writes =
         alive.iter().map(|(delivery, _)| Write::Delivered(run, Box::new(delivery.record.clone()))).collect();
-    if let Err(error) = ledger.write_blocking(writes) {
-        let failure = Failure::DiskLost { what: format!("the ledger cannot be written: {}", chain(&error)) };
+    if let Err(failure) = write_down(writes, ledger) {
         answer_all(alive, &failure);
         return Err(failure);
     }
@@ -155,6 +158,24 @@ fn deliver_batch(
         drop(answer.send(Ok(Receipt { bytes, warning })));
     }
     Ok(())
+}
+
+/// Takes back that an image is delivered whose name is about to get other bytes: should the run end between the two,
+/// the ledger must not vouch for the old ones.
+fn announce(batch: &[(Delivery, Answer)], ledger: &Ledger) -> Result<(), Failure> {
+    let replaces =
+        |delivery: &Delivery| delivery.record.item.replaces.as_deref() == Some(&*delivery.record.path);
+    let replacing = batch.iter().filter(|(delivery, _)| replaces(delivery));
+    let writes: Vec<Write> =
+        replacing.map(|(delivery, _)| Write::Replacing(delivery.record.item.seq)).collect();
+    if writes.is_empty() { Ok(()) } else { write_down(writes, ledger) }
+}
+
+fn write_down(writes: Vec<Write>, ledger: &Ledger) -> Result<(), Failure> {
+    let written = ledger.write_blocking(writes);
+    written.map_err(|error| Failure::DiskLost {
+        what: format!("the ledger cannot be written: {}", chain(&error)),
+    })
 }
 
 fn answer_all(batch: Vec<(Delivery, Answer)>, failure: &Failure) {
@@ -281,10 +302,11 @@ fn note_replacement(delivery: &mut Delivery, target: &Path) -> Result<(), Failur
         if !warning.is_empty() {
             warning.push_str("; ");
         }
-        warning.push_str(if expected {
-            "replaced a file that had changed since it was delivered"
-        } else {
-            "replaced a file of other content that was not recorded as delivered"
+        warning.push_str(match (expected, delivery.record.item.wanted) {
+            (true, None) => "replaced a file that had changed since it was delivered",
+            // it may also be as it was delivered, and the manifest asks for another one
+            (true, Some(_)) => "replaced a file of other content from an earlier delivery",
+            (false, _) => "replaced a file of other content that was not recorded as delivered",
         });
     }
     Ok(())

@@ -53,9 +53,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens it; `None` where it is not there.
+    /// Opens it; `None` where there is no such file.
     pub fn open(path: &Path) -> Result<Option<Self>, RunError> {
-        if !path.exists() {
+        if !path.is_file() {
             return Ok(None);
         }
         let wrong = |error| wrong(path, error);

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use sha2::{Digest, Sha256};
+
 use crate::support::images::jpeg;
 use crate::world::{Ran, World};
 
@@ -170,4 +172,57 @@ fn a_folder_that_is_not_mounted_is_not_filled_again() {
     fs::rename(world.path("unmounted"), world.out()).expect("moved back");
     world.run(&["--state-dir", "elsewhere"]).ended(0);
     assert_eq!(world.states(), ["skipped", "skipped"]);
+}
+
+#[test]
+fn a_run_that_could_not_begin_is_not_told_of_as_the_one_before() {
+    let world = World::with_images(3);
+    world.run(&[]).ended(0);
+    fs::rename(world.out().join("data"), world.path("elsewhere")).expect("moved");
+    std::os::unix::fs::symlink(world.path("elsewhere"), world.out().join("data")).expect("linked");
+    world.manifest("org,note,image\norg0,note0,i0\norg9,note9,i9\n");
+    world.run(&[]).ended(1);
+    let report = Ran::of(world.command(&["report"]).spawn().expect("started"));
+    report.ended(0);
+    let summary = world.summary();
+    assert_eq!((&summary["exit_code"], &summary["untried"]), (&1.into(), &1.into()), "{summary}");
+    assert_eq!((&summary["stored"], &summary["skipped"]), (&0.into(), &1.into()), "{summary}");
+    assert!(summary["stop"].as_str().is_some_and(|why| why.contains("is in the way")), "{summary}");
+}
+
+#[test]
+fn a_run_whose_reports_cannot_be_written_is_remembered_as_one_that_failed() {
+    let world = World::with_images(2);
+    fs::create_dir_all(world.out().join("report.csv/in-the-way")).expect("made");
+    world.run(&[]).ended(1);
+    fs::remove_dir_all(world.out().join("report.csv")).expect("removed");
+    Ran::of(world.command(&["report"]).spawn().expect("started")).ended(0);
+    assert_eq!(world.summary()["exit_code"], 1, "{}", world.summary());
+    assert_eq!(world.states(), ["stored"; 2]);
+    world.run(&[]).ended(0);
+    assert_eq!(world.summary()["exit_code"], 0);
+}
+
+#[test]
+fn an_image_that_takes_the_place_of_another_version_is_told_of() {
+    let world = World::with_images(1);
+    world.run(&[]).ended(0);
+    let other = jpeg(7, 3000);
+    world.sandbox.add_image("org0", "note0", "i0", other.clone(), "image/jpeg");
+    let hash: String = Sha256::digest(&other).iter().map(|byte| format!("{byte:02x}")).collect();
+    world.manifest(&format!("org,note,image,sha256\norg0,note0,i0,{hash}\n"));
+    world.run(&[]).ended(0);
+    let report = &world.report()[0];
+    assert_eq!(report["sha256"], hash);
+    assert!(report["warning"].contains("of other content from an earlier delivery"), "{report:?}");
+}
+
+#[test]
+fn a_first_run_that_is_refused_leaves_nothing_behind_in_either_folder() {
+    let world = World::with_images(1);
+    let hashes = ["0".repeat(64), "1".repeat(64)];
+    let rows = hashes.map(|hash| format!("o,n,i,{hash}\n")).concat();
+    world.manifest(&format!("org,note,image,sha256\n{rows}"));
+    world.run(&["--state-dir", "elsewhere"]).ended(2);
+    assert!(!world.out().exists() && !world.path("elsewhere").exists());
 }

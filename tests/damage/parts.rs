@@ -131,3 +131,25 @@ fn parts_of_nobody_are_swept_away() {
     world.run(&[]).ended(0);
     assert!(!stale.exists());
 }
+
+#[test]
+fn a_rest_that_ends_early_without_a_length_is_no_image() {
+    let kms = || Fault::header("x-amz-server-side-encryption", "aws:kms");
+    for fault in [Fault::ChunkedShort { after: CUT + 1000 }, Fault::ChunkedShort { after: 1000 }] {
+        let (world, _) = cut(kms());
+        world.sandbox.script().storage("i", all([kms(), fault]));
+        world.sandbox.script().storage_always(Some(kms()));
+        again(&world, &jpeg(1, SIZE));
+    }
+}
+
+#[test]
+fn a_part_that_no_row_asks_for_any_more_is_swept_away() {
+    let (world, part) = cut(nothing());
+    world.sandbox.add_image("o", "n", "other", jpeg(2, 2000), "image/jpeg");
+    world.manifest("org,note,image\no,n,other\n");
+    world.run(&[]).ended(0);
+    assert!(!part.exists());
+    let left = fs::read_dir(world.out().join(".exporter")).expect("there").count();
+    assert_eq!(left, 2, "ledger and lock");
+}
