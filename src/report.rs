@@ -30,6 +30,7 @@ pub use self::atomic::remove_leftovers;
 use self::atomic::{Draft, Tag};
 use self::bag::Payload;
 pub use self::exit::exit_code;
+use self::last_run::LastRun;
 pub use self::notes::{IncompleteNote, Notes};
 pub use self::summary::{Counts, Org, Summary, counts, summary};
 use crate::error::RunError;
@@ -46,12 +47,36 @@ use crate::error::RunError;
 /// [`RunError::Sqlite`] where the ledger cannot be read. The reports written before the error are whole and
 /// stay, the others are those of before; no temporary file stays behind.
 pub fn write_all(conn: &Connection, folder: &Path) -> Result<Summary, RunError> {
-    write_files(conn, folder).map_err(RunError::from)
+    end_and_write_all(conn, folder, |_| Ok(()))
 }
 
-fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
-    // one view of the ledger for all files; dropping it takes the temporary tables back
+/// [`write_all`] at the end of a run: `end` gets the counts and writes the run's end into the ledger, which all files
+/// are written from after that. Counting a million rows twice would take half a second.
+///
+/// # Errors
+/// Those of [`write_all`], and that of `end`: nothing is written then.
+pub fn end_and_write_all(
+    conn: &Connection,
+    folder: &Path,
+    end: impl FnOnce(&Counts) -> rusqlite::Result<()>,
+) -> Result<Summary, RunError> {
+    write_files(conn, folder, end).map_err(RunError::from)
+}
+
+fn write_files(
+    conn: &Connection,
+    folder: &Path,
+    end: impl FnOnce(&Counts) -> rusqlite::Result<()>,
+) -> Result<Summary, Trouble> {
+    let _tables = Tables(conn);
+    let transaction = conn.unchecked_transaction()?;
+    let mut summary = summary::collect(&transaction)?;
+    end(&summary.counts)?;
+    summary.of_run(LastRun::read(&transaction)?);
+    transaction.commit()?;
+    // one view of the ledger for all files
     let snapshot = conn.unchecked_transaction()?;
+    earlier::keep(folder, &summary.manifest_sha256)?;
     bag::make_payload_folder(folder)?;
     let second = second(conn)?;
     let (written, listed) = std::thread::scope(|scope| {
@@ -63,7 +88,7 @@ fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
         };
         (written, listed)
     });
-    let (summary, mut tags) = written?;
+    let mut tags = written?;
     let (payload, tag) = listed?;
     tags.push(tag);
 
@@ -88,10 +113,7 @@ fn write_files(conn: &Connection, folder: &Path) -> Result<Summary, Trouble> {
 }
 
 /// What is written from the rows of the manifest.
-fn write_rows(snapshot: &Connection, folder: &Path) -> Result<(Summary, Vec<Tag>), Trouble> {
-    let summary = summary::collect(snapshot)?;
-    earlier::keep(folder, &summary.manifest_sha256)?;
-
+fn write_rows(snapshot: &Connection, folder: &Path) -> Result<Vec<Tag>, Trouble> {
     let mut report = Draft::begin(folder, "report.csv")?;
     let mut failed = Draft::begin(folder, "failed.csv")?;
     rows::write(snapshot, &mut report, &mut failed)?;
@@ -100,7 +122,19 @@ fn write_rows(snapshot: &Connection, folder: &Path) -> Result<(Summary, Vec<Tag>
     let mut file = Draft::begin(folder, "notes.csv")?;
     notes::write(snapshot, &mut file)?;
     tags.push(file.finish()?);
-    Ok((summary, tags))
+    Ok(tags)
+}
+
+/// The temporary tables `suspects`, `same` and `note_totals`, gone when this is dropped.
+struct Tables<'conn>(&'conn Connection);
+
+impl Drop for Tables<'_> {
+    fn drop(&mut self) {
+        // what stays is gone with the connection
+        let _ = self.0.execute_batch(
+            "DROP TABLE IF EXISTS temp.suspects; DROP TABLE IF EXISTS temp.same; DROP TABLE IF EXISTS temp.note_totals",
+        );
+    }
 }
 
 /// What is written from the images, whatever manifest asked for them.

@@ -52,16 +52,18 @@ pub fn delivered_rows(
     Ok(())
 }
 
-/// Makes images undelivered whose file is gone or has another size. Returns how many.
+/// Makes images undelivered whose file is gone or has another size. Returns how many of the manifest's images were
+/// delivered, and how many of them are not any more.
 ///
 /// # Errors
 /// Where the ledger cannot be read or written.
-pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Result<u64> {
+pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Result<(u64, u64)> {
     let transaction = connection.transaction()?;
-    let mut vanished = 0;
+    let (mut looked, mut vanished) = (0, 0);
     {
         let mut mark = transaction.prepare("UPDATE images SET delivered = 0 WHERE id = ?1")?;
         let mut look = |images: &mut Vec<Image>| {
+            looked += images.len() as u64;
             for id in gone(images, folder) {
                 mark.execute([id])?;
                 vanished += 1;
@@ -77,7 +79,7 @@ pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Re
         look(&mut images)?;
     }
     transaction.commit()?;
-    Ok(vanished)
+    Ok((looked, vanished))
 }
 
 /// Images whose files are looked for at a time: what starting the threads costs is nothing beside it.

@@ -92,6 +92,28 @@ pub struct Summary {
     pub notes: Notes,
 }
 
+impl Summary {
+    /// Takes over what the newest run wrote down of itself.
+    pub(super) fn of_run(&mut self, run: LastRun) {
+        self.bytes = run.bytes;
+        self.seconds = run.seconds;
+        self.api_requests = run.api_requests;
+        self.api_429 = run.api_429;
+        self.retries = run.retries;
+        self.allowance_share = run.allowance_share;
+        self.exit_code = run.exit_code;
+        self.started_at = run.started_at;
+        self.finished_at = run.finished_at;
+        self.host = run.host;
+        self.user = run.user;
+        self.version = run.version;
+        self.stop = run.stop;
+        if self.manifest_sha256.is_empty() {
+            self.manifest_sha256 = run.manifest_sha256;
+        }
+    }
+}
+
 /// Rows of one organization: `rows = delivered + failed + untried`. A duplicate counts as its first row does; a
 /// bad row belongs to no organization, since its ids cannot be trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -172,33 +194,22 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     let Found { delivered, same_content } = same.finish(conn)?;
     let notes = notes.finish(conn)?;
     let Tally { counts, failures, orgs } = tally;
-    let run = LastRun::read(conn)?;
     // of the rows that are told; a run that was killed before it wrote itself down may have loaded others
     let loaded: Option<String> =
         conn.query_row("SELECT sha256 FROM manifest", [], |row| row.get(0)).optional()?;
-    Ok(Summary {
+    let mut summary = Summary {
         counts,
-        bytes: run.bytes,
-        seconds: run.seconds,
-        api_requests: run.api_requests,
-        api_429: run.api_429,
-        retries: run.retries,
-        allowance_share: run.allowance_share,
         same_content,
         // two rows of one image are duplicates, so each of these has an image of its own
         not_in_manifest: delivered - counts.stored - counts.skipped,
-        exit_code: run.exit_code,
-        started_at: run.started_at,
-        finished_at: run.finished_at,
-        manifest_sha256: loaded.filter(|sha256| !sha256.is_empty()).unwrap_or(run.manifest_sha256),
-        host: run.host,
-        user: run.user,
-        version: run.version,
-        stop: run.stop,
+        manifest_sha256: loaded.unwrap_or_default(),
         failures,
         orgs: named(conn, orgs)?,
         notes,
-    })
+        ..Summary::default()
+    };
+    summary.of_run(LastRun::read(conn)?);
+    Ok(summary)
 }
 
 /// Writes `summary.json`.

@@ -17,17 +17,20 @@ pub(super) async fn end(
 ) -> Result<Finished, RunError> {
     ledger
         .ask(move |connection| {
-            let counts = report::counts(connection).map_err(sqlite_error)?;
-            let code = report::exit_code(&counts, stopped.as_ref());
             let why = stopped.as_ref().map(|stopped| {
                 let code = stopped.code().map_or("", ErrorCode::as_str);
                 (code, stopped.to_string())
             });
             let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
-            let written =
-                ledger::end_run(connection, run, &time::now(), code, stop, &tally).map_err(sqlite_error);
-            match written.and_then(|()| report::write_all(connection, &folder)) {
-                Ok(summary) => Ok(Finished { summary, exit_code: code, stopped, reports: None }),
+            let written = report::end_and_write_all(connection, &folder, |counts| {
+                let code = report::exit_code(counts, stopped.as_ref());
+                ledger::end_run(connection, run, &time::now(), code, stop, &tally)
+            });
+            match written {
+                Ok(summary) => {
+                    let exit_code = report::exit_code(&summary.counts, stopped.as_ref());
+                    Ok(Finished { summary, exit_code, stopped, reports: None })
+                }
                 Err(error) => {
                     // best effort: the disk that the reports are missing from may be the ledger's too
                     let why = error.to_string();

@@ -28,6 +28,8 @@ pub(super) struct Readable {
 pub(super) struct InLedger {
     /// The run that began with them.
     pub run: i64,
+    /// Rows, bad ones too.
+    pub rows: u64,
     /// Bad ones among them.
     pub bad: u64,
 }
@@ -114,7 +116,7 @@ pub(super) async fn load(
             let known = ledger::is_loaded(connection, &sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
                 let run = ledger::begin_run(connection, &run).map_err(sqlite_error)?;
-                return Ok(InLedger { run, bad: loaded.bad });
+                return Ok(InLedger { run, rows: loaded.rows, bad: loaded.bad });
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
             let manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
@@ -131,7 +133,7 @@ pub(super) async fn load(
                 Loading { sha256, reading: key, header, entries: manifest, skip_bad, run: Some(run) };
             let loaded = ledger::load(connection, loading, same)?;
             match loaded.run {
-                Some(run) => Ok(InLedger { run, bad: loaded.bad }),
+                Some(run) => Ok(InLedger { run, rows: loaded.rows, bad: loaded.bad }),
                 None => Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused }),
             }
         })
@@ -151,12 +153,14 @@ pub(super) async fn work(
     folder.sweep_parts(|name| parts.contains(name))?;
     let root = folder.root().to_owned();
     events.send(Event::Checking);
-    let (vanished, todo, counts) = ledger
+    let &InLedger { rows, bad, .. } = in_ledger;
+    let (vanished, skipped, todo) = ledger
         .ask(move |connection| {
-            let vanished = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;
-            let todo = ledger::prepare_work(connection).map_err(sqlite_error)?;
-            let counts = report::counts(connection).map_err(sqlite_error)?;
-            Ok((vanished, todo, counts))
+            let (looked, vanished) = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;
+            let skipped = looked - vanished;
+            // every other row is worth a look only where there is one
+            let todo = if skipped + bad == rows { Ok(0) } else { ledger::prepare_work(connection) };
+            Ok((vanished, skipped, todo.map_err(sqlite_error)?))
         })
         .await?;
     if vanished > 0 {
@@ -168,10 +172,10 @@ pub(super) async fn work(
     }
     events.send(Event::Begin {
         folder: folder.root().to_owned(),
-        rows: counts.rows,
-        bad: in_ledger.bad,
-        duplicates: counts.duplicate,
-        skipped: counts.skipped,
+        rows,
+        bad,
+        duplicates: rows - bad - skipped - todo,
+        skipped,
         todo,
     });
     Ok(todo)
