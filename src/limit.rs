@@ -152,7 +152,7 @@ impl Limiter {
         reason = "a ticket is good for one request: it is given up here"
     )]
     pub fn unsent(&self, ticket: Ticket) {
-        lock(&self.core.policy).unsent(&ticket, Instant::now());
+        lock(&self.core.policy).unsent(&ticket);
         let mut used = lock(&self.core.used);
         used.requests = used.requests.saturating_sub(1);
         drop(used);

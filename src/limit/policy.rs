@@ -81,7 +81,7 @@ impl Policy {
             limit: rate.requests,
             window: rate.window,
             slots: Slots::new(rate.window),
-            gate: Gate::half_open(now),
+            gate: Gate::half_open(),
             pace: Pace::new(rate.requests, rate.window, now),
             guide: Guide::new(rate.window, now),
             waiting: None,
@@ -137,7 +137,7 @@ impl Policy {
     fn sent(&mut self, now: Instant) -> Ticket {
         self.slots.forget(now);
         let id = self.slots.send(now);
-        let alone = self.gate.sent();
+        let alone = self.gate.sent(now);
         self.guide.sent(now);
         Ticket { id, sent: now, alone, era: self.gate.era() }
     }
@@ -164,15 +164,15 @@ impl Policy {
     }
 
     /// The request was not sent after all.
-    pub fn unsent(&mut self, ticket: &Ticket, now: Instant) {
+    pub fn unsent(&mut self, ticket: &Ticket) {
         self.slots.unsend(ticket.id);
-        self.gate.lost(ticket, now);
+        self.gate.lost(ticket);
     }
 
     /// Nobody will tell any more what was answered.
     pub fn lost(&mut self, ticket: &Ticket, now: Instant) {
         self.slots.answer(ticket.id, now, true);
-        self.gate.lost(ticket, now);
+        self.gate.lost(ticket);
     }
 
     /// The window.

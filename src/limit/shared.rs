@@ -171,7 +171,7 @@ impl Ears<'_> {
             }
             Fact::Unsent => {
                 if let Some((ticket, _)) = self.others.remove(&key) {
-                    self.policy.unsent(&ticket, at);
+                    self.policy.unsent(&ticket);
                 }
             }
         }

@@ -13,6 +13,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
+    /// Nobody knows: one request goes ahead alone.
+    HalfOpen,
     /// Until the instant; then half-open.
     Closed(Instant),
     /// One request is on its way; everybody waits for its answer.
@@ -29,8 +31,8 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) const fn half_open(now: Instant) -> Self {
-        Self { state: State::Closed(now), era: 0, unnamed: 0 }
+    pub(super) const fn half_open() -> Self {
+        Self { state: State::HalfOpen, era: 0, unnamed: 0 }
     }
 
     pub(super) const fn era(&self) -> u64 {
@@ -41,14 +43,19 @@ impl Gate {
     pub(super) fn pass(&self, now: Instant) -> Result<(), Wait> {
         match self.state {
             State::Closed(until) if now < until => Err(Wait::Until(until)),
-            State::Open | State::Closed(_) => Ok(()),
+            State::Open | State::HalfOpen | State::Closed(_) => Ok(()),
             State::Probing => Err(Wait::ForAnswer),
         }
     }
 
-    /// A request is sent. True where it goes alone.
-    pub(super) fn sent(&mut self) -> bool {
-        let alone = matches!(self.state, State::Closed(_));
+    /// A request is sent at `now`. True where it goes alone. One that is heard of, and was sent while the gate was
+    /// closed, ends no wait: who sent it did not know.
+    pub(super) fn sent(&mut self, now: Instant) -> bool {
+        let alone = match self.state {
+            State::HalfOpen => true,
+            State::Closed(until) => now >= until,
+            State::Open | State::Probing => false,
+        };
         if alone {
             self.state = State::Probing;
         }
@@ -65,9 +72,9 @@ impl Gate {
     }
 
     /// Nothing came, and nothing will.
-    pub(super) fn lost(&mut self, ticket: &Ticket, now: Instant) {
+    pub(super) fn lost(&mut self, ticket: &Ticket) {
         if ticket.alone && self.state == State::Probing {
-            self.state = State::Closed(now);
+            self.state = State::HalfOpen;
         }
     }
 
@@ -86,7 +93,7 @@ impl Gate {
             // what the API asked for is never cut short by another answer
             State::Closed(until) if named.is_none() => until,
             State::Closed(until) => until.max(now + wait),
-            State::Open | State::Probing => now + wait,
+            State::Open | State::HalfOpen | State::Probing => now + wait,
         };
         if first {
             self.era += 1;
@@ -100,7 +107,7 @@ impl Gate {
     pub(super) const fn closed_until(&self) -> Option<Instant> {
         match self.state {
             State::Closed(until) => Some(until),
-            State::Open | State::Probing => None,
+            State::Open | State::HalfOpen | State::Probing => None,
         }
     }
 }

@@ -185,6 +185,24 @@ fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
     assert!(ticket.alone, "nothing has told that the API answers");
 }
 
+#[test]
+fn a_request_of_somebody_who_did_not_hear_of_the_429_ends_no_wait() {
+    let now = Instant::now();
+    let mut policy = guided(now, 99);
+    let wait = Duration::from_secs(7);
+    let ticket = go(&mut policy, now);
+    policy.answered(&ticket, now, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    let stranger = policy.heard(now + millis(100));
+    assert_eq!(policy.closed_until(), Some(now + wait));
+    policy.answered(&stranger, now + millis(200), &Hints::default());
+    assert_eq!(policy.ask(now + millis(300), 1), Decision::WaitUntil(now + wait));
+    // after the wait it is a probe as any other
+    let probe = policy.heard(now + wait);
+    assert_eq!(policy.ask(now + wait, 1), Decision::WaitForAnswer);
+    policy.answered(&probe, now + wait, &Hints::default());
+    assert!(matches!(policy.ask(now + wait + WINDOW, 1), Decision::Go(_)));
+}
+
 /// Hints as no server in its senses would send them.
 fn nonsense() -> impl Strategy<Value = Hints> {
     let seconds =
