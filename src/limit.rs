@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use headers::Hints;
@@ -124,10 +125,9 @@ impl Limiter {
 
     async fn ask(&self, left: u64) -> Decision {
         if self.core.sharing().is_some() {
-            let core = Arc::clone(&self.core);
-            let asked = tokio::task::spawn_blocking(move || core.visit(Some(left)));
+            let mut asked = Asked::new(&self.core, left);
             tokio::select! {
-                asked = asked => if let Ok(Some(decision)) = asked {
+                answer = &mut asked.answer => if let Ok(Some(decision)) = answer {
                     return decision;
                 },
                 () = sleep(DISK) => self.core.give_up(&"its disk does not answer"),
@@ -143,7 +143,7 @@ impl Limiter {
     )]
     pub fn answered(&self, ticket: Ticket, hints: &Hints) {
         lock(&self.core.policy).answered(&ticket, Instant::now(), hints);
-        self.tell(&ticket, Some(hints));
+        self.core.tell(&ticket, Some(hints));
     }
 
     /// The request was not sent after all.
@@ -152,11 +152,10 @@ impl Limiter {
         reason = "a ticket is good for one request: it is given up here"
     )]
     pub fn unsent(&self, ticket: Ticket) {
-        lock(&self.core.policy).unsent(&ticket);
         let mut used = lock(&self.core.used);
         used.requests = used.requests.saturating_sub(1);
         drop(used);
-        self.tell(&ticket, None);
+        self.core.unsent(&ticket);
     }
 
     /// The part of the allowance that this run has used, 0 to 1: its requests by those that are allowed in the
@@ -168,20 +167,6 @@ impl Limiter {
             (policy.limit(), policy.window())
         };
         lock(&self.core.used).share(limit, window)
-    }
-
-    fn tell(&self, ticket: &Ticket, answer: Option<&Hints>) {
-        self.core.changed.notify_waiters();
-        let Some(shared) = self.core.sharing() else { return };
-        shared.tell(ticket, answer);
-        // one visit tells all that has gathered
-        if !self.core.telling.swap(true, Ordering::AcqRel) {
-            let core = Arc::clone(&self.core);
-            tokio::task::spawn_blocking(move || {
-                core.telling.store(false, Ordering::Release);
-                core.visit(None);
-            });
-        }
     }
 
     /// How long everybody has to wait now because of a 429; zero where nobody has to.
@@ -196,6 +181,35 @@ impl Limiter {
     pub fn waiting(&self) -> Duration {
         let now = Instant::now();
         lock(&self.core.policy).waiting(now).map_or(Duration::ZERO, |when| when - now)
+    }
+}
+
+/// A question on its way to the shared clock. A request that is granted when nobody waits for the answer any more is
+/// given back: it would be waited for without end.
+struct Asked {
+    core: Arc<Core>,
+    answer: oneshot::Receiver<Option<Decision>>,
+}
+
+impl Asked {
+    fn new(core: &Arc<Core>, left: u64) -> Self {
+        let (sender, answer) = oneshot::channel();
+        let asked = Arc::clone(core);
+        tokio::task::spawn_blocking(move || {
+            if let Err(Some(Decision::Go(ticket))) = sender.send(asked.visit(Some(left))) {
+                asked.unsent(&ticket);
+            }
+        });
+        Self { core: Arc::clone(core), answer }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Some(Decision::Go(ticket))) = self.answer.try_recv() {
+            self.core.unsent(&ticket);
+        }
     }
 }
 
@@ -222,19 +236,50 @@ impl Core {
 
     /// `None` where the shared clock cannot be used.
     fn visit(&self, ask: Option<u64>) -> Option<Decision> {
-        match self.sharing()?.visit(&self.policy, ask) {
-            Ok(decision) => {
-                // what others told may let a task go that waits
-                if ask.is_none() {
-                    self.changed.notify_waiters();
-                }
-                decision
-            }
-            Err(error) => {
-                self.give_up(&error);
-                None
+        let shared = self.sharing()?;
+        let (decision, told) = match shared.visit(&self.policy, ask) {
+            Ok((decision, told)) => (decision, told),
+            Err(error) => (None, Err(error)),
+        };
+        match told {
+            Err(error) => self.give_up(&error),
+            // given up while this visit was under way: what it heard is of no use any more
+            Ok(()) if self.alone.load(Ordering::Acquire) => self.part(),
+            // what others told may let a task go that waits
+            Ok(()) if ask.is_none() => self.changed.notify_waiters(),
+            Ok(()) => {}
+        }
+        decision
+    }
+
+    fn unsent(self: &Arc<Self>, ticket: &Ticket) {
+        lock(&self.policy).unsent(ticket);
+        self.tell(ticket, None);
+    }
+
+    fn tell(self: &Arc<Self>, ticket: &Ticket, answer: Option<&Hints>) {
+        self.changed.notify_waiters();
+        let Some(shared) = self.sharing() else { return };
+        shared.tell(ticket, answer);
+        // one visit tells all that has gathered
+        if !self.telling.swap(true, Ordering::AcqRel) {
+            let core = Arc::clone(self);
+            let visit = move || {
+                core.telling.store(false, Ordering::Release);
+                core.visit(None);
+            };
+            // where the runtime is gone the others find out by the end of the process
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn_blocking(visit);
             }
         }
+    }
+
+    fn part(&self) {
+        if let Some(shared) = &self.shared {
+            shared.part(&self.policy);
+        }
+        self.changed.notify_waiters();
     }
 
     fn give_up(&self, why: &dyn std::fmt::Display) {
@@ -246,6 +291,7 @@ impl Core {
             );
             self.events.send(Event::Warning { line: None, what });
         }
+        self.part();
     }
 
     /// When to ask again where the policy says `when`: others' answers may bring it forward, but for a 429's end.

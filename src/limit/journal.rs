@@ -66,26 +66,29 @@ impl Journal {
     }
 
     /// Takes the lock, reads what is new, and lets `act` answer with what is to be added.
+    ///
+    /// # Errors
+    /// The outer one where `act` was not asked. What it said counts also where it could not be written down, which
+    /// the inner one tells.
     pub(super) fn visit<T>(
         &mut self,
         act: impl FnOnce(Duration, Vec<Entry>) -> (T, Vec<Entry>),
-    ) -> io::Result<T> {
+    ) -> io::Result<(T, io::Result<()>)> {
         self.lock()?;
         let result = self.visit_locked(act);
         let unlocked = flock(&self.file, FlockOperation::Unlock);
-        let result = result?;
-        unlocked?;
-        Ok(result)
+        let (result, written) = result?;
+        Ok((result, written.and_then(|()| Ok(unlocked?))))
     }
 
     fn visit_locked<T>(
         &mut self,
         act: impl FnOnce(Duration, Vec<Entry>) -> (T, Vec<Entry>),
-    ) -> io::Result<T> {
+    ) -> io::Result<(T, io::Result<()>)> {
         let mut bytes = [0; SIZE];
         let read = read_up_to(&self.file, &mut bytes, 0)?;
         let known = Header::read(&bytes[..read]).filter(|header| header.boot == self.boot);
-        let mut head = known.map_or(0, |header| header.head);
+        let head = known.map_or(0, |header| header.head);
         // begun anew by another one
         if head < self.seen {
             self.seen = 0;
@@ -95,17 +98,27 @@ impl Journal {
         let news = news.into_iter().filter(|entry| entry.at <= now).collect();
         self.seen = head;
         let (result, added) = act(now, news);
+        Ok((result, self.add(head, &added)))
+    }
+
+    fn add(&mut self, mut head: u64, added: &[Entry]) -> io::Result<()> {
         if added.is_empty() {
-            return Ok(result);
+            return Ok(());
         }
-        for entry in &added {
+        for entry in added {
             self.file.write_all_at(&entry.write(head), place(head))?;
             head += 1;
         }
         // last: whoever dies before it has written nothing
         self.file.write_all_at(&Header { boot: self.boot, head }.write(), 0)?;
         self.seen = head;
-        Ok(result)
+        Ok(())
+    }
+
+    /// From now on every write fails, as on a full disk.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&mut self) {
+        self.file = File::open(&self.path).expect("the file");
     }
 
     fn read(&self, from: u64, head: u64) -> io::Result<Vec<Entry>> {

@@ -30,14 +30,17 @@ pub(super) struct Shared {
     client: u32,
     /// What is to be told at the next visit.
     pending: Mutex<Vec<Entry>>,
-    state: Mutex<State>,
+    /// Held for the time of a visit, and so as long as the disk likes.
+    journal: Mutex<Option<Journal>>,
+    /// Held for moments only.
+    heard: Mutex<Heard>,
     /// Whether others have something in flight.
     owed: AtomicBool,
 }
 
+/// What others told, and what follows from it.
 #[derive(Debug, Default)]
-struct State {
-    journal: Option<Journal>,
+struct Heard {
     /// What others have in flight, by run and number: the policy's ticket, and whose it is.
     others: HashMap<(u32, u32), (Ticket, u32)>,
     /// How many requests others still need, and when they said so.
@@ -58,7 +61,8 @@ impl Shared {
             now,
             client: u32::try_from(client >> 32).unwrap_or_default(),
             pending: Mutex::default(),
-            state: Mutex::default(),
+            journal: Mutex::default(),
+            heard: Mutex::default(),
             owed: AtomicBool::new(false),
         }
     }
@@ -78,14 +82,22 @@ impl Shared {
 
     /// Tells and hears. With `ask`, which is how many requests the run still needs, the policy is asked too.
     /// Blocks for the time of a few system calls, 2 s at most.
-    pub(super) fn visit(&self, policy: &Mutex<Policy>, ask: Option<u64>) -> io::Result<Option<Decision>> {
-        let mut state = lock(&self.state);
-        let State { journal, others, left, sent, yields, wants } = &mut *state;
-        let journal = match journal {
+    ///
+    /// # Errors
+    /// As [`Journal::visit`]: what was decided counts also where others cannot be told.
+    pub(super) fn visit(
+        &self,
+        policy: &Mutex<Policy>,
+        ask: Option<u64>,
+    ) -> io::Result<(Option<Decision>, io::Result<()>)> {
+        let mut journal = lock(&self.journal);
+        let journal = match &mut *journal {
             Some(journal) => journal,
-            None => journal.insert(Journal::open(self.path.clone(), self.now)?),
+            none => none.insert(Journal::open(self.path.clone(), self.now)?),
         };
         journal.visit(|boot, news| {
+            let mut heard = lock(&self.heard);
+            let Heard { others, left, sent, yields, wants } = &mut *heard;
             let mut policy = lock(policy);
             let now = Instant::now();
             let mut ears = Ears { policy: &mut policy, others, left, sent, now };
@@ -122,6 +134,17 @@ impl Shared {
             }
             (decision, told)
         })
+    }
+
+    /// Others are not heard any more: what they had in flight counts as answered now, since nobody will tell.
+    pub(super) fn part(&self, policy: &Mutex<Policy>) {
+        let others = std::mem::take(&mut lock(&self.heard).others);
+        self.owed.store(false, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut policy = lock(policy);
+        for (ticket, _) in others.values() {
+            policy.lost(ticket, now);
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -41,11 +41,11 @@ impl Place {
 }
 
 fn write(journal: &mut Journal, entries: Vec<Entry>) {
-    journal.visit(|_, _| ((), entries)).expect("written");
+    journal.visit(|_, _| ((), entries)).expect("visited").1.expect("written");
 }
 
 fn news(journal: &mut Journal) -> Vec<Entry> {
-    journal.visit(|_, news| (news, Vec::new())).expect("read")
+    journal.visit(|_, news| (news, Vec::new())).expect("read").0
 }
 
 #[test]
@@ -164,10 +164,21 @@ fn a_holder_who_never_lets_go_is_not_waited_for() {
     flock(&holder, FlockOperation::LockExclusive).expect("the lock");
     let start = std::time::Instant::now();
     let visited = journal.visit(|_, _| ((), Vec::new()));
-    assert_eq!(visited.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+    assert_eq!(visited.map(drop).map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     assert!(start.elapsed() < Duration::from_secs(20));
     drop(holder);
     write(&mut journal, vec![entry(1, 1)]);
+}
+
+#[test]
+fn what_was_decided_is_told_also_where_it_cannot_be_written_down() {
+    let place = Place::new();
+    let mut journal = place.open();
+    journal.fill_disk();
+    let (decided, written) = journal.visit(|_, _| ("go", vec![entry(1, 10)])).expect("visited");
+    assert_eq!(decided, "go");
+    assert!(written.is_err());
+    write(&mut place.open(), vec![entry(2, 11)]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Several runs with one clock, on a paused clock: each a limiter of its own, the file between them.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -143,7 +145,7 @@ async fn who_was_killed_leaves_nothing_behind_but_what_he_sent() {
         number,
         fact: Fact::Sent { left: 1000 },
     };
-    journal.visit(|_, _| ((), (0..40).map(entry).collect())).expect("written");
+    journal.visit(|_, _| ((), (0..40).map(entry).collect())).expect("visited").1.expect("written");
     let start = Instant::now();
     let mut sent = send(&machine.run(RATE), 160).await;
     assert!(sent[0] - start < Duration::from_millis(1500), "the dead run's probe is not waited for");
@@ -164,6 +166,104 @@ async fn a_folder_that_cannot_be_written_is_told_once() {
         matches!(told.try_recv(), Ok(Event::Warning { line: None, what }) if what.contains("cannot be shared"))
     );
     assert!(told.try_recv().is_err(), "once");
+}
+
+/// A run whose clock's file opens, but cannot be written.
+fn run_on_a_full_disk(
+    machine: &Machine,
+    rate: Rate,
+) -> (Limiter, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+    let (events, told) = Events::channel();
+    let shared = Shared::new(machine.path(), paused);
+    let mut journal = Journal::open(machine.path(), paused).expect("a journal");
+    journal.fill_disk();
+    *lock(&shared.journal) = Some(journal);
+    (Limiter::with(rate, Some(shared), events), told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_written_costs_no_request_and_is_told_once() {
+    for rate in [RATE, Rate { requests: 1, window: WINDOW }] {
+        let machine = Machine::new();
+        let (limiter, mut told) = run_on_a_full_disk(&machine, rate);
+        let sent = tokio::time::timeout(Duration::from_mins(10), send(&limiter, 5)).await;
+        assert_eq!(sent.expect("the run hangs").len(), 5, "{rate:?}");
+        let Ok(Event::Warning { what, .. }) = told.try_recv() else { panic!("no warning") };
+        assert!(what.contains("cannot be shared"), "{what}");
+        assert!(told.try_recv().is_err(), "once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_his_own_clock_does_not_wait_for_the_answers_of_others() {
+    for rate in [RATE, Rate { requests: 1, window: WINDOW }] {
+        let machine = Machine::new();
+        let one = machine.run(rate);
+        let _in_flight = one.ready(10).await;
+        let (other, _told) = run_on_a_full_disk(&machine, rate);
+        let sent = tokio::time::timeout(Duration::from_mins(10), send(&other, 5)).await;
+        assert_eq!(sent.expect("the run hangs").len(), 5, "{rate:?}");
+    }
+}
+
+static DISK_HANGS: Mutex<()> = Mutex::new(());
+static DISK_ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// [`paused`] on a disk that hangs now and then.
+fn hanging() -> io::Result<Duration> {
+    DISK_ASKED.fetch_add(1, Ordering::Relaxed);
+    let _until = lock(&DISK_HANGS);
+    paused()
+}
+
+/// Begins to wait, and returns when the disk was asked.
+fn ask_the_disk(ready: std::pin::Pin<&mut impl Future>) {
+    let before = DISK_ASKED.load(Ordering::Relaxed);
+    assert!(ready.now_or_never().is_none(), "it waits for the disk");
+    while DISK_ASKED.load(Ordering::Relaxed) == before {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::await_holding_lock, reason = "the clock is stopped, and the lock is the disk's")]
+async fn a_request_that_is_granted_too_late_is_given_back() {
+    let machine = Machine::new();
+    let rate = Rate { requests: 1, window: WINDOW };
+    let limiter = Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none());
+    let hangs = lock(&DISK_HANGS);
+    let mut ready = Box::pin(limiter.ready(10));
+    ask_the_disk(ready.as_mut());
+    tokio::time::advance(Duration::from_secs(31)).await;
+    limiter.answered(ready.await, &Hints::default());
+    tokio::time::advance(WINDOW).await;
+    // the disk answers, and the first question is granted although nobody asks any more
+    drop(hangs);
+    sleep(Duration::from_millis(1)).await;
+    let next = tokio::time::timeout(Duration::from_mins(10), limiter.ready(9)).await;
+    assert!(next.is_ok(), "the run hangs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_waits_for_any_more_is_given_back() {
+    for granted_first in [true, false] {
+        let machine = Machine::new();
+        let rate = Rate { requests: 1, window: WINDOW };
+        let limiter = Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none());
+        let hangs = lock(&DISK_HANGS);
+        let mut ready = Box::pin(limiter.ready(10));
+        ask_the_disk(ready.as_mut());
+        if granted_first {
+            drop(hangs);
+            sleep(Duration::from_millis(1)).await;
+            drop(ready);
+        } else {
+            drop((ready, hangs));
+        }
+        sleep(Duration::from_millis(1)).await;
+        let next = tokio::time::timeout(Duration::from_mins(10), limiter.ready(9)).await;
+        assert!(next.is_ok(), "the run hangs, {granted_first}");
+    }
 }
 
 /// Four runs of one machine, 32 tasks each, against one server.
