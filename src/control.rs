@@ -31,6 +31,25 @@ struct Org {
     tripped: Option<ItemError>,
 }
 
+/// What is known of each organization.
+#[derive(Debug)]
+struct Orgs {
+    known: HashMap<i64, Org>,
+    /// With more than that, those with nothing to remember are forgotten.
+    most: usize,
+}
+
+impl Orgs {
+    fn of(&mut self, org: i64) -> &mut Org {
+        if self.known.len() > self.most {
+            self.known.retain(|_, org| org.in_flight > 0 || org.refused > 0);
+            // where all have something, not before as many have come again: each look is at all of them
+            self.most = REMEMBERED.max(2 * self.known.len());
+        }
+        self.known.entry(org).or_default()
+    }
+}
+
 /// The shared state of a run.
 #[derive(Debug)]
 pub struct Control {
@@ -42,7 +61,7 @@ pub struct Control {
     cut: CancellationToken,
     reason: Mutex<Option<Stopped>>,
     health: Mutex<Health>,
-    orgs: Mutex<HashMap<i64, Org>>,
+    orgs: Mutex<Orgs>,
     limited_since: Mutex<Option<Instant>>,
     changed: Notify,
     deadline: Option<Instant>,
@@ -70,7 +89,7 @@ impl Control {
             cut: CancellationToken::new(),
             reason: Mutex::new(None),
             health: Mutex::new(Health::new(options.max_outage, MAX_OUTAGE_AT_START)),
-            orgs: Mutex::new(HashMap::new()),
+            orgs: Mutex::new(Orgs { known: HashMap::new(), most: REMEMBERED }),
             limited_since: Mutex::new(None),
             changed: Notify::new(),
             deadline: options.deadline,
@@ -283,10 +302,7 @@ impl Control {
             changed.as_mut().enable();
             {
                 let mut orgs = lock(&self.orgs);
-                if orgs.len() > REMEMBERED {
-                    orgs.retain(|_, org| org.in_flight > 0 || org.refused > 0);
-                }
-                let state = orgs.entry(org).or_default();
+                let state = orgs.of(org);
                 if let Some(refusal) = &state.tripped {
                     return Err(OrgClosed::Tripped(refusal.clone()));
                 }
@@ -306,13 +322,13 @@ impl Control {
     /// The words with which an organization was refused that is left alone.
     #[must_use]
     pub fn org_refusal(&self, org: i64) -> Option<ItemError> {
-        lock(&self.orgs).get(&org)?.tripped.clone()
+        lock(&self.orgs).known.get(&org)?.tripped.clone()
     }
 
     /// The API accepted the organization, or refused it. True where it is left alone from now on.
     pub fn org_answered(&self, org: i64, refusal: Option<&ItemError>) -> bool {
         let mut orgs = lock(&self.orgs);
-        let state = orgs.entry(org).or_default();
+        let state = orgs.of(org);
         match refusal {
             None => {
                 state.accepted = true;
@@ -387,7 +403,7 @@ pub struct OrgPass<'c> {
 
 impl Drop for OrgPass<'_> {
     fn drop(&mut self) {
-        if let Some(org) = lock(&self.control.orgs).get_mut(&self.org) {
+        if let Some(org) = lock(&self.control.orgs).known.get_mut(&self.org) {
             org.in_flight = org.in_flight.saturating_sub(1);
         }
         self.control.changed.notify_waiters();
@@ -402,3 +418,6 @@ pub enum OrgClosed {
     /// The run stops.
     Stopped,
 }
+
+#[cfg(test)]
+mod tests;
