@@ -361,8 +361,12 @@ impl Control {
         self.events.send(Event::Limited { wait });
     }
 
-    /// Looks whether another run, or one before this, was told to wait for longer than this one may.
+    /// Looks whether another run, or one before this, was told to wait for longer than this one may. That is nothing
+    /// to rows which have their answer.
     pub fn closed(&self) {
+        if !self.limiter.is_waited_for() {
+            return;
+        }
         let wait = self.limiter.closed_for();
         if wait > Duration::ZERO && !self.is_draining() {
             let message = "another run with this key was told to wait".to_owned();

@@ -4,7 +4,7 @@
 mod download;
 mod journey;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -169,6 +169,13 @@ impl Limiter {
         lock(&self.core.used).share(limit, window)
     }
 
+    /// Whether somebody waits to send a request.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        // whoever is first in line holds it
+        self.line.try_lock().is_err()
+    }
+
     /// How long everybody has to wait now because of a 429; zero where nobody has to.
     #[must_use]
     pub fn closed_for(&self) -> Duration {

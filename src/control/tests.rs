@@ -1,6 +1,28 @@
 //! Whether a wait may be waited, and what is remembered of organizations.
 
 use super::*;
+use crate::fetch::tests::run_options;
+use crate::limit::Hints;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_nobody_waits_for_stops_no_run() {
+    let control = Control::new(&run_options(std::path::Path::new("unused")), Events::none());
+    let ticket = control.limiter.ready(10).await;
+    let wait = Some(120 * MINUTE);
+    control.limiter.answered(ticket, &Hints { limited: true, retry_after: wait, ..Hints::default() });
+    control.closed();
+    assert!(!control.is_draining(), "every row has its answer");
+    let waiting = control.limiter.ready(9);
+    assert!(tokio::time::timeout(MINUTE, waiting).await.is_err());
+    control.closed();
+    assert!(!control.is_draining(), "who waited is gone");
+    let mut waiting = Box::pin(control.limiter.ready(9));
+    assert!(tokio::time::timeout(MINUTE, &mut waiting).await.is_err());
+    control.closed();
+    assert!(control.is_draining());
+}
 
 #[test]
 fn many_organizations_with_refusals_are_not_looked_through_again_and_again() {

@@ -52,7 +52,7 @@ impl Remote for Told {
     }
 }
 
-fn run_options(out: &std::path::Path) -> RunOptions {
+pub fn run_options(out: &std::path::Path) -> RunOptions {
     RunOptions {
         source: Source::Stdin,
         manifest: ManifestOptions::default(),

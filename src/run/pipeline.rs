@@ -158,7 +158,10 @@ impl<R: Remote> Pipeline<R> {
                 _ = tallied.tick() => {
                     self.fetcher.ledger.post(Write::Tally(self.run, tally(&self.fetcher, began)))?;
                 }
-                _ = looked.tick() => self.look(),
+                _ = looked.tick() => {
+                    control.closed();
+                    self.look();
+                }
                 Some(joined) = self.tasks.join_next() => {
                     let (work, outcome) = joined.map_err(|error| RunError::Internal(error.to_string()))?;
                     self.take(work, outcome).await?;
@@ -297,7 +300,6 @@ impl<R: Remote> Pipeline<R> {
     }
 
     fn look(&self) {
-        self.fetcher.control.closed();
         let wait = self.fetcher.control.limiter.waiting();
         let waiting = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         self.fetcher.progress.waiting_ms.store(waiting, Relaxed);
