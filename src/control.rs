@@ -379,15 +379,14 @@ impl Control {
     /// Stops the run where it may not wait for so long.
     fn may_wait(&self, wait: Duration, since: Instant, said: &Said) -> bool {
         let now = Instant::now();
-        if self.deadline.is_some_and(|deadline| now + wait > deadline) {
-            self.stop(Stopped::Limited(Failure::RateLimited(said.clone()).describe()));
-        } else if wait > self.max_outage || now + wait > since + self.max_outage {
-            self.stop(Stopped::Error(RunError::RateLimited(format!(
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(now));
+        match longest(wait, now.saturating_duration_since(since), left, self.max_outage) {
+            Longest::Waits => return true,
+            Longest::Deadline => self.stop(Stopped::Limited(Failure::RateLimited(said.clone()).describe())),
+            Longest::Outage => self.stop(Stopped::Error(RunError::RateLimited(format!(
                 "the API asks to wait {:.0?}, {:.0?} are allowed (--max-outage)",
                 wait, self.max_outage
-            ))));
-        } else {
-            return true;
+            )))),
         }
         false
     }
@@ -395,6 +394,30 @@ impl Control {
     /// The API answered something else than 429.
     pub fn not_limited(&self) {
         *lock(&self.limited_since) = None;
+    }
+}
+
+/// Whether a wait may be waited out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Longest {
+    Waits,
+    /// It ends beyond `--until` or `--max-duration`.
+    Deadline,
+    /// It is longer than `--max-outage`, or there would be nothing but 429 for that long.
+    Outage,
+}
+
+/// Judges a wait after so long of nothing but 429, with so much time `left` until the deadline. Where both limits
+/// are passed the graver one counts, as in the exit code; but time that the deadline ends first is never waited.
+fn longest(wait: Duration, limited: Duration, left: Option<Duration>, max_outage: Duration) -> Longest {
+    if wait > max_outage {
+        Longest::Outage
+    } else if left.is_some_and(|left| wait > left) {
+        Longest::Deadline
+    } else if limited + wait > max_outage {
+        Longest::Outage
+    } else {
+        Longest::Waits
     }
 }
 

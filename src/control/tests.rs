@@ -6,6 +6,31 @@ use crate::limit::Hints;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+#[test]
+fn a_wait_is_judged_by_the_graver_limit_that_it_passes() {
+    let hour = 60 * MINUTE;
+    for (wait, limited, left, expected) in [
+        (1, 0, None, Longest::Waits),
+        (60, 0, None, Longest::Waits),
+        (61, 0, None, Longest::Outage),
+        (30, 40, None, Longest::Outage),
+        (10, 0, Some(10), Longest::Waits),
+        (11, 0, Some(10), Longest::Deadline),
+        // both
+        (120, 0, Some(10), Longest::Outage),
+        // the deadline comes before an hour of 429
+        (30, 40, Some(10), Longest::Deadline),
+        (30, 40, Some(30), Longest::Outage),
+    ] {
+        let left = left.map(|left: u32| left * MINUTE);
+        assert_eq!(
+            longest(wait * MINUTE, limited * MINUTE, left, hour),
+            expected,
+            "{wait} {limited} {left:?}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_nobody_waits_for_stops_no_run() {
     let control = Control::new(&run_options(std::path::Path::new("unused")), Events::none());

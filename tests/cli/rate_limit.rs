@@ -69,6 +69,16 @@ fn a_wait_beyond_the_time_of_the_run_ends_it_with_code_4() {
 }
 
 #[test]
+fn a_wait_beyond_both_ends_it_with_code_1() {
+    let world = World::with_images(8);
+    world.sandbox.script().api_always(Some(ApiFault::retry_after("300")));
+    let start = Instant::now();
+    world.run(&["--max-duration", "60s", "--max-outage", "5s"]).ended(1);
+    assert!(start.elapsed() < Duration::from_secs(4));
+    assert!(world.report().iter().all(|line| line["error_code"] == "rate_limited"));
+}
+
+#[test]
 fn nothing_but_429_for_max_outage_ends_the_run() {
     let world = World::with_images(8);
     world.sandbox.script().api_always(Some(ApiFault::retry_after("1")));
