@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -25,10 +26,16 @@ pub const LOCK_FILE: &str = "lock";
 pub(super) const VERSION: i64 = 1;
 /// 8 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
 pub(super) const CACHE_KIB: i64 = 8 * 1024;
-/// A lock that is held is asked for so many times more.
-const LOCK_TRIES: u32 = 10;
-/// And so long after each.
-const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+/// The command that fills the folder.
+const RUN: &str = "run";
+/// The command that holds the lock for moments, to write down what it has checked.
+pub const NOTES: &str = "verify";
+/// A lock that is held is asked for so often.
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+/// For so long: whoever asks for the holder has it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+/// For so long by a run where somebody writes down notes: on a slow disk a moment may take a second.
+const NOTES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An export folder that is ours until this is dropped.
 #[derive(Debug)]
@@ -72,7 +79,7 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     let mut new_locks = vec![state.join(LOCK_FILE), parts.join(LOCK_FILE)];
     new_locks.dedup();
     new_locks.retain(|lock| !lock.exists());
-    let locks = locks(out, &state, "run")?;
+    let locks = locks(out, &state, RUN)?;
     made.splice(0..0, new_locks);
     check(out, &path)?;
     if !path.exists() {
@@ -138,7 +145,7 @@ fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
 }
 
 pub(super) fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(30))?;
+    connection.busy_timeout(Duration::from_secs(30))?;
     set_journal(connection, journal_mode(Volume::of(state)))?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -219,18 +226,18 @@ fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
         .open(path)
         .map_err(disk("opening", path))?;
     plain(path)?;
-    let mut tries = 0;
+    let begun = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => break,
-            // whoever asks for the holder has it for a moment
-            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
-                tries += 1;
-                std::thread::sleep(LOCK_WAIT);
-            }
             Err(TryLockError::WouldBlock) => {
+                file.rewind().map_err(disk("reading", path))?;
                 let Holder { pid, command } = Holder::read(&mut file);
-                return Err(RunError::InUse { folder: out.to_owned(), pid, command });
+                let patience = if by == RUN && command == NOTES { NOTES_PATIENCE } else { LOCK_PATIENCE };
+                if begun.elapsed() > patience {
+                    return Err(RunError::InUse { folder: out.to_owned(), pid, command });
+                }
+                std::thread::sleep(LOCK_WAIT);
             }
             Err(TryLockError::Error(error)) => return Err(disk("locking", path)(error)),
         }
@@ -299,6 +306,21 @@ mod tests {
         let n: i64 = connection.query_row("SELECT n FROM t", [], |row| row.get(0)).expect("kept");
         assert_eq!(n, 7);
         assert!(!dir.path().join("ledger.sqlite-wal").exists());
+    }
+
+    #[test]
+    fn who_takes_notes_is_waited_for_and_a_run_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        drop(open_state(dir.path(), None).expect("made"));
+        for (by, waits) in [(NOTES, true), (RUN, false)] {
+            let held = locks(dir.path(), &dir.path().join(STATE_DIR), by).expect("free");
+            let holder = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(1));
+                drop(held);
+            });
+            assert_eq!(open_state(dir.path(), None).is_ok(), waits, "{by}");
+            holder.join().expect("no panic");
+        }
     }
 
     #[test]
