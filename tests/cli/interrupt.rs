@@ -1,5 +1,6 @@
 //! Signals, and kills.
 
+use std::io::Write;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,56 @@ fn a_second_signal_stops_at_once() {
     signal(&child, "INT");
     Ran::of(child).ended(130);
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+}
+
+/// A pipe that is full, and whoever could read it.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).expect("set");
+    for piece in [[b'x'; 4096].as_slice(), b"x"] {
+        while writer.write_all(piece).is_ok() {}
+    }
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::empty()).expect("set");
+    (reader, writer)
+}
+
+#[test]
+fn a_signal_counts_also_where_nobody_reads_what_is_said() {
+    for also_stdout in [false, true] {
+        let world = slow(200);
+        let (_unread, full) = full_pipe();
+        let mut command = world.command(&["run", "manifest.csv", "--concurrency", "4", "-vv"]);
+        command.stderr(full.try_clone().expect("another one"));
+        if also_stdout {
+            command.stdout(full);
+        }
+        let child = command.spawn().expect("started");
+        drop(command);
+        after_some(&world, &child, "TERM");
+        Ran::of(child).ended(143);
+        let (stored, untried) = (world.count("stored"), world.count("untried"));
+        assert!(stored > 0 && untried > 0, "{stored} stored, {untried} untried");
+        assert_eq!(stored + untried, 200);
+        assert_eq!(world.report().len(), 200);
+    }
+}
+
+#[test]
+fn a_run_whose_last_words_nobody_reads_ends_at_a_signal() {
+    let world = World::with_images(4);
+    let (_unread, full) = full_pipe();
+    let mut command = world.command(&["run", "manifest.csv"]);
+    command.stdout(full);
+    let child = command.spawn().expect("started");
+    drop(command);
+    let start = Instant::now();
+    while !world.out().join("summary.json").exists() && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "TERM");
+    Ran::of(child).ended(143);
+    assert_eq!(world.count("stored"), 4);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     process::harden();
-    match cli::parse() {
+    let code = match cli::parse() {
         Ok(cli::Command::Run(args)) => run::run(&args),
         Ok(cli::Command::Completions(args)) => manual::completions(args.shell),
         Ok(cli::Command::Man(_)) => manual::man(),
@@ -35,5 +35,7 @@ fn main() -> ExitCode {
         Ok(cli::Command::Report(args)) => report::report(&args),
         Ok(cli::Command::Status(args)) => status::run(&args),
         Err(code) => code,
-    }
+    };
+    out::flush();
+    code
 }

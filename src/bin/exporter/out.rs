@@ -1,10 +1,18 @@
 //! The one place that writes to standard output and standard error.
 //!
-//! Invariant: a closed or broken stream never panics and never ends a run. While a bar is on the screen, whole
-//! lines are written above it: the bar leaves a [`Curtain`] here.
+//! Invariant: a closed or broken stream never panics and never ends a run; standard error that nobody reads holds
+//! nobody. While a bar is on the screen, whole lines are written above it: the bar leaves a [`Curtain`] here.
+
+mod behind;
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+pub use behind::{drawing, is_stuck};
+
+/// A reader gets so long to take what is left, where the process has nothing else to do.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes the bar off the screen, calls the function, and draws the bar again.
 pub type Curtain = Box<dyn Fn(&mut dyn FnMut()) + Send>;
@@ -29,6 +37,8 @@ pub fn stdout(text: &str) -> io::Result<()> {
 /// # Errors
 /// As [`stdout`].
 pub fn written(text: &str) -> io::Result<bool> {
+    // both may go to one terminal
+    flush();
     let mut stream = io::stdout().lock();
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -36,11 +46,24 @@ pub fn written(text: &str) -> io::Result<bool> {
     }
 }
 
-/// Writes one line to standard error. What becomes of it is nobody's concern: there is no place left to tell.
+/// As [`stdout`], for a process that was asked to end: a reader that does not read is not waited for.
+///
+/// # Errors
+/// As [`stdout`].
+pub fn last_words(text: String) -> io::Result<()> {
+    let (sender, written) = mpsc::channel();
+    std::thread::spawn(move || sender.send(stdout(&text)));
+    written.recv_timeout(2 * PATIENCE).unwrap_or(Ok(()))
+}
+
+/// Waits a little until standard error is written.
+pub fn flush() {
+    behind::flush(PATIENCE);
+}
+
+/// Writes one line to standard error, some time soon.
 pub fn stderr_line(line: &str) {
-    let mut print = || {
-        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
-    };
+    let mut print = || behind::line(line);
     match &*CURTAIN.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(behind) => behind(&mut print),
         None => print(),

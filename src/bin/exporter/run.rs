@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use exporter::error::RunError;
 use exporter::event::{Events, Progress};
-use exporter::report::Summary;
 use exporter::run::{Finished, Stopped};
 use exporter::stop::StopHandle;
 use futures::FutureExt;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::RunArgs;
 use crate::command::answer;
 use crate::metrics::{Metrics, Plan};
-use crate::settings::{self, Screen, Settings, Sources};
+use crate::settings::{self, Refusal, Screen, Settings, Sources};
 use crate::start::start;
 use crate::ui::{self, Watch, closing};
 use crate::{exit, log, out, process, signals};
@@ -42,9 +41,41 @@ pub fn run(args: &RunArgs) -> ExitCode {
     let progress = Arc::new(Progress::default());
     let metrics = metrics.map(|path| Metrics::start(path, Arc::clone(&progress)));
     let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
-    let (summary, code) = fetch(args, &sources, screen, Progressing { progress, plan });
+    let settings = match begin(args, &sources) {
+        Ok(settings) => settings,
+        Err(refusal) => {
+            let refused = exit::refused(&refusal);
+            if let Some(metrics) = metrics {
+                metrics.end(None, exit::USAGE);
+            }
+            return refused;
+        }
+    };
+    let place = closing::Place::new(&settings.options);
+    let stop = StopHandle::new();
+    let (runtime, result) = match process::runtime() {
+        Ok(runtime) => {
+            let result =
+                runtime.block_on(work(settings, screen, Progressing { progress, plan }, stop.clone()));
+            (Some(runtime), result)
+        }
+        Err(error) => (None, Err(RunError::io("starting the runtime")(error))),
+    };
+    let (summary, code) = match &result {
+        Ok(finished) => (Some(&finished.summary), finished.exit_code),
+        Err(error) => (None, exit::code(error)),
+    };
     if let Some(metrics) = metrics {
-        metrics.end(summary.as_ref(), code);
+        metrics.end(summary, code);
+    }
+    match &result {
+        Ok(finished) => end(finished, &place, screen, stop.signal().is_some()),
+        Err(error) => exit::say(error),
+    }
+    // it has listened to signals until the last word was said; a thread that waits for standard input or a dead disk
+    // must not hold the program
+    if let Some(runtime) = runtime {
+        runtime.shutdown_background();
     }
     ExitCode::from(code)
 }
@@ -55,20 +86,9 @@ struct Progressing {
     plan: Arc<OnceLock<Plan>>,
 }
 
-/// The job and its last words. Without a summary where nothing began.
-fn fetch(
-    args: &RunArgs,
-    sources: &Sources<'_>,
-    screen: Screen,
-    watched: Progressing,
-) -> (Option<Summary>, u8) {
-    let settings = match settings::run(args, sources) {
-        Ok(settings) => settings,
-        Err(refusal) => {
-            exit::refused(&refusal);
-            return (None, exit::USAGE);
-        }
-    };
+/// The settings, and what a person should know of them.
+fn begin(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
+    let settings = settings::run(args, sources)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -78,34 +98,19 @@ fn fetch(
     if let Some(deadline) = &settings.deadline {
         tracing::info!(target: log::PROGRESS, "nothing new is taken after {}", deadline.shown);
     }
-    let place = closing::Place::new(&settings.options);
-    let result = match process::runtime() {
-        Ok(runtime) => {
-            let result = runtime.block_on(work(settings, screen, watched));
-            // a thread that waits for standard input or a dead disk must not hold the program
-            runtime.shutdown_background();
-            result
-        }
-        Err(error) => Err(RunError::io("starting the runtime")(error)),
-    };
-    match result {
-        Ok(finished) => {
-            end(&finished, &place, screen);
-            (Some(finished.summary), finished.exit_code)
-        }
-        Err(error) => {
-            exit::failed(&error);
-            (None, exit::code(&error))
-        }
-    }
+    Ok(settings)
 }
 
-async fn work(settings: Settings, screen: Screen, watched: Progressing) -> Result<Finished, RunError> {
-    let stop = StopHandle::new();
-    signals::listen(stop.clone()).map_err(RunError::io("listening to signals"))?;
+async fn work(
+    settings: Settings,
+    screen: Screen,
+    watched: Progressing,
+    stop: StopHandle,
+) -> Result<Finished, RunError> {
+    let over = CancellationToken::new();
+    signals::listen(stop.clone(), over.clone()).map_err(RunError::io("listening to signals"))?;
     let (events, receiver) = Events::channel();
     let Progressing { progress, plan } = watched;
-    let over = CancellationToken::new();
     let watch = Watch {
         progress: Arc::clone(&progress),
         rate: settings.options.rate,
@@ -122,7 +127,7 @@ async fn work(settings: Settings, screen: Screen, watched: Progressing) -> Resul
     result.unwrap_or_else(|_| Err(RunError::Internal("a panic, see above".to_owned())))
 }
 
-fn end(finished: &Finished, place: &closing::Place, screen: Screen) {
+fn end(finished: &Finished, place: &closing::Place, screen: Screen, signalled: bool) {
     if let Some(Stopped::Error(error)) = &finished.stopped {
         exit::say(error);
     }
@@ -133,9 +138,12 @@ fn end(finished: &Finished, place: &closing::Place, screen: Screen) {
     if screen.format == log::Format::Json {
         closing::log(finished);
     }
-    if !screen.quiet()
-        && let Err(error) = out::stdout(&closing::text(finished, place))
-    {
+    if screen.quiet() {
+        return;
+    }
+    let text = closing::text(finished, place);
+    let said = if signalled { out::last_words(text) } else { out::stdout(&text) };
+    if let Err(error) = said {
         tracing::error!("the summary could not be written to standard output: {error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGHUP ask the run to stop: the first gently, the second at once, the third takes the
-//! process down where even that hangs (a dead network disk).
+//! process down where even that hangs (a dead network disk). After the run one is enough: then only words are left to
+//! be said, and perhaps nobody reads them.
 //!
 //! A signal that the process was started to ignore stays ignored: `nohup` does that with SIGHUP.
 
@@ -10,14 +11,15 @@ use exporter::options::DRAIN;
 use exporter::stop::{Signal, StopHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use crate::human;
+use crate::{human, out};
 
-/// Listens from now on, as long as the runtime lives.
+/// Listens from now on, as long as the runtime lives. `over` is cancelled when the run has returned.
 ///
 /// # Errors
 /// Where the system refuses a handler.
-pub fn listen(stop: StopHandle) -> io::Result<()> {
+pub fn listen(stop: StopHandle, over: CancellationToken) -> io::Result<()> {
     let ignored = fs_err::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
     let (sender, receiver) = mpsc::unbounded_channel();
     for (kind, name) in [
@@ -32,14 +34,14 @@ pub fn listen(stop: StopHandle) -> io::Result<()> {
         let sender = sender.clone();
         tokio::spawn(async move { while signals.recv().await.is_some() && sender.send(name).is_ok() {} });
     }
-    tokio::spawn(pass_on(receiver, stop));
+    tokio::spawn(pass_on(receiver, stop, over));
     Ok(())
 }
 
 /// A terminal that closes often sends its hangup twice, by the kernel and by the shell: that is one request.
 const SAME_HANGUP: Duration = Duration::from_secs(1);
 
-async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle) {
+async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle, over: CancellationToken) {
     let mut before = 0_u32;
     let mut last_hangup: Option<Instant> = None;
     while let Some(signal) = signals.recv().await {
@@ -50,21 +52,25 @@ async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle)
                 continue;
             }
         }
-        match before {
-            0 => tracing::warn!(
+        if over.is_cancelled() {
+            // where somebody does read, the run's own code is given meanwhile
+            tokio::time::sleep(out::PATIENCE).await;
+        }
+        if over.is_cancelled() || before > 1 {
+            // the first signal decides the code, as in the run itself
+            std::process::exit(stop.signal().unwrap_or(signal).exit_code().into());
+        }
+        // before any word about it
+        stop.request(signal);
+        if before == 0 {
+            tracing::warn!(
                 "stopping: finishing what is in flight, at most {}; {} to stop at once",
                 human::duration(DRAIN),
                 if signal == Signal::Interrupt { "press Ctrl-C again" } else { "send the signal again" },
-            ),
-            1 => {
-                tracing::warn!(
-                    "stopping at once; what is delivered is safe, the next run goes on from there"
-                );
-            }
-            // the first signal decides the code, as in the run itself
-            _ => std::process::exit(stop.signal().unwrap_or(signal).exit_code().into()),
+            );
+        } else {
+            tracing::warn!("stopping at once; what is delivered is safe, the next run goes on from there");
         }
-        stop.request(signal);
         before += 1;
     }
 }

@@ -1,6 +1,6 @@
 //! The bar on a terminal. The only file that knows indicatif; the text is [`super::line`]'s.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
@@ -36,14 +36,19 @@ impl Bars {
 
     /// Draws what is known.
     pub fn show(&self, state: &State) {
-        let width = usize::from(size().0).saturating_sub(FREE);
-        self.bar.set_message(line::lines(state, width).join("\n"));
+        self.set(|width| line::lines(state, width).join("\n"));
     }
 
     /// Draws one line, cut to the width.
     pub fn draw(&self, text: &str) {
-        let width = usize::from(size().0).saturating_sub(FREE);
-        self.bar.set_message(line::cut(text, width));
+        self.set(|width| line::cut(text, width));
+    }
+
+    fn set(&self, text: impl FnOnce(usize) -> String) {
+        // a drawing that got lost would leave its remains on the screen
+        if !out::is_stuck() {
+            self.bar.set_message(text(usize::from(size().0).saturating_sub(FREE)));
+        }
     }
 
     /// Leaves the screen as if there had been no bar.
@@ -148,8 +153,8 @@ impl TermLike for Terminal {
 
     fn flush(&self) -> io::Result<()> {
         let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut stream = io::stderr().lock();
-        stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
+        out::drawing(text);
+        Ok(())
     }
 }
 
