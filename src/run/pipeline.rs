@@ -4,11 +4,14 @@
 //! written by the committing thread before anybody hears of them.
 
 use std::collections::VecDeque;
+use std::future::{poll_fn, ready};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 use tokio::time::{Instant, sleep_until};
 
 use super::Stopped;
@@ -207,13 +210,25 @@ impl<R: Remote> Pipeline<R> {
                 self.ready.extend(chunk);
             }
             let Some(work) = self.ready.pop_front() else { break };
-            let fetcher = Arc::clone(&self.fetcher);
-            self.tasks.spawn(async move {
-                let outcome = fetcher.fetch(&work).await;
-                (work, outcome)
-            });
+            self.begin(work).await;
         }
         Ok(())
+    }
+
+    /// Begins a row, up to where it first waits: so rows take their places in line in the ledger's order. As tasks
+    /// they would in the order in which the threads get to them.
+    async fn begin(&mut self, work: Work) {
+        let fetcher = Arc::clone(&self.fetcher);
+        let mut row = Box::pin(async move {
+            let outcome = fetcher.fetch(&work).await;
+            (work, outcome)
+        });
+        // tokio lets nobody do much at a time, unless he says so: the row would wait without a place
+        let begun = poll_fn(|context| Poll::Ready(pin!(unconstrained(row.as_mut())).poll(context))).await;
+        match begun {
+            Poll::Pending => self.tasks.spawn(row),
+            Poll::Ready(ended) => self.tasks.spawn(ready(ended)),
+        };
     }
 
     async fn take(&mut self, work: Work, outcome: Outcome) -> Result<(), RunError> {

@@ -229,6 +229,33 @@ fn one_big_clinic_does_not_hold_back_the_others() {
     assert!(last < 300, "the small clinics were done after {last} requests of {}", asked.len());
 }
 
+/// Numbers of the images of one organization in the order in which the API was asked for them.
+fn asked(world: &World, images: usize, more: &[&str]) -> Vec<usize> {
+    let mut text = "org,note,image\n".to_owned();
+    for n in 0..images {
+        let bytes = crate::support::images::jpeg(n as u64, 2000);
+        world.sandbox.add_image("o", "n", &n.to_string(), bytes, "image/jpeg");
+        text.push_str(&format!("o,n,{n}\n"));
+    }
+    world.manifest(&text);
+    world.run(more).ended(0);
+    let requests = world.sandbox.requests();
+    let api = requests.iter().filter(|entry| entry.face == Face::Api);
+    api.map(|entry| entry.image.parse().expect("a number")).collect()
+}
+
+#[test]
+fn rows_are_asked_for_in_the_manifests_order() {
+    for more in [&["--concurrency", "1"][..], &["--concurrency", "1", "--rate", "1000/1s"]] {
+        let asked = asked(&World::new(), 300, more);
+        assert!(asked.is_sorted() && asked.len() == 300, "{more:?}: {asked:?}");
+    }
+    // those in flight together may overtake each other on their way
+    let asked = asked(&World::new(), 300, &["--rate", "400/1s"]);
+    let most = asked.iter().enumerate().map(|(place, n)| n.abs_diff(place)).max();
+    assert!(most < Some(100), "by {most:?}: {asked:?}");
+}
+
 #[test]
 fn the_share_of_the_allowance_stands_in_the_summary_and_stays_the_same() {
     let world = World::with_images(30);
