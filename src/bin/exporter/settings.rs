@@ -51,7 +51,7 @@ pub fn plan(args: &PlanArgs, sources: &Sources<'_>) -> Result<PlanOptions, Refus
     let folder::Export { out, state_dir } =
         folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
     Ok(PlanOptions {
-        source: source(&args.manifest),
+        source: source(args.manifest.as_deref()),
         manifest: manifest::options(sources, &args.columns)?,
         on_bad_row: on_bad_row(&args.columns, sources)?,
         out,
@@ -90,8 +90,12 @@ pub fn metrics_file(args: &RunArgs, sources: &Sources<'_>) -> Result<Option<Path
     sources.path(&table::METRICS_FILE, args.metrics_file.as_deref())
 }
 
-fn source(manifest: &Path) -> Source {
-    if manifest.as_os_str() == "-" { Source::Stdin } else { Source::File(manifest.to_owned()) }
+/// It is missing only where the settings are shown.
+fn source(manifest: Option<&Path>) -> Source {
+    match manifest {
+        Some(path) if path.as_os_str() != "-" => Source::File(path.to_owned()),
+        _ => Source::Stdin,
+    }
 }
 
 fn on_bad_row(args: &ManifestArgs, sources: &Sources<'_>) -> Result<OnBadRow, Refusal> {
@@ -123,8 +127,7 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
     let api = api(&args.api, sources)?;
     let mut warnings = Vec::new();
     let options = RunOptions {
-        // missing only where the settings are shown
-        source: source(args.manifest.as_deref().unwrap_or(Path::new("-"))),
+        source: source(args.manifest.as_deref()),
         manifest,
         on_bad_row,
         out,

@@ -13,13 +13,15 @@ use super::{ApiArgs, ConfigArgs, LogArgs, ManifestArgs};
 /// that are left, the shortest time for them, and what is free on the disk. Needs no key and makes no folder.
 /// Exit code 2 where a run would refuse the manifest.
 #[derive(Debug, Args)]
+#[command(override_usage = "exporter plan [OPTIONS] <MANIFEST>")]
 #[command(after_help = "Example: exporter plan manifest.csv -o export")]
 #[command(after_long_help = "\
 Example:
   exporter plan manifest.csv -o export --rate 500/60s")]
 pub struct PlanArgs {
     /// CSV file with the columns org, note and image; `-` reads standard input
-    pub manifest: PathBuf,
+    #[arg(required_unless_present = "show_settings")]
+    pub manifest: Option<PathBuf>,
 
     /// Export folder; it need not be there
     #[arg(short, long, value_name = "DIR", help_heading = "Folders")]
