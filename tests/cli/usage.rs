@@ -43,6 +43,44 @@ fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
 }
 
 #[test]
+fn a_key_in_a_wrong_place_is_not_shown() {
+    let world = World::with_images(1);
+    let base64 = "max_prd_ak_Zm9v/YmFy+MTIz==";
+    for key in ["max_dev_ak_sandbox", base64] {
+        let file = [("MAXAI_API_KEY_FILE", key)];
+        for (args, variables, code) in [
+            (&["run", "manifest.csv"][..], &file[..], 2),
+            (&["run", "--show-settings"], &file, 0),
+            (&["doctor", "--json"], &file, 1),
+            (&["doctor", "-o", key, "--show-settings"], &[], 0),
+            (&["doctor", "-o", key], &[], 0),
+            (&["run", key], &[], 2),
+            (&["plan", key], &[], 2),
+            (&["plan", "manifest.csv", "--config", key], &[], 2),
+            (&["plan", "manifest.csv", "--rate", key], &[], 2),
+            (&["plan", "manifest.csv", "--columns", key], &[], 2),
+            (&["plan", "manifest.csv", "--delimiter", key], &[], 2),
+            (&["verify", "--oldest", key], &[], 2),
+            (&["status", key], &[], 2),
+            (&["report", key], &[], 2),
+            (&["verify", key, "--adopt"], &[], 2),
+        ] {
+            for format in ["text", "json"] {
+                let mut command = world.command(args);
+                command.envs(variables.iter().copied()).env("EXPORTER_LOG_FORMAT", format);
+                let ran = Ran::of(command.spawn().expect("started")).ended(code);
+                let said = ran.stdout + &ran.stderr;
+                assert!(!said.contains("_ak_") && !said.contains("Zm9v"), "{args:?}: {said}");
+                assert!(said.contains("not shown"), "{args:?}: {said}");
+            }
+        }
+    }
+    let mut command = world.command(&["run", "manifest.csv", "--api-key-file", "not/a/path"]);
+    let ran = Ran::of(command.spawn().expect("started")).ended(2);
+    assert!(!ran.stderr.contains("not/a/path"), "{}", ran.stderr);
+}
+
+#[test]
 fn every_setting_can_come_from_the_environment_and_a_flag_wins() {
     let world = World::with_images(1);
     let mut command = world.command(&["run", "manifest.csv"]);
