@@ -30,7 +30,7 @@ pub use work::{
 };
 pub use write::{Delivered, Given, PartRecord, Tally, Write};
 
-use crate::error::{RunError, chain};
+use crate::error::{RunError, Unusable, chain};
 
 /// Writes that share a transaction at most: bounds the time a lock is held and what a failure takes along.
 const BATCH: usize = 1024;
@@ -186,7 +186,9 @@ fn commit(
 fn same(error: &RunError) -> RunError {
     match error {
         RunError::Disk(what) => RunError::Disk(what.clone()),
-        RunError::Ledger { path, what } => RunError::Ledger { path: path.clone(), what: what.clone() },
+        RunError::Ledger { path, what, kind } => {
+            RunError::Ledger { path: path.clone(), what: what.clone(), kind: *kind }
+        }
         other => RunError::Internal(chain(other)),
     }
 }
@@ -201,7 +203,7 @@ pub(crate) fn sqlite_error(error: rusqlite::Error) -> RunError {
             RunError::Disk(format!("the ledger cannot be written ({error})"))
         }
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-            RunError::Ledger { path, what: format!("is damaged ({error})") }
+            RunError::Ledger { path, what: format!("is damaged ({error})"), kind: Unusable::Damaged }
         }
         _ => RunError::Sqlite(error),
     }

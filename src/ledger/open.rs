@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::existing::{Holder, check_header, holder, newer, not_lost};
+use super::existing::{Holder, check_header, damaged, holder, newer, not_lost};
 use super::sqlite_error;
 use crate::error::{RunError, chain};
 use crate::volume::{SAFE_JOURNAL, Volume, journal_mode};
@@ -164,7 +164,6 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), RunErr
 
 /// The version, 0 for a file without tables.
 pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, RunError> {
-    let refuse = |what: String| RunError::Ledger { path: path.to_owned(), what };
     let version: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| named(path, error))?;
@@ -173,14 +172,14 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
         .map_err(|error| named(path, error))?;
     match (version, tables) {
         (VERSION, 1..) | (0, 0) => Ok(version),
-        (version, _) if version > VERSION => Err(refuse(newer(version))),
-        _ => Err(refuse("is not a ledger of exporter".to_owned())),
+        (version, _) if version > VERSION => Err(newer(path, version)),
+        _ => Err(damaged(path, "is not a ledger of exporter")),
     }
 }
 
 pub(crate) fn named(path: &Path, error: rusqlite::Error) -> RunError {
     match sqlite_error(error) {
-        RunError::Ledger { what, .. } => RunError::Ledger { path: path.to_owned(), what },
+        RunError::Ledger { what, kind, .. } => RunError::Ledger { path: path.to_owned(), what, kind },
         other => other,
     }
 }

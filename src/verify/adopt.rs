@@ -32,18 +32,29 @@ const OWNED: &str = "SELECT path FROM images UNION SELECT path FROM listed WHERE
 pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
     let began = Instant::now();
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
-    if !out.join(LIST).is_file() {
+    let lists = out.join(LIST).is_file();
+    if !lists && !out.join("data").is_dir() {
         let what = format!("{} has no {LIST}: there is nothing to adopt", out.display());
         return Err(RunError::Settings(what));
     }
     let damaged = match ledger::condition(out, state_dir)? {
         Condition::Sound => {
-            let what = format!("the ledger of {} is sound: there is nothing to adopt", out.display());
+            let mut what = format!("the ledger of {} is sound: there is nothing to adopt", out.display());
+            if !lists {
+                what.push_str("; `exporter report` writes manifest-sha256.txt again");
+            }
             return Err(RunError::Settings(what));
         }
         Condition::Lost => None,
         Condition::Damaged(why) => Some(why),
     };
+    if !lists {
+        return Err(RunError::Settings(format!(
+            "{} has no {LIST}: there is nothing to adopt. Move data/ and the ledger aside, or name another folder \
+             with -o, and run again: all images are fetched",
+            out.display()
+        )));
+    }
     let mut rebuild = Rebuild::begin(out, state_dir)?;
     let mut verified = match fill(&mut rebuild.connection, out, progress) {
         Ok(verified) => verified,

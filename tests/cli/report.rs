@@ -74,7 +74,13 @@ fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
     let mut torn = sound.clone();
     let middle = sound.len() / 2;
     torn[4096..middle].fill(0x5a);
-    for bytes in [None, Some(newer), Some(b"no database".to_vec()), Some(torn)] {
+    let way = "rebuilds a ledger";
+    for (bytes, words) in [
+        (None, "--state-dir (EXPORTER_STATE_DIR), name it here too"),
+        (Some(newer), "Install that exporter"),
+        (Some(b"no database".to_vec()), way),
+        (Some(torn), way),
+    ] {
         fs::remove_file(&ledger).expect("removed");
         if let Some(bytes) = &bytes {
             fs::write(&ledger, bytes).expect("written");
@@ -82,6 +88,7 @@ fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
         for command in [&["report"][..], &["verify"], &["verify", "--repair"], &["status"]] {
             let ran = exporter(&world, command).ended(1);
             assert!(ran.stderr.contains("verify --adopt"), "{command:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains(words), "{command:?}: {}", ran.stderr);
             assert_eq!(fs::read(&ledger).ok(), bytes, "{command:?}");
         }
         assert!(all(&world) == before, "a report was touched");

@@ -272,4 +272,14 @@ fn a_folder_without_a_list_has_nothing_to_adopt() {
     let ran = verify(&world, &["nowhere", "--adopt"]).ended(2);
     assert!(ran.stderr.contains("manifest-sha256.txt"), "{}", ran.stderr);
     assert!(!world.path("nowhere").exists());
+    // a sound ledger writes the list again; with both lost the files prove nothing, and the way on is said
+    let world = delivered(2);
+    fs::remove_file(world.out().join("manifest-sha256.txt")).expect("removed");
+    let ran = verify(&world, &["--adopt"]).ended(2);
+    assert!(ran.stderr.contains("`exporter report` writes manifest-sha256.txt again"), "{}", ran.stderr);
+    fs::remove_file(world.out().join(".exporter/ledger.sqlite")).expect("removed");
+    let ran = verify(&world, &["--adopt"]).ended(2);
+    assert!(ran.stderr.contains("Move data/ and the ledger aside"), "{}", ran.stderr);
+    fs::rename(world.out().join("data"), world.path("aside")).expect("moved");
+    world.run(&[]).ended(0);
 }
