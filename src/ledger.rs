@@ -26,7 +26,8 @@ pub(crate) use open::disk as disk_error;
 pub use open::{LEDGER_FILE, LOCK_FILE, STATE_DIR, State, open_state, state_folder};
 pub use rebuild::{Condition, Rebuild, condition};
 pub use work::{
-    Cursor, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, part_files, prepare_work,
+    Cursor, REPAIRED, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, part_files,
+    prepare_work, repaired,
 };
 pub use write::{Delivered, Given, PartRecord, Tally, Write};
 

@@ -7,6 +7,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
@@ -129,6 +130,8 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Its command: `run`, `verify` …; empty where that cannot be read.
     pub command: String,
+    /// When it took the lock, by the clock of the lock's disk.
+    pub since: Option<Timestamp>,
 }
 
 /// Who holds the lock now; `None` where nobody does.
@@ -152,12 +155,14 @@ pub fn holder(out: &Path, state_dir: Option<&Path>) -> Result<Option<Holder>, Ru
 impl Holder {
     /// What the holder wrote into the lock: its number, then its command.
     pub(super) fn read(file: &mut File) -> Self {
+        let written = file.metadata().and_then(|meta| meta.modified());
+        let since = written.ok().and_then(|time| Timestamp::try_from(time).ok());
         let mut text = String::new();
         // a courtesy: what cannot be read is left out
         let _ = file.take(100).read_to_string(&mut text);
         let mut lines = text.lines();
         let pid = lines.next().and_then(|line| line.trim().parse().ok());
-        Self { pid, command: lines.next().unwrap_or_default().to_owned() }
+        Self { pid, command: lines.next().unwrap_or_default().to_owned(), since }
     }
 }
 
@@ -340,8 +345,10 @@ mod tests {
         let folder = export();
         assert_eq!(holder(folder.path(), None).expect("asked"), None);
         let state = open_locked(folder.path(), None, "verify").expect("locked");
-        let held = Holder { pid: Some(std::process::id()), command: "verify".to_owned() };
-        assert_eq!(holder(folder.path(), None).expect("asked"), Some(held));
+        let held = holder(folder.path(), None).expect("asked").expect("held");
+        assert_eq!((held.pid, &*held.command), (Some(std::process::id()), "verify"));
+        let age = Timestamp::now().duration_since(held.since.expect("a time"));
+        assert!(age.as_secs() < 60, "{age}");
         let error = open_locked(folder.path(), None, "report").map(drop).expect_err("held").to_string();
         assert!(error.contains("in use by `exporter verify`"), "{error}");
         drop(state);

@@ -53,7 +53,7 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     if let Err(refusal) = check(out, &path) {
         let held = holder(out, None)?.or(holder(out, state_dir)?);
         return Err(match held {
-            Some(Holder { pid, command }) => RunError::InUse { folder: out.to_owned(), pid, command },
+            Some(Holder { pid, command, .. }) => RunError::InUse { folder: out.to_owned(), pid, command },
             None => refusal,
         });
     }
@@ -228,7 +228,7 @@ fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
                 std::thread::sleep(LOCK_WAIT);
             }
             Err(TryLockError::WouldBlock) => {
-                let Holder { pid, command } = Holder::read(&mut file);
+                let Holder { pid, command, .. } = Holder::read(&mut file);
                 return Err(RunError::InUse { folder: out.to_owned(), pid, command });
             }
             Err(TryLockError::Error(error)) => return Err(disk("locking", path)(error)),

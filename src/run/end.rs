@@ -19,7 +19,9 @@ pub(super) async fn end(
         .ask(move |connection| {
             let counts = report::counts(connection).map_err(sqlite_error)?;
             let code = report::exit_code(&counts, stopped.as_ref());
-            let why = stopped.as_ref().map(|stopped| {
+            // a signal or a deadline after the last row stopped nothing
+            let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
+            let why = stopper.map(|stopped| {
                 let code = stopped.code().map_or("", crate::error::ErrorCode::as_str);
                 (code, stopped.to_string())
             });

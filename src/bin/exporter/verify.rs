@@ -104,6 +104,13 @@ fn text(verified: &Verified, options: &VerifyOptions, adopted: bool) -> String {
             fact(name, &human::count(paths.len() as u64));
         }
     }
+    if verified.waiting > 0 {
+        let files = human::counted(verified.waiting, "file");
+        fact(
+            "waiting",
+            &format!("{files} of images that are to be fetched again: the next run replaces them"),
+        );
+    }
     if let Some(next) = next(verified, options, adopted) {
         fact("next", &next);
     }
@@ -121,7 +128,7 @@ fn headline(verified: &Verified, adopted: bool) -> String {
     if verified.is_well() {
         return match (verified.checked, adopted) {
             (_, true) => "all well: the ledger is rebuilt, every listed image is there and unchanged",
-            (0, false) => "all well: no image is delivered, and none lies there",
+            (0, false) if verified.waiting == 0 => "all well: no image is delivered, and none lies there",
             (_, false) => "all well: every image that was checked is there and unchanged",
         }
         .to_owned();

@@ -192,10 +192,19 @@ pub fn again(summary: &Summary, out: &Path) -> String {
 
 fn again_headline(summary: &Summary) -> String {
     let time = summary.started_at.get(..19).unwrap_or(&summary.started_at).replace('T', " ");
+    let since = since(summary.repaired);
     match summary.exit_code {
         _ if summary.started_at.is_empty() => "reports written; no run is known".to_owned(),
-        None => format!("reports written; the run of {time} UTC has no end: it was killed"),
-        Some(code) => format!("reports written as the run of {time} UTC left it (exit code {code})"),
+        None => format!("reports written; the run of {time} UTC has no end: it was killed{since}"),
+        Some(code) => format!("reports written as the run of {time} UTC left it (exit code {code}){since}"),
+    }
+}
+
+/// What became of the rows after the run.
+pub fn since(repaired: u64) -> String {
+    match repaired {
+        0 => String::new(),
+        rows => format!("; since then {} made undelivered by verify --repair", human::counted(rows, "row")),
     }
 }
 
