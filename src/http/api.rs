@@ -40,7 +40,7 @@ struct Refusal {
 }
 
 pub(super) async fn resolve(http: &Http, item: &Item) -> Resolved {
-    let host = http.base.host_str().unwrap_or_default();
+    let host = &*http.place(&http.base);
     let (key, secret) = http.key();
     let url = match address(&http.base, item) {
         Ok(url) => url,

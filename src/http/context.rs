@@ -62,7 +62,7 @@ impl Http {
         let mut date = None;
         let whole = tokio::time::timeout(API_TIMEOUT, self.ask(org, &mut date)).await;
         let context = whole.unwrap_or_else(|_| {
-            let host = self.base.host_str().unwrap_or_default();
+            let host = self.place(&self.base);
             let seconds = API_TIMEOUT.as_secs();
             let what = format!("{} at {host}: no whole answer within {seconds} s", Service::Api);
             Err(Failure::Timeout { service: Service::Api, what })
@@ -71,7 +71,7 @@ impl Http {
     }
 
     async fn ask(&self, org: Option<&OrgId>, date: &mut Option<SystemTime>) -> Result<Context, Failure> {
-        let host = self.base.host_str().unwrap_or_default();
+        let host = &*self.place(&self.base);
         let wrong = |error| classify::failure(error, Service::Api, host);
         let refused =
             |message: &str| Failure::BadRequest(Said { message: message.to_owned(), ..Said::default() });
