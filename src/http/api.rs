@@ -99,7 +99,7 @@ fn headers(key: &SecretString, item: &Item) -> Option<HeaderMap> {
     Some(headers)
 }
 
-fn read_hints(response: &Response) -> Hints {
+pub(super) fn read_hints(response: &Response) -> Hints {
     let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     Hints::read(limited, header, SystemTime::now())

@@ -256,7 +256,7 @@ fn the_settings_of_every_command_are_shown_and_nothing_is_done() {
     for (args, has, has_not) in [
         (&["plan", "no-such.csv"][..], "rate", "api-key"),
         (&["plan"], "columns", "api-key"),
-        (&["doctor"], "api-key", "rate"),
+        (&["doctor"], "api-key", "concurrency"),
         (&["status"], "state-dir", "api-key"),
         (&["verify", "no-export"], "out", "api-key"),
         (&["report", "no-export"], "quiet", "rate"),

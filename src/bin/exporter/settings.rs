@@ -179,9 +179,12 @@ pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions
         Err(refusal) => Some(refusal.to_string()),
     };
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
+    // no flag of doctor's: its requests count towards what the runs are given
+    let rate = sources.text(&table::RATE, None, number::rate)?.unwrap_or(options::RATE);
     let org = folder::org(args.org.as_deref())?;
     let min_free = min_free.unwrap_or(options::MIN_FREE);
-    Ok((DoctorOptions { api, no_key, org, out, state_dir, min_free }, warnings))
+    let clock_dir = clock_dir(sources, &mut warnings);
+    Ok((DoctorOptions { api, no_key, rate, clock_dir, org, out, state_dir, min_free }, warnings))
 }
 
 /// The key is to be filled in.

@@ -52,8 +52,8 @@ pub struct PlanArgs {
 /// Check key, network and folder before a long run
 ///
 /// Asks the API who the key belongs to (one request, with --org two), and tries on the export folder's own disk all
-/// that a run needs; nothing is left behind. One line a check: ok, warning, or problem with the remedy. Exit code 1
-/// where there is a problem.
+/// that a run needs; nothing is left behind there. The requests count towards the allowance that runs with this key
+/// share. One line a check: ok, warning, or problem with the remedy. Exit code 1 where there is a problem.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: exporter doctor --org 7e2c8cfe --api-key-file key.txt -o export")]
 #[command(after_long_help = "\
