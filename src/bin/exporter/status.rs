@@ -36,6 +36,8 @@ pub fn run(args: &StatusArgs) -> ExitCode {
             (true, true) => serde_json::to_string(&status).unwrap_or_default() + "\n",
             (false, _) => text(&status),
         };
+        // a line that wraps would be two, and one of them would stay
+        let answer = if redraw && !last { ui::fit(&answer, ui::width_of_output()) } else { answer };
         // back to the first line of what was drawn before, and that away
         let back = if redraw && drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
         let apart = if last || redraw || args.json { "" } else { "\n" };
