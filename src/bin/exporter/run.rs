@@ -78,7 +78,7 @@ fn fetch(
     if let Some(deadline) = &settings.deadline {
         tracing::info!(target: log::PROGRESS, "nothing new is taken after {}", deadline.shown);
     }
-    let place = closing::Place::new(&settings.options);
+    let place = closing::Place::new(&settings.options, settings::for_failed(sources));
     let result = match process::runtime() {
         Ok(runtime) => {
             let result = runtime.block_on(work(settings, screen, watched));

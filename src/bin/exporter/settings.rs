@@ -3,6 +3,7 @@
 //! Every setting is looked up in the same order (see [`find`]) and refused in the same voice: its name as the
 //! user wrote it, its value, and what is allowed.
 
+mod again;
 mod file;
 mod find;
 mod folder;
@@ -24,6 +25,7 @@ use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
 use exporter::plan::PlanOptions;
 use secrecy::SecretString;
 
+pub use self::again::{again, for_failed};
 pub use self::find::{Refusal, Sources};
 pub use self::folder::{Export, folder, share};
 pub use self::place::Environment;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exporter::error::{ErrorCode, chain};
-use exporter::options::{self, RunOptions, Source};
+use exporter::options::{RunOptions, Source};
 use exporter::report::{Counts, Notes, Summary};
 use exporter::run::{Finished, Stopped};
 
@@ -16,12 +16,14 @@ use crate::{human, log};
 pub struct Place {
     out: PathBuf,
     stdin: bool,
+    /// Flags of a run on `failed.csv`, a blank before each.
+    flags: String,
 }
 
 impl Place {
     /// From what was asked for.
-    pub fn new(options: &RunOptions) -> Self {
-        Self { out: options.out.clone(), stdin: options.source == Source::Stdin }
+    pub fn new(options: &RunOptions, flags: String) -> Self {
+        Self { out: options.out.clone(), stdin: options.source == Source::Stdin, flags }
     }
 }
 
@@ -172,7 +174,7 @@ fn notes(notes: &Notes) -> String {
 
 /// What `exporter report` says of the reports that it wrote.
 pub fn again(summary: &Summary, out: &Path) -> String {
-    let place = Place { out: out.to_owned(), stdin: false };
+    let place = Place { out: out.to_owned(), stdin: false, flags: String::new() };
     let mut text = format!("{}\n", again_headline(summary));
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<10}{value}");
@@ -223,10 +225,7 @@ const COMMAND: &str = "\n          ";
 /// What to do about rows that are not delivered.
 fn next(summary: &Summary, place: &Place) -> Option<String> {
     let failed = human::shell(&place.out.join("failed.csv"));
-    let folder = match place.out.to_str() {
-        Some(options::OUT) => String::new(),
-        _ => format!(" -o {}", human::shell(&place.out)),
-    };
+    let flags = &place.flags;
     let bad = summary.failures.get(ErrorCode::BadRow.as_str()).copied().unwrap_or_default();
     let failed_rows = summary.counts.failed.saturating_sub(bad);
     match (summary.counts.untried, failed_rows) {
@@ -235,11 +234,9 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
             "correct the bad rows (report.csv names their lines) and give the same command again".to_owned(),
         ),
         (0, _) => Some(format!(
-            "failed.csv has a reason and an advice for each; then:{COMMAND}exporter run {failed}{folder}"
+            "failed.csv has a reason and an advice for each; then:{COMMAND}exporter run {failed}{flags}"
         )),
-        _ if place.stdin => {
-            Some(format!("to go on with what is left:{COMMAND}exporter run {failed}{folder}"))
-        }
+        _ if place.stdin => Some(format!("to go on with what is left:{COMMAND}exporter run {failed}{flags}")),
         _ => Some("give the same command again to go on".to_owned()),
     }
 }
@@ -266,10 +263,13 @@ mod tests {
             failures: failures.iter().map(|(code, rows)| ((*code).to_owned(), *rows)).collect(),
             ..Summary::default()
         };
-        text(
-            &Finished { summary, exit_code: 0, stopped, reports: None },
-            &Place { out: out.into(), stdin: false },
-        )
+        text(&Finished { summary, exit_code: 0, stopped, reports: None }, &place(out))
+    }
+
+    fn place(out: &str) -> Place {
+        let flags =
+            if out == "export" { String::new() } else { format!(" -o {}", human::shell(out.as_ref())) };
+        Place { out: out.into(), stdin: false, flags }
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         assert_snapshot!(notes(&some), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
         let summary = Summary { notes: some, ..Summary::default() };
         let finished = Finished { summary, exit_code: 3, stopped: None, reports: None };
-        let text = text(&finished, &Place { out: "export".into(), stdin: false });
+        let text = text(&finished, &place("export"));
         assert!(text.contains("\nnotes     25 of 40 complete"), "{text}");
     }
 
@@ -376,7 +376,7 @@ mod tests {
         let counts = Counts { rows: 1, untried: 1, ..Counts::default() };
         let summary = Summary { counts, ..Summary::default() };
         let finished = Finished { summary, exit_code: 4, stopped: Some(Stopped::Deadline), reports: None };
-        let text = text(&finished, &Place { out: "export".into(), stdin: true });
+        let text = text(&finished, &Place { stdin: true, ..place("export") });
         assert!(text.contains("exporter run export/failed.csv\n"), "{text}");
     }
 }
