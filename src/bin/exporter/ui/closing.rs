@@ -1,6 +1,7 @@
 //! The closing summary on standard output: what became of all rows, where it stands written, what to do next.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,12 +19,20 @@ pub struct Place {
     stdin: bool,
     /// Flags of a run on `failed.csv`, a blank before each.
     flags: String,
+    /// Whether notes are named. They are patients': what goes into a journal or a mail counts them.
+    names: bool,
 }
 
 impl Place {
     /// From what was asked for.
     pub fn new(options: &RunOptions, flags: String) -> Self {
-        Self { out: options.out.clone(), stdin: options.source == Source::Stdin, flags }
+        let stdin = options.source == Source::Stdin;
+        Self { stdin, flags, ..Self::of(&options.out) }
+    }
+
+    fn of(out: &Path) -> Self {
+        let names = std::io::stdout().is_terminal();
+        Self { out: out.to_owned(), stdin: false, flags: String::new(), names }
     }
 }
 
@@ -47,7 +56,7 @@ pub fn text(finished: &Finished, place: &Place) -> String {
         fact("reasons", reasons(summary));
     }
     if summary.notes.incomplete > 0 {
-        fact("notes", notes(&summary.notes));
+        fact("notes", notes(&summary.notes, place.names));
     }
     if summary.same_content > 0 {
         fact("note", format!("{} the same bytes as an earlier one", have(summary.same_content)));
@@ -156,10 +165,13 @@ fn reasons(summary: &Summary) -> String {
     parts.join(", ")
 }
 
-/// `38 of 40 complete; not: org0 note3 (2 of 4 images), org1 note7 (0 of 1) and 12 more, see notes.csv`.
-fn notes(notes: &Notes) -> String {
-    let mut text =
-        format!("{} of {} complete; not: ", human::count(notes.complete), human::count(notes.total));
+/// `38 of 40 complete, see notes.csv`, with `names` `38 of 40 complete; not: org0 note3 (2 of 4 images), org1 note7 (0 of 1) and 12 more, see notes.csv`.
+fn notes(notes: &Notes, names: bool) -> String {
+    let mut text = format!("{} of {} complete", human::count(notes.complete), human::count(notes.total));
+    if !names {
+        return text + ", see notes.csv";
+    }
+    text.push_str("; not: ");
     for (at, note) in notes.first_incomplete.iter().enumerate() {
         let (has, wants) = (human::count(note.delivered), human::count(note.images));
         let (comma, images) = if at == 0 { ("", " images") } else { (", ", "") };
@@ -174,7 +186,7 @@ fn notes(notes: &Notes) -> String {
 
 /// What `exporter report` says of the reports that it wrote.
 pub fn again(summary: &Summary, out: &Path) -> String {
-    let place = Place { out: out.to_owned(), stdin: false, flags: String::new() };
+    let place = Place::of(out);
     let mut text = format!("{}\n", again_headline(summary));
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<10}{value}");
@@ -186,7 +198,7 @@ pub fn again(summary: &Summary, out: &Path) -> String {
         fact("reasons", reasons(summary));
     }
     if summary.notes.incomplete > 0 {
-        fact("notes", notes(&summary.notes));
+        fact("notes", notes(&summary.notes, place.names));
     }
     fact("reports", reports(&place, summary.counts.failed + summary.counts.untried > 0));
     text
@@ -269,7 +281,7 @@ mod tests {
     fn place(out: &str) -> Place {
         let flags =
             if out == "export" { String::new() } else { format!(" -o {}", human::shell(out.as_ref())) };
-        Place { out: out.into(), stdin: false, flags }
+        Place { out: out.into(), stdin: false, flags, names: false }
     }
 
     #[test]
@@ -301,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_notes_are_named_and_those_beyond_the_first_counted() {
+    fn incomplete_notes_are_named_on_a_terminal_alone_and_those_beyond_the_first_counted() {
         let note = |note: &str, delivered| IncompleteNote {
             org: "org".to_owned(),
             note: note.to_owned(),
@@ -314,11 +326,12 @@ mod tests {
             incomplete: 15,
             first_incomplete: vec![note("a", 2), note("b\u{1b}", 0)],
         };
-        assert_snapshot!(notes(&some), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
+        assert_snapshot!(notes(&some, false), @"25 of 40 complete, see notes.csv");
+        assert_snapshot!(notes(&some, true), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
         let summary = Summary { notes: some, ..Summary::default() };
         let finished = Finished { summary, exit_code: 3, stopped: None, reports: None };
         let text = text(&finished, &place("export"));
-        assert!(text.contains("\nnotes     25 of 40 complete"), "{text}");
+        assert!(text.contains("\nnotes     25 of 40 complete, see notes.csv\n"), "{text}");
     }
 
     #[test]
