@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 pub use begin::{RunRecord, begin_run, end_run};
 pub use existing::{Holder, attach, check_sound, holder, open_locked, open_nameless, open_read_only};
 pub use load::{Loaded, Loading, is_loaded, load};
-pub(crate) use open::disk as disk_error;
+pub(crate) use open::{ANOTHER, disk as disk_error, no_folder};
 pub use open::{LEDGER_FILE, LOCK_FILE, STATE_DIR, State, open_state, state_folder};
 pub use rebuild::{Condition, Rebuild, condition};
 pub use work::{

@@ -253,10 +253,22 @@ fn in_the_way(path: &Path, kind: &str) -> RunError {
     RunError::Disk(format!("{} is in the way and is {kind}; move it away", path.display()))
 }
 
+/// What to do about a file in the place of a folder.
+pub(crate) const ANOTHER: &str = "move it away, or choose another with -o";
+
+/// Of what stands where a folder is wanted.
+pub(crate) fn no_folder(path: &Path) -> String {
+    format!("{} is in the way and is no folder", path.display())
+}
+
 /// Makes a folder that only its owner may enter, durably; one that is there is left as it is.
 pub(super) fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
     if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
+    }
+    if path.symlink_metadata().is_ok() {
+        let advice = io::Error::new(io::ErrorKind::NotADirectory, ANOTHER);
+        return Err(RunError::Io { what: no_folder(path), source: advice });
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_dir(parent, made)?;

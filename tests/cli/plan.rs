@@ -114,6 +114,19 @@ fn a_manifest_without_rows_has_a_plan_and_one_can_come_from_standard_input() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_folder_is_named_before_the_run_and_by_it() {
+    let world = World::with_images(1);
+    for out in ["manifest.csv", "manifest.csv/below"] {
+        let words = "manifest.csv is in the way and is no folder: move it away, or choose another with -o\n";
+        let ran = plan(&world, &["-o", out]).ended(0);
+        assert!(ran.stderr.contains("warning: ") && ran.stderr.ends_with(words), "{}", ran.stderr);
+        let ran = world.run(&["-o", out]).ended(1);
+        assert!(ran.stderr.ends_with(words), "{}", ran.stderr);
+    }
+    assert_eq!(world.api_requests(), 0);
+}
+
+#[test]
 fn a_ledger_that_a_run_would_not_use_is_exit_1() {
     let world = World::with_images(2);
     world.run(&[]).ended(0);

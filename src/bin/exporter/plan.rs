@@ -29,6 +29,9 @@ pub fn run(args: &PlanArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(error) => return exit::failed(&error),
     };
+    if let Some(why) = &plan.no_folder {
+        tracing::warn!("{why}");
+    }
     let code = if plan.refused || plan.bad_rows > 0 { refuse(&options, &plan) } else { 0 };
     let text = if args.json { command::json(&plan) } else { text(&plan, &options, &flags) };
     command::answer(&text, code)
@@ -135,6 +138,7 @@ mod tests {
             disk_free_files: Some(3_000_000),
             first_bad: Vec::new(),
             refused,
+            no_folder: None,
         };
         let options = PlanOptions {
             source: Source::File("manifest.csv".into()),
