@@ -43,6 +43,32 @@ fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
 }
 
 #[test]
+fn what_is_wrong_is_named_once_and_as_it_was_given() {
+    let world = World::with_images(1);
+    let said = |args: &[&str]| Ran::of(world.command(args).spawn().expect("started")).ended(2).stderr;
+    for command in ["status", "report", "verify"] {
+        assert_eq!(said(&[command, ""]), "exporter: error: DIR '': it is empty; give a path\n");
+    }
+    let missing = said(&["run", "nope.csv"]);
+    assert!(
+        missing.ends_with(
+            "error: manifest nope.csv: it cannot be read: No such file or directory (os error 2)\n"
+        ),
+        "{missing}"
+    );
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_is_an_error_and_the_exit_code_stays_that_of_the_rows() {
+    let world = World::with_images(1);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+    let mut command = world.command(&["run", "manifest.csv"]);
+    let ran = Ran::of(command.stdout(full).spawn().expect("started")).ended(0);
+    assert!(ran.stderr.contains("the summary could not be written to standard output"), "{}", ran.stderr);
+    assert_eq!(world.count("exit_code"), 0, "both say the same");
+}
+
+#[test]
 fn a_key_in_a_wrong_place_is_not_shown() {
     let world = World::with_images(1);
     let base64 = "max_prd_ak_Zm9v/YmFy+MTIz==";

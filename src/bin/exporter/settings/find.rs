@@ -16,6 +16,7 @@ const SHOWN: usize = 100;
 /// A value without a slash or dot that is as long as this might be a key in the wrong place.
 const KEY_LIKE: usize = 20;
 
+const EMPTY: &str = "it is empty; give a path";
 /// In the place of such a value.
 const HIDDEN: &str = "(not shown here, it might hold a secret)";
 
@@ -24,6 +25,8 @@ const HIDDEN: &str = "(not shown here, it might hold a secret)";
 pub enum Origin {
     /// The long flag.
     Flag(&'static str),
+    /// An argument without a flag, by its name in the help.
+    Argument(&'static str),
     /// An environment variable.
     Environment(&'static str),
     /// A config file.
@@ -34,7 +37,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),
-            Self::Environment(name) => f.write_str(name),
+            Self::Argument(name) | Self::Environment(name) => f.write_str(name),
             Self::File(place) => write!(f, "{place}"),
         }
     }
@@ -203,10 +206,23 @@ impl<'a> Sources<'a> {
         self.values(setting, flags).iter().map(|found| read_text(found, &read)).collect()
     }
 
+    /// A path that may be given as an argument without a flag, else as a setting below the flags.
+    pub fn argument(
+        &self,
+        setting: &Setting,
+        name: &'static str,
+        value: Option<&OsStr>,
+    ) -> Result<Option<PathBuf>, Refusal> {
+        let Some(value) = value else { return self.path(setting, None) };
+        let found = Found { value: value.to_owned(), origin: Origin::Argument(name), flag: setting.flag };
+        self.remember(setting, vec![found.clone()]);
+        if value.is_empty() { Err(found.refuse(EMPTY)) } else { Ok(Some(value.into())) }
+    }
+
     /// A value that is a path.
     pub fn path(&self, setting: &Setting, flag: Option<&OsStr>) -> Result<Option<PathBuf>, Refusal> {
         match self.value(setting, flag) {
-            Some(found) if found.value.is_empty() => Err(found.refuse("it is empty; give a path")),
+            Some(found) if found.value.is_empty() => Err(found.refuse(EMPTY)),
             found => Ok(found.map(|found| found.value.into())),
         }
     }
