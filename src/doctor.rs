@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::item::OrgId;
-use crate::options::ApiOptions;
+use crate::options::{ApiOptions, Rate};
 
 /// What is to be checked.
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ pub struct DoctorOptions {
     pub api: ApiOptions,
     /// Why there is no key.
     pub no_key: Option<String>,
+    /// The allowance, which its requests count towards.
+    pub rate: Rate,
+    /// Folder of the request clock that runs share; `None`: there is none.
+    pub clock_dir: Option<PathBuf>,
     /// The organization for which the key is checked.
     pub org: Option<OrgId>,
     /// The export folder, which need not be there.

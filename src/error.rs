@@ -16,7 +16,7 @@ mod run;
 pub use clean::{CLEAN_LIMIT, clean};
 pub use code::ErrorCode;
 pub use failure::{Failure, ItemError, Said, Service};
-pub use run::RunError;
+pub use run::{RunError, Unusable};
 
 /// An error and its causes, joined by `": "`. A cause that only repeats what was said is left out.
 #[must_use]

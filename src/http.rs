@@ -10,19 +10,20 @@ mod classify;
 mod context;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod proxy;
 mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use context::{Asked, Context};
+pub use proxy::ProxySettings;
 
-use std::fmt;
 use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Failure, RunError};
@@ -55,6 +56,7 @@ pub struct Http {
     key: RwLock<(u64, SecretString)>,
     key_file: Option<std::path::PathBuf>,
     addresses: Arc<address::Policy>,
+    proxy: Option<ProxySettings>,
     stall: Duration,
 }
 
@@ -117,8 +119,18 @@ impl Http {
             key: RwLock::new((0, options.key.clone())),
             key_file: options.key_file.clone(),
             addresses,
+            proxy: proxy.cloned(),
             stall,
         })
+    }
+
+    /// The host of an address for the eyes, with the proxy that stands before it: an error may be either's.
+    fn place(&self, url: &Url) -> String {
+        let host = url.host_str().unwrap_or_default();
+        match &self.proxy {
+            Some(proxy) if proxy.applies_to(url) => format!("{host} through the proxy {}", proxy.name()),
+            _ => host.to_owned(),
+        }
     }
 
     fn key(&self) -> (u64, SecretString) {
@@ -159,70 +171,6 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
     let mut text = String::new();
     fs_err::File::open(file).ok()?.take(KEY_FILE_MAX).read_to_string(&mut text).ok()?;
     key_of_file(&text).ok()
-}
-
-/// The proxy of the environment. Its `Debug` shows no password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ProxySettings {
-    /// Its address, may hold a password.
-    url: String,
-    /// Hosts that are reached without it.
-    exceptions: Option<String>,
-}
-
-impl fmt::Debug for ProxySettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProxySettings({})", self.name())
-    }
-}
-
-impl ProxySettings {
-    /// Reads `HTTPS_PROXY` and `NO_PROXY`, in lower case too. `HTTP_PROXY` is never read.
-    #[must_use]
-    pub fn from_env() -> Option<Self> {
-        let read = |name: &str| {
-            [name.to_owned(), name.to_ascii_lowercase()]
-                .iter()
-                .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
-        };
-        Some(Self { url: read("HTTPS_PROXY")?, exceptions: read("NO_PROXY") })
-    }
-
-    /// Host and port, for people to read.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let named = self.parsed().and_then(|url| {
-            let port = url.port_or_known_default()?;
-            url.host_str().map(|host| format!("{host}:{port}"))
-        });
-        named.unwrap_or_else(|| "(unreadable)".to_owned())
-    }
-
-    fn host(&self) -> Option<String> {
-        self.parsed().and_then(|url| url.host_str().map(str::to_owned))
-    }
-
-    fn parsed(&self) -> Option<Url> {
-        if self.url.contains("://") {
-            Url::parse(&self.url)
-        } else {
-            Url::parse(&format!("http://{}", self.url))
-        }
-        .ok()
-    }
-
-    fn to_reqwest(&self) -> Result<Proxy, RunError> {
-        let wrong = || {
-            RunError::Settings(
-                "HTTPS_PROXY is not the address of an HTTP proxy (http://host:port, not shown here)"
-                    .to_owned(),
-            )
-        };
-        // another kind of proxy would be passed by in silence
-        let url = self.parsed().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(wrong)?;
-        let proxy = Proxy::https(url).map_err(|_| wrong())?;
-        Ok(proxy.no_proxy(self.exceptions.as_deref().and_then(NoProxy::from_string)))
-    }
 }
 
 /// The certificates of a file.
@@ -283,7 +231,7 @@ mod nothing_secret {
             storage_hosts: vec![],
             ca_file: None,
         };
-        let proxy = ProxySettings { url: "http://me:c4narypassword@proxy:3128".to_owned(), exceptions: None };
+        let proxy = ProxySettings::new("http://me:c4narypassword@proxy:3128", None);
         let http = Http::new(&options, Duration::from_secs(1), Some(&proxy)).expect("clients");
         let signed =
             SignedUrl::new("https://s3/k?X-Amz-Signature=c4narysig".to_owned(), tokio::time::Instant::now());

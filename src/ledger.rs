@@ -22,15 +22,16 @@ use tokio::sync::oneshot;
 pub use begin::{RunRecord, begin_run, end_run};
 pub use existing::{Holder, attach, check_sound, holder, open_locked, open_nameless, open_read_only};
 pub use load::{Loaded, Loading, is_loaded, load};
-pub(crate) use open::disk as disk_error;
+pub(crate) use open::{ANOTHER, disk as disk_error, no_folder};
 pub use open::{LEDGER_FILE, LOCK_FILE, NOTES, STATE_DIR, State, open_state, state_folder};
 pub use rebuild::{Condition, Rebuild, condition};
 pub use work::{
-    Cursor, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, prepare_work, wanted_parts,
+    Cursor, REPAIRED, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, prepare_work,
+    repaired, wanted_parts,
 };
 pub use write::{Delivered, Given, PartRecord, Tally, Write};
 
-use crate::error::{RunError, chain};
+use crate::error::{RunError, Unusable, chain};
 
 /// Writes that share a transaction at most: bounds the time a lock is held and what a failure takes along.
 const BATCH: usize = 1024;
@@ -186,7 +187,9 @@ fn commit(
 fn same(error: &RunError) -> RunError {
     match error {
         RunError::Disk(what) => RunError::Disk(what.clone()),
-        RunError::Ledger { path, what } => RunError::Ledger { path: path.clone(), what: what.clone() },
+        RunError::Ledger { path, what, kind } => {
+            RunError::Ledger { path: path.clone(), what: what.clone(), kind: *kind }
+        }
         other => RunError::Internal(chain(other)),
     }
 }
@@ -201,7 +204,7 @@ pub(crate) fn sqlite_error(error: rusqlite::Error) -> RunError {
             RunError::Disk(format!("the ledger cannot be written ({error})"))
         }
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-            RunError::Ledger { path, what: format!("is damaged ({error})") }
+            RunError::Ledger { path, what: format!("is damaged ({error})"), kind: Unusable::Damaged }
         }
         _ => RunError::Sqlite(error),
     }

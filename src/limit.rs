@@ -123,6 +123,23 @@ impl Limiter {
         }
     }
 
+    /// As [`Limiter::ready`], for whoever has no run to do: `None` where it takes longer than `patience`, at once where
+    /// that is known before.
+    pub async fn ready_within(&self, left: u64, patience: Duration) -> Option<Ticket> {
+        let known = async {
+            // the first question tells what others used
+            while self.waiting() <= patience {
+                sleep(4 * LOOK.1).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            ticket = self.ready(left) => Some(ticket),
+            () = known => None,
+            () = sleep(patience) => None,
+        }
+    }
+
     async fn ask(&self, left: u64) -> Decision {
         if self.core.sharing().is_some() {
             let mut asked = Asked::new(&self.core, left);

@@ -52,15 +52,13 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The shortest time for so many requests, in whole seconds, rounded up. What one window allows may go at once;
-    /// more than that is spread evenly.
+    /// The shortest time for so many requests, in whole seconds, rounded down: no run is faster. The first of them
+    /// may go at once, and of any N + 1 the last is a whole window behind the first.
     #[must_use]
     pub fn shortest(self, requests: u64) -> Duration {
-        if requests <= u64::from(self.requests) {
-            return Duration::ZERO;
-        }
-        let millis = u128::from(requests) * self.window.as_millis() / u128::from(self.requests.max(1));
-        Duration::from_secs(millis.div_ceil(1000).try_into().unwrap_or(u64::MAX))
+        let windows = requests.saturating_sub(1) / u64::from(self.requests.max(1));
+        let millis = u128::from(windows) * self.window.as_millis();
+        Duration::from_secs((millis / 1000).try_into().unwrap_or(u64::MAX))
     }
 }
 
@@ -190,11 +188,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shortest_time_is_that_of_an_even_pace_unless_one_window_is_enough() {
-        for (requests, seconds) in [(0, 0), (1, 0), (1000, 0), (1001, 61), (1017, 62), (50_000, 3000)] {
+    fn the_shortest_time_is_that_of_the_windows_that_must_pass() {
+        for (requests, seconds) in
+            [(0, 0), (1, 0), (1000, 0), (1001, 60), (2000, 60), (2001, 120), (40_000, 2340), (50_000, 2940)]
+        {
             assert_eq!(RATE.shortest(requests), Duration::from_secs(seconds), "{requests}");
         }
         let slow = Rate { requests: 1, window: Duration::from_millis(1500) };
-        assert_eq!(slow.shortest(3), Duration::from_secs(5));
+        assert_eq!(slow.shortest(3), Duration::from_secs(3));
+        assert_eq!(slow.shortest(4), Duration::from_secs(4), "never more than it takes");
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::error::RunError;
 use crate::item::Sha256;
-use crate::ledger::{self, Loading, sqlite_error};
+use crate::ledger::{self, ANOTHER, Loading, no_folder, sqlite_error};
 use crate::manifest::{BadRow, Entry, FIRST_BAD, Manifest, ManifestOptions};
 use crate::options::{OnBadRow, Rate, Source};
 use crate::run;
@@ -62,6 +62,9 @@ pub struct Plan {
     /// Why a run would refuse the manifest.
     #[serde(skip)]
     pub refused: bool,
+    /// Why the run could not make its folder, if so.
+    #[serde(skip)]
+    pub no_folder: Option<String>,
 }
 
 /// Makes the plan.
@@ -115,6 +118,9 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         disk_free_files: files,
         first_bad: first_bad(&connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
+        no_folder: Some(nearest(&options.out))
+            .filter(|there| !there.is_dir())
+            .map(|there| format!("{}: {ANOTHER}", no_folder(&there))),
     })
 }
 

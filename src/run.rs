@@ -63,6 +63,10 @@ impl Stopped {
         }
     }
 
+    const fn is_error(&self) -> bool {
+        matches!(self, Self::Error(_))
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Error(error) => error.code(),

@@ -31,6 +31,23 @@ pub struct Status {
     pub run: Option<Run>,
     /// The process that runs, where its number can be read.
     pub pid: Option<u32>,
+    /// What the run does; `None` where none is going on.
+    pub phase: Option<Phase>,
+    /// Untried rows that `verify --repair` made so since the newest run.
+    #[serde(skip)]
+    pub repaired: u64,
+}
+
+/// What a run that is going on does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It reads its manifest: all numbers are still those of the run before.
+    Reading,
+    /// It fetches images.
+    Fetching,
+    /// It has ended and writes its reports.
+    Reporting,
 }
 
 /// What the newest run has written down of itself.
@@ -65,8 +82,17 @@ pub fn status(out: &Path, state_dir: Option<&Path>, now: Timestamp) -> Result<St
     // asked first: a run that ends meanwhile is then shown once more as going on, with its last numbers
     let holder = ledger::holder(out, state_dir)?.filter(|holder| matches!(&*holder.command, "" | "run"));
     let mut status = read(&connection, holder.is_some(), now).map_err(sqlite_error)?;
+    status.phase = holder.as_ref().map(|holder| phase(status.run.as_ref(), holder.since));
     status.pid = holder.and_then(|holder| holder.pid);
     Ok(status)
+}
+
+/// A run writes itself down when its manifest is loaded; `since` is when it took the lock, if that is known.
+fn phase(newest: Option<&Run>, since: Option<Timestamp>) -> Phase {
+    let Some(run) = newest else { return Phase::Reading };
+    let Some(finished_at) = &run.finished_at else { return Phase::Fetching };
+    let before = |since: Timestamp| finished_at.parse().is_ok_and(|finished: Timestamp| finished < since);
+    if since.is_some_and(before) { Phase::Reading } else { Phase::Reporting }
 }
 
 fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Result<Status> {
@@ -90,6 +116,8 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
         seconds_left: running.then(|| left(counts.untried, rows_per_second)).flatten(),
         run,
         pid: None,
+        phase: None,
+        repaired: ledger::repaired(&snapshot)?,
     })
 }
 
@@ -190,6 +218,19 @@ mod tests {
         assert_eq!((silent.rows_per_second, silent.seconds_left), (0.0, None));
         let early = at("2026-03-01T08:00:00.2Z");
         assert_eq!((early.rows_per_second, early.seconds_left), (0.0, None), "too early to tell");
+    }
+
+    #[test]
+    fn a_lock_taken_after_the_newest_run_ended_is_that_of_one_that_reads_its_manifest() {
+        let at = |time: &str| time.parse::<Timestamp>().ok();
+        let run =
+            |finished_at: Option<&str>| Run { finished_at: finished_at.map(str::to_owned), ..Run::default() };
+        let ended = run(Some("2026-03-01T08:00:00Z"));
+        assert_eq!(phase(None, at("2026-03-01T08:00:00Z")), Phase::Reading);
+        assert_eq!(phase(Some(&run(None)), at("2026-03-01T08:00:00Z")), Phase::Fetching);
+        assert_eq!(phase(Some(&ended), at("2026-03-01T08:00:01Z")), Phase::Reading);
+        assert_eq!(phase(Some(&ended), at("2026-03-01T07:00:00Z")), Phase::Reporting);
+        assert_eq!(phase(Some(&ended), None), Phase::Reporting);
     }
 
     #[test]

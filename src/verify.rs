@@ -77,8 +77,11 @@ pub struct Verified {
     pub missing: Vec<String>,
     /// Another size, other bytes, no plain file, or a file that cannot be read.
     pub changed: Vec<String>,
-    /// Files in `data/` that no delivered image owns.
+    /// Files in `data/` that no image owns.
     pub foreign: Vec<String>,
+    /// Files where an image was delivered that is to be fetched again: a repair has found them changed, or a run that
+    /// could not replace them. They are counted as nothing else.
+    pub waiting: u64,
     /// Images that became undelivered.
     pub repaired: u64,
     /// Images that a rebuilt ledger knows as delivered.
@@ -160,7 +163,8 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
         look_again(&connection, out, &mut problems, &mut verified)?;
     }
     if options.oldest.is_none() {
-        verified.foreign = foreign::find(&connection, out, foreign::DELIVERED)?;
+        let found = foreign::find(&connection, out, foreign::OWNED)?;
+        (verified.foreign, verified.waiting) = (found.foreign, found.waiting);
         if locks.is_none() && !verified.foreign.is_empty() {
             foreign::look_again(&connection, &mut verified.foreign)?;
         }

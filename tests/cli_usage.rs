@@ -170,7 +170,13 @@ fn a_key_that_cannot_be_one_is_refused_and_not_shown() {
 fn a_key_in_the_place_of_its_file_is_not_shown() {
     assert!(refused(&["--api-key-file", KEY], &[]).contains("--api-key-file (not shown"));
     assert!(refused(&[], &[("MAXAI_API_KEY_FILE", KEY)]).contains("MAXAI_API_KEY_FILE (not shown"));
-    assert!(refused(&["--api-key-file", "no/such"], &[]).contains("'no/such': the key file cannot be read"));
+    for secret in ["no/such", "short", "/Zm9v=="] {
+        assert!(refused(&["--api-key-file", secret], &[]).contains("--api-key-file (not shown"), "{secret}");
+    }
+    let path = "/etc/no-such-key";
+    assert!(
+        refused(&["--api-key-file", path], &[]).contains("'/etc/no-such-key': the key file cannot be read")
+    );
 }
 
 #[test]

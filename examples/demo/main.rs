@@ -64,7 +64,7 @@ fn demo() -> Result<(), AnyError> {
         command.env_remove(name);
     });
     let status = command
-        .args(["run".as_ref(), manifest.as_os_str(), "--out".as_ref(), out.as_os_str()])
+        .args(["run".as_ref(), manifest.as_os_str(), "--out".as_ref(), shown(&out).as_ref()])
         .args(["--rate", &format!("{limit}/{}s", window.as_secs())])
         .env("MAXAI_API_URL", sandbox.api_url())
         .env("MAXAI_API_KEY", API_KEY)

@@ -4,8 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Checks, DoctorOptions};
 use crate::error::{Failure, Said};
+use crate::event::Events;
 use crate::http::{Asked, Context, Http, ProxySettings, certificates};
 use crate::item::{ImageId, Item, NoteId, OrgId};
+use crate::limit::Limiter;
 use crate::options::STALL_TIMEOUT;
 use crate::remote::Remote;
 
@@ -15,6 +17,8 @@ const CLOCK: Duration = Duration::from_mins(2);
 const CLOCK_WRONG: Duration = Duration::from_hours(24);
 /// The scope that notes are read with; the vendor's pages do not say which one the images need.
 const SCOPE: &str = "read:notes";
+/// A request waits so long for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// An id that no note and no image has.
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
@@ -41,7 +45,13 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
             return checks.problem("proxy", error.to_string(), "correct HTTPS_PROXY or --ca-file");
         }
     };
+    let limiter = limiter(options);
+    let requests = 1 + u64::from(options.org.is_some());
+    let Some(ticket) = limiter.ready_within(requests, PATIENCE).await else {
+        return not_asked(options, checks);
+    };
     let asked = http.context(options.org.as_ref()).await;
+    limiter.answered(ticket, &asked.hints);
     let now = SystemTime::now();
     api(options, &asked, checks);
     key(options, &asked, checks);
@@ -49,7 +59,7 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
         (Some(org), Ok(_) | Err(Failure::Forbidden(_) | Failure::NotFound(_)))
             if options.no_key.is_none() =>
         {
-            ask_for_nobody(&http, org).await
+            ask_for_nobody(&http, &limiter, org).await
         }
         _ => None,
     };
@@ -58,8 +68,30 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
     clock(asked.date, now, checks);
 }
 
+/// The clock that runs with this key share; one of its own where there is no key to share.
+fn limiter(options: &DoctorOptions) -> Limiter {
+    match &options.clock_dir {
+        Some(folder) if options.no_key.is_none() => {
+            Limiter::shared(options.rate, &options.api, folder, Events::none())
+        }
+        _ => Limiter::new(options.rate),
+    }
+}
+
+/// A run has used up the allowance: what is asked now would be its request too many.
+fn not_asked(options: &DoctorOptions, checks: &mut Checks) {
+    let seconds = PATIENCE.as_secs();
+    let found = format!("not asked: runs with this key leave no request free within {seconds} s");
+    checks.warning("api", found, "try again when they need less");
+    for name in ["key", "organization", "scopes", "clock"] {
+        if name != "organization" || options.org.is_some() {
+            checks.warning(name, "not known: the API was not asked", "see api");
+        }
+    }
+}
+
 /// Asks for an image that is not there: what the API says shows whether it would hand out one that is.
-async fn ask_for_nobody(http: &Http, org: &OrgId) -> Option<Failure> {
+async fn ask_for_nobody(http: &Http, limiter: &Limiter, org: &OrgId) -> Option<Failure> {
     let item = Item {
         seq: 0,
         line: 0,
@@ -71,7 +103,10 @@ async fn ask_for_nobody(http: &Http, org: &OrgId) -> Option<Failure> {
         part: String::new(),
         replaces: None,
     };
-    http.resolve(&item).await.url.err()
+    let ticket = limiter.ready_within(1, PATIENCE).await?;
+    let resolved = http.resolve(&item).await;
+    limiter.answered(ticket, &resolved.hints);
+    resolved.url.err()
 }
 
 /// Whether the API is where we look for it, and answers.
@@ -202,6 +237,7 @@ fn clock(date: Option<SystemTime>, now: SystemTime, checks: &mut Checks) {
 mod tests {
     use super::super::Outcome;
     use super::*;
+    use crate::limit::Hints;
 
     fn outcome(check: impl FnOnce(&mut Checks)) -> (Outcome, String) {
         let mut checks = Checks::default();
@@ -235,8 +271,8 @@ mod tests {
             message: "Insufficient scope. Required: read:notes".to_owned(),
             trace_id: String::new(),
         };
-        let fine = || Asked { date: None, context: Ok(Context::default()) };
-        let refused = Asked { date: None, context: Err(Failure::Forbidden(said())) };
+        let fine = || Asked { date: None, hints: Hints::default(), context: Ok(Context::default()) };
+        let refused = Asked { date: None, hints: Hints::default(), context: Err(Failure::Forbidden(said())) };
         for (asked, tried) in [
             (&refused, None),
             (&refused, Some(&Failure::Forbidden(said()))),

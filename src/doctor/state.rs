@@ -87,8 +87,8 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
     const NAME: &str = "ledger";
     match ledger::open_read_only(out, state_dir) {
         Err(RunError::NoExport(_)) => return checks.ok(NAME, "none yet"),
-        Err(error @ RunError::Ledger { .. }) => {
-            return checks.problem(NAME, error.to_string(), "exporter verify --adopt, or a newer exporter");
+        Err(RunError::Ledger { path, what, kind }) => {
+            return checks.problem(NAME, format!("{} {what}", path.display()), kind.advice());
         }
         Err(error) => return checks.problem(NAME, error.to_string(), "see write and locks"),
         Ok(_) => {}

@@ -8,6 +8,38 @@ use super::{ErrorCode, Said, Service};
 use crate::manifest::{BadRow, ManifestError};
 use crate::stop::Signal;
 
+/// Why a ledger cannot be used: what to do depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It is damaged, or none of ours.
+    Damaged,
+    /// It is not there, but images are.
+    Missing,
+    /// A newer program wrote it.
+    Newer,
+}
+
+impl Unusable {
+    /// What to do about it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Damaged => {
+                "`exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
+            }
+            // a second ledger would know nothing of what the first one does
+            Self::Missing => {
+                "Where the run was given --state-dir (EXPORTER_STATE_DIR), name it here too; only where there was \
+                 none, `exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
+            }
+            Self::Newer => {
+                "Install that exporter to work with it; `exporter verify --adopt` is for a ledger that is lost or \
+                 damaged"
+            }
+        }
+    }
+}
+
 /// Why the run could not go on, or did not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,12 +84,14 @@ pub enum RunError {
     #[error("{} is not an export folder (no ledger in it)", .0.display())]
     NoExport(PathBuf),
     /// The ledger is damaged, newer or missing beside data.
-    #[error("ledger {}: {what}; nothing was touched. `exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt", path.display())]
+    #[error("ledger {}: {what}; nothing was touched. {}", path.display(), kind.advice())]
     Ledger {
         /// The ledger file.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+        /// Of what kind that is.
+        kind: Unusable,
     },
     /// The ledger could not be read or written.
     #[error("ledger")]

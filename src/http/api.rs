@@ -40,7 +40,7 @@ struct Refusal {
 }
 
 pub(super) async fn resolve(http: &Http, item: &Item) -> Resolved {
-    let host = http.base.host_str().unwrap_or_default();
+    let host = &*http.place(&http.base);
     let (key, secret) = http.key();
     let url = match address(&http.base, item) {
         Ok(url) => url,
@@ -99,7 +99,7 @@ fn headers(key: &SecretString, item: &Item) -> Option<HeaderMap> {
     Some(headers)
 }
 
-fn read_hints(response: &Response) -> Hints {
+pub(super) fn read_hints(response: &Response) -> Hints {
     let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     Hints::read(limited, header, SystemTime::now())

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{Http, api, capped, classify, text};
 use crate::error::{Failure, Said, Service};
 use crate::item::OrgId;
+use crate::limit::Hints;
 use crate::options::API_TIMEOUT;
 
 /// An answer holds a few ids and names.
@@ -29,6 +30,8 @@ pub struct Context {
 pub struct Asked {
     /// The time of the API's clock, where it told it.
     pub date: Option<SystemTime>,
+    /// What its headers told of the allowance.
+    pub hints: Hints,
     /// What it said.
     pub context: Result<Context, Failure>,
 }
@@ -59,19 +62,24 @@ struct Organization {
 impl Http {
     /// Asks the API who the key belongs to. One request, without a key where there is none.
     pub async fn context(&self, org: Option<&OrgId>) -> Asked {
-        let mut date = None;
-        let whole = tokio::time::timeout(API_TIMEOUT, self.ask(org, &mut date)).await;
+        let (mut date, mut hints) = (None, Hints::default());
+        let whole = tokio::time::timeout(API_TIMEOUT, self.ask(org, &mut date, &mut hints)).await;
         let context = whole.unwrap_or_else(|_| {
-            let host = self.base.host_str().unwrap_or_default();
+            let host = self.place(&self.base);
             let seconds = API_TIMEOUT.as_secs();
             let what = format!("{} at {host}: no whole answer within {seconds} s", Service::Api);
             Err(Failure::Timeout { service: Service::Api, what })
         });
-        Asked { date, context }
+        Asked { date, hints, context }
     }
 
-    async fn ask(&self, org: Option<&OrgId>, date: &mut Option<SystemTime>) -> Result<Context, Failure> {
-        let host = self.base.host_str().unwrap_or_default();
+    async fn ask(
+        &self,
+        org: Option<&OrgId>,
+        date: &mut Option<SystemTime>,
+        hints: &mut Hints,
+    ) -> Result<Context, Failure> {
+        let host = &*self.place(&self.base);
         let wrong = |error| classify::failure(error, Service::Api, host);
         let refused =
             |message: &str| Failure::BadRequest(Said { message: message.to_owned(), ..Said::default() });
@@ -81,6 +89,7 @@ impl Http {
             self.headers(org).ok_or_else(|| refused("the organization cannot stand in a header"))?;
         let mut response = self.api.get(url).headers(headers).send().await.map_err(wrong)?;
         *date = httpdate::parse_http_date(&text(response.headers(), DATE.as_str())).ok();
+        *hints = api::read_hints(&response);
         let (body, whole) = capped(&mut response, CAP).await.map_err(wrong)?;
         let (_, key) = self.key();
         let private = api::Private { key: &key, note: "", image: "" };

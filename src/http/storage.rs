@@ -33,7 +33,7 @@ pub(super) async fn open(
         .map_err(|error| Failure::ApiNonsense(format!("data.url is not a URL ({error})")))?;
     http.addresses.check_url(&url).map_err(Failure::UrlRefused)?;
     unchanged(signed, &url)?;
-    let host = url.host_str().unwrap_or_default().to_owned();
+    let host = http.place(&url);
     let mut request = http.storage.get(url).header(ACCEPT_ENCODING, "identity");
     if let Some(resume) = resume {
         request = request.header(RANGE, format!("bytes={}-", resume.from)).header(IF_MATCH, &resume.etag);

@@ -7,6 +7,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
@@ -14,7 +15,7 @@ use super::open::{
     CACHE_KIB, LEDGER_FILE, LOCK_FILE, State, VERSION, check_version, disk, locks, named, prepare,
     state_folder,
 };
-use crate::error::RunError;
+use crate::error::{RunError, Unusable};
 
 /// SQLite's header: magic, and `user_version` at byte 60 (<https://sqlite.org/fileformat2.html>, 1.3).
 const HEADER: usize = 100;
@@ -119,7 +120,7 @@ pub fn check_sound(connection: &Connection, out: &Path, state_dir: Option<&Path>
     let said: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| named(&path, error))?;
-    if said == "ok" { Ok(()) } else { Err(RunError::Ledger { path, what: format!("is damaged ({said})") }) }
+    if said == "ok" { Ok(()) } else { Err(damaged(&path, &format!("is damaged ({said})"))) }
 }
 
 /// Who holds the lock of an export.
@@ -129,6 +130,8 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Its command: `run`, `verify` …; empty where that cannot be read.
     pub command: String,
+    /// When it took the lock, by the clock of the lock's disk.
+    pub since: Option<Timestamp>,
 }
 
 /// Who holds the lock now; `None` where nobody does.
@@ -152,12 +155,14 @@ pub fn holder(out: &Path, state_dir: Option<&Path>) -> Result<Option<Holder>, Ru
 impl Holder {
     /// What the holder wrote into the lock: its number, then its command.
     pub(super) fn read(file: &mut File) -> Self {
+        let written = file.metadata().and_then(|meta| meta.modified());
+        let since = written.ok().and_then(|time| Timestamp::try_from(time).ok());
         let mut text = String::new();
         // a courtesy: what cannot be read is left out
         let _ = file.take(100).read_to_string(&mut text);
         let mut lines = text.lines();
         let pid = lines.next().and_then(|line| line.trim().parse().ok());
-        Self { pid, command: lines.next().unwrap_or_default().to_owned() }
+        Self { pid, command: lines.next().unwrap_or_default().to_owned(), since }
     }
 }
 
@@ -174,12 +179,12 @@ fn look(out: &Path, state_dir: Option<&Path>) -> Result<PathBuf, RunError> {
 /// Looks at the first bytes of a ledger. False: it is empty, and there are no images either, as a run leaves it that
 /// was killed in its first moment.
 pub(super) fn check_header(out: &Path, path: &Path) -> Result<bool, RunError> {
-    let refuse = |what: &str| Err(RunError::Ledger { path: path.to_owned(), what: what.to_owned() });
+    let refuse = |what| Err(damaged(path, what));
     match Header::read(path)? {
         Header::Empty if holds_images(out) => refuse("is empty, but data/ holds images"),
         Header::Empty => Ok(false),
         Header::Foreign => refuse("is damaged (it is no SQLite file)"),
-        Header::Version(version) if version > VERSION => refuse(&newer(version)),
+        Header::Version(version) if version > VERSION => Err(newer(path, version)),
         Header::Version(_) => Ok(true),
     }
 }
@@ -216,23 +221,29 @@ impl Header {
 /// Of a ledger without tables, as a run leaves it that was killed as it began.
 fn empty(out: &Path, path: &Path) -> RunError {
     if holds_images(out) {
-        let what = "is empty, but data/ holds images".to_owned();
-        RunError::Ledger { path: path.to_owned(), what }
+        damaged(path, "is empty, but data/ holds images")
     } else {
         RunError::NoExport(out.to_owned())
     }
 }
 
 /// Of a ledger that this program does not know.
-pub(super) fn newer(version: i64) -> String {
-    format!("has version {version}, this program knows {VERSION}: it was written by a newer exporter")
+pub(super) fn newer(path: &Path, version: i64) -> RunError {
+    let what =
+        format!("has version {version}, this program knows {VERSION}: it was written by a newer exporter");
+    RunError::Ledger { path: path.to_owned(), what, kind: Unusable::Newer }
+}
+
+/// Of a ledger that cannot be used as it is.
+pub(super) fn damaged(path: &Path, what: &str) -> RunError {
+    RunError::Ledger { path: path.to_owned(), what: what.to_owned(), kind: Unusable::Damaged }
 }
 
 /// A folder without a ledger must have no images.
 pub(super) fn not_lost(out: &Path, path: &Path) -> Result<(), RunError> {
     if holds_images(out) {
         let what = "is missing, but data/ holds images".to_owned();
-        return Err(RunError::Ledger { path: path.to_owned(), what });
+        return Err(RunError::Ledger { path: path.to_owned(), what, kind: Unusable::Missing });
     }
     Ok(())
 }
@@ -334,8 +345,10 @@ mod tests {
         let folder = export();
         assert_eq!(holder(folder.path(), None).expect("asked"), None);
         let state = open_locked(folder.path(), None, "verify").expect("locked");
-        let held = Holder { pid: Some(std::process::id()), command: "verify".to_owned() };
-        assert_eq!(holder(folder.path(), None).expect("asked"), Some(held));
+        let held = holder(folder.path(), None).expect("asked").expect("held");
+        assert_eq!((held.pid, &*held.command), (Some(std::process::id()), "verify"));
+        let age = Timestamp::now().duration_since(held.since.expect("a time"));
+        assert!(age.as_secs() < 60, "{age}");
         let error = open_locked(folder.path(), None, "report").map(drop).expect_err("held").to_string();
         assert!(error.contains("in use by `exporter verify`"), "{error}");
         drop(state);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::existing::{Holder, check_header, holder, newer, not_lost};
+use super::existing::{Holder, check_header, damaged, holder, newer, not_lost};
 use super::sqlite_error;
 use crate::error::{RunError, chain};
 use crate::volume::{SAFE_JOURNAL, Volume, journal_mode};
@@ -60,7 +60,7 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     if let Err(refusal) = check(out, &path) {
         let held = holder(out, None)?.or(holder(out, state_dir)?);
         return Err(match held {
-            Some(Holder { pid, command }) => RunError::InUse { folder: out.to_owned(), pid, command },
+            Some(Holder { pid, command, .. }) => RunError::InUse { folder: out.to_owned(), pid, command },
             None => refusal,
         });
     }
@@ -171,7 +171,6 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), RunErr
 
 /// The version, 0 for a file without tables.
 pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, RunError> {
-    let refuse = |what: String| RunError::Ledger { path: path.to_owned(), what };
     let version: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| named(path, error))?;
@@ -180,14 +179,14 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
         .map_err(|error| named(path, error))?;
     match (version, tables) {
         (VERSION, 1..) | (0, 0) => Ok(version),
-        (version, _) if version > VERSION => Err(refuse(newer(version))),
-        _ => Err(refuse("is not a ledger of exporter".to_owned())),
+        (version, _) if version > VERSION => Err(newer(path, version)),
+        _ => Err(damaged(path, "is not a ledger of exporter")),
     }
 }
 
 pub(crate) fn named(path: &Path, error: rusqlite::Error) -> RunError {
     match sqlite_error(error) {
-        RunError::Ledger { what, .. } => RunError::Ledger { path: path.to_owned(), what },
+        RunError::Ledger { what, kind, .. } => RunError::Ledger { path: path.to_owned(), what, kind },
         other => other,
     }
 }
@@ -232,7 +231,7 @@ fn lock(out: &Path, path: &Path, by: &str) -> Result<File, RunError> {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) => {
                 file.rewind().map_err(disk("reading", path))?;
-                let Holder { pid, command } = Holder::read(&mut file);
+                let Holder { pid, command, .. } = Holder::read(&mut file);
                 let patience = if by == RUN && command == NOTES { NOTES_PATIENCE } else { LOCK_PATIENCE };
                 if begun.elapsed() > patience {
                     return Err(RunError::InUse { folder: out.to_owned(), pid, command });
@@ -261,10 +260,22 @@ fn in_the_way(path: &Path, kind: &str) -> RunError {
     RunError::Disk(format!("{} is in the way and is {kind}; move it away", path.display()))
 }
 
+/// What to do about a file in the place of a folder.
+pub(crate) const ANOTHER: &str = "move it away, or choose another with -o";
+
+/// Of what stands where a folder is wanted.
+pub(crate) fn no_folder(path: &Path) -> String {
+    format!("{} is in the way and is no folder", path.display())
+}
+
 /// Makes a folder that only its owner may enter, durably; one that is there is left as it is.
 pub(super) fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
     if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
+    }
+    if path.symlink_metadata().is_ok() {
+        let advice = io::Error::new(io::ErrorKind::NotADirectory, ANOTHER);
+        return Err(RunError::Io { what: no_folder(path), source: advice });
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_dir(parent, made)?;

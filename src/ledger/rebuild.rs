@@ -45,7 +45,7 @@ pub fn condition(out: &Path, state_dir: Option<&Path>) -> Result<Condition, RunE
         Header::Empty => return Ok(Condition::Damaged("is empty".to_owned())),
         Header::Foreign => return Ok(Condition::Damaged("is no SQLite file".to_owned())),
         Header::Version(version) if version > VERSION => {
-            return Err(RunError::Ledger { path, what: newer(version) });
+            return Err(newer(&path, version));
         }
         Header::Version(_) => {}
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::write::{PartRecord, int};
-use crate::error::ItemError;
+use crate::error::{ErrorCode, ItemError};
 use crate::item::{ImageId, Item, NoteId, OrgId, Sha256, hex};
 use crate::layout;
 
@@ -80,6 +80,27 @@ pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Re
     }
     transaction.commit()?;
     Ok((looked, vanished))
+}
+
+/// What `verify --repair` writes as the reason of a row whose image it made undelivered: there was no file, or
+/// another one.
+pub const REPAIRED: [&str; 2] = [
+    "verify found no file where the image was delivered",
+    "verify found another file than the one that was delivered",
+];
+
+/// Rows that a repair made undelivered since the newest run.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn repaired(connection: &Connection) -> rusqlite::Result<u64> {
+    let rows: i64 = connection.query_row(
+        "SELECT count(*) FROM rows
+         WHERE run = (SELECT max(id) FROM runs) AND failed = 0 AND code = ?1 AND error IN (?2, ?3)",
+        params![ErrorCode::Disk.as_str(), REPAIRED[0], REPAIRED[1]],
+        |row| row.get(0),
+    )?;
+    Ok(rows.unsigned_abs())
 }
 
 /// Images whose files are looked for at a time: what starting the threads costs is nothing beside it.

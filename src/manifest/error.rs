@@ -1,6 +1,6 @@
 //! Why a file cannot be used as a manifest at all.
 //!
-//! Each message says what was found and what to do next. A single bad row is data, not an error: see
+//! The file is named by whoever asked for it. Each message says what was found and what to do next. A single bad row is data, not an error: see
 //! [`BadRow`](super::BadRow).
 
 use std::io;
@@ -9,16 +9,16 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Reading failed.
-    #[error("manifest cannot be read")]
+    #[error("it cannot be read")]
     Io(#[from] io::Error),
     /// The second reading gave other bytes than the first.
-    #[error("manifest changed while it was read: wait until it is written, and run again")]
+    #[error("it changed while it was read: wait until it is written, and run again")]
     Changed,
     /// Not even a header.
-    #[error("manifest is empty: it needs a header line that names org, note and image")]
+    #[error("it is empty: it needs a header line that names org, note and image")]
     Empty,
     /// A byte order mark of UTF-16, or NUL bytes in the header.
-    #[error("manifest is UTF-16, or no text at all: save it again as CSV in UTF-8")]
+    #[error("it is UTF-16, or no text at all: save it again as CSV in UTF-8")]
     Utf16,
     /// The header holds bytes that are not UTF-8.
     #[error("header on line {line} is not UTF-8: save the manifest again as CSV in UTF-8")]
@@ -36,7 +36,7 @@ pub enum ManifestError {
     #[error("delimiter is not usable: give one ASCII character that is no quote, line end or NUL")]
     Delimiter,
     /// Columns are missing.
-    #[error("manifest has no column for {missing}: found {found}; known are {known}; {advice}")]
+    #[error("there is no column for {missing}: found {found}; known are {known}; {advice}")]
     MissingColumn {
         /// What is missing: `org`, or `note, image`.
         missing: String,
@@ -49,7 +49,7 @@ pub enum ManifestError {
     },
     /// More than one column may be meant.
     #[error(
-        "manifest has more than one {column} column: found {found}; {candidates} could each be {column} (known are \
+        "there is more than one {column} column: found {found}; {candidates} could each be {column} (known are \
          {known}); {advice}"
     )]
     AmbiguousColumn {

@@ -108,7 +108,7 @@ fn a_delimiter_that_would_break_quotes_lines_or_characters_is_refused() {
 #[test]
 fn a_file_without_a_header_is_empty() {
     for text in ["", "\n", "\r\n\r\n", "\u{feff}", "\u{feff}\n"] {
-        assert!(refusal(text).starts_with("manifest is empty"), "{text:?}");
+        assert!(refusal(text).starts_with("it is empty"), "{text:?}");
     }
 }
 
@@ -232,5 +232,5 @@ fn an_error_of_reading_comes_out_once_and_ends_the_rows() {
     let found: Vec<bool> = manifest.map(|entry| entry.is_ok()).collect();
     assert_eq!(found, [true, false]);
     let error = Manifest::open(BufReader::new(Broken), &ManifestOptions::default()).err().expect("no header");
-    assert_eq!(error.to_string(), "manifest cannot be read");
+    assert_eq!(error.to_string(), "it cannot be read");
 }

@@ -14,6 +14,7 @@ use super::last_run::LastRun;
 use super::notes::{NoteTotals, Notes};
 use super::same::{Found, SameFinder};
 use super::{bytes, text};
+use crate::ledger;
 
 /// Rows by state: they always add up to `rows`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -90,6 +91,9 @@ pub struct Summary {
     pub orgs: Vec<Org>,
     /// The manifest's notes.
     pub notes: Notes,
+    /// Untried rows that `verify --repair` made so since the run.
+    #[serde(skip)]
+    pub repaired: u64,
 }
 
 impl Summary {
@@ -206,6 +210,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         failures,
         orgs: named(conn, orgs)?,
         notes,
+        repaired: if counts.untried > 0 { ledger::repaired(conn)? } else { 0 },
         ..Summary::default()
     };
     summary.of_run(LastRun::read(conn)?);

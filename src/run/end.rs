@@ -24,6 +24,9 @@ pub(super) async fn end(
             let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
             let written = report::end_and_write_all(connection, &folder, |counts| {
                 let code = report::exit_code(counts, stopped.as_ref());
+                // a signal or a deadline after the last row stopped nothing
+                let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
+                let stop = stop.filter(|_| stopper.is_some());
                 ledger::end_run(connection, run, &time::now(), code, stop, &tally)
             });
             match written {

@@ -21,8 +21,11 @@ use crate::time;
 const LIST: &str = "manifest-sha256.txt";
 /// What the table of runs says of an adoption.
 const STOP: &str = "the ledger was rebuilt by verify --adopt; run again";
+/// Exit code of an adoption that restored no row.
+const NOTHING_KNOWN: u8 = 1;
 /// Owners of paths after an adoption: images, and files that are listed but are not what they were.
-const OWNED: &str = "SELECT path FROM images UNION SELECT path FROM listed WHERE changed = 1 ORDER BY path";
+const OWNED: &str =
+    "SELECT path, 1 FROM images UNION SELECT path, 1 FROM listed WHERE changed = 1 ORDER BY path";
 
 /// Rebuilds the ledger of an export.
 ///
@@ -32,18 +35,29 @@ const OWNED: &str = "SELECT path FROM images UNION SELECT path FROM listed WHERE
 pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
     let began = Instant::now();
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
-    if !out.join(LIST).is_file() {
+    let lists = out.join(LIST).is_file();
+    if !lists && !out.join("data").is_dir() {
         let what = format!("{} has no {LIST}: there is nothing to adopt", out.display());
         return Err(RunError::Settings(what));
     }
     let damaged = match ledger::condition(out, state_dir)? {
         Condition::Sound => {
-            let what = format!("the ledger of {} is sound: there is nothing to adopt", out.display());
+            let mut what = format!("the ledger of {} is sound: there is nothing to adopt", out.display());
+            if !lists {
+                what.push_str("; `exporter report` writes manifest-sha256.txt again");
+            }
             return Err(RunError::Settings(what));
         }
         Condition::Lost => None,
         Condition::Damaged(why) => Some(why),
     };
+    if !lists {
+        return Err(RunError::Settings(format!(
+            "{} has no {LIST}: there is nothing to adopt. Move data/ and the ledger aside, or name another folder \
+             with -o, and run again: all images are fetched",
+            out.display()
+        )));
+    }
     let mut rebuild = Rebuild::begin(out, state_dir)?;
     let mut verified = match fill(&mut rebuild.connection, out, progress) {
         Ok(verified) => verified,
@@ -68,7 +82,7 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
     let mut verified = Verified { checked: listed, ..Verified::default() };
     let last = learn(connection, out, &mut verified.notices)?;
     images(connection, out, progress, &mut verified)?;
-    verified.foreign = foreign::find(connection, out, OWNED)?;
+    verified.foreign = foreign::find(connection, out, OWNED)?.foreign;
     let manifest_sha256 = last.map(|told| told.manifest_sha256).unwrap_or_default();
     let now = time::now();
     let run = ledger::begin_run(
@@ -82,13 +96,16 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
         },
     )
     .map_err(sqlite_error)?;
-    if let Err(error) = restore::rows(connection, &out.join("report.csv"), &manifest_sha256, run) {
+    let restored = restore::rows(connection, &out.join("report.csv"), &manifest_sha256, run);
+    if let Err(error) = &restored {
         // the next run reads its manifest anyway
         verified.notices.push(format!("the rows of report.csv are not known again: {error}"));
     }
     let end = || {
         let counts = report::counts(connection)?;
-        let code = report::exit_code(&counts, None);
+        // what nobody knows the rows of is no success
+        let known = restored.is_ok_and(|rows| rows > 0);
+        let code = if known { report::exit_code(&counts, None) } else { NOTHING_KNOWN };
         ledger::end_run(connection, run, &now, code, Some(("", STOP)), &ledger::Tally::default())
     };
     end().map_err(sqlite_error)?;

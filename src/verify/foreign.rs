@@ -1,4 +1,4 @@
-//! Files in `data/` that no delivered image owns.
+//! Files in `data/` that no image owns.
 //!
 //! The tree is walked in the order of its paths' bytes, beside the ledger's paths in the same order: memory grows
 //! with the largest folder and with what is found, not with the images.
@@ -13,38 +13,54 @@ use rusqlite::Connection;
 use crate::error::RunError;
 use crate::ledger::sqlite_error;
 
-/// Paths that have an owner, in the order of their bytes.
-pub(super) const DELIVERED: &str = "SELECT path FROM images WHERE delivered = 1 ORDER BY path";
+/// Paths that have an owner, in the order of their bytes, and whether it is delivered. One that is not has a file
+/// that the next run replaces.
+pub(super) const OWNED: &str = "SELECT path, delivered FROM images ORDER BY path";
+
+/// What lies in `data/` besides delivered images.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Nobody owns these.
+    pub foreign: Vec<String>,
+    /// So many lie where an image was delivered that has to be fetched again.
+    pub waiting: u64,
+}
 
 /// A run names a file a moment before it writes that down.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// Finds them; `owned` selects the paths that have an owner, in the order of their bytes. Links are not followed:
+/// Finds them; `owned` selects as [`OWNED`] does. Links are not followed:
 /// one without an owner is foreign itself.
-pub(super) fn find(connection: &Connection, root: &Path, owned: &str) -> Result<Vec<String>, RunError> {
+pub(super) fn find(connection: &Connection, root: &Path, owned: &str) -> Result<Found, RunError> {
     // a copy: a ledger that is read for as long as a tree is walked could not be written by a run, on some disks
     connection
         .execute_batch(&format!(
-            "CREATE TEMP TABLE owned (n INTEGER PRIMARY KEY, path TEXT NOT NULL) STRICT;
-             INSERT INTO owned (path) {owned};"
+            "CREATE TEMP TABLE owned (n INTEGER PRIMARY KEY, path TEXT NOT NULL, delivered INTEGER NOT NULL)
+                 STRICT;
+             INSERT INTO owned (path, delivered) {owned};"
         ))
         .map_err(sqlite_error)?;
-    let mut owned = connection.prepare("SELECT path FROM owned ORDER BY n").map_err(sqlite_error)?;
+    let mut owned =
+        connection.prepare("SELECT path, delivered FROM owned ORDER BY n").map_err(sqlite_error)?;
     let mut owned = owned.query([]).map_err(sqlite_error)?;
-    let mut mine: Option<Vec<u8>> = None;
+    let mut mine: Option<(Vec<u8>, bool)> = None;
     let mut exhausted = false;
-    let mut found = Vec::new();
+    let mut found = Found::default();
     walk(root, |path| {
-        while !exhausted && mine.as_deref().is_none_or(|mine| mine < path) {
+        while !exhausted && mine.as_ref().is_none_or(|(mine, _)| &**mine < path) {
             let row = owned.next().map_err(sqlite_error)?;
             exhausted = row.is_none();
             mine = match row {
                 None => None,
-                Some(row) => Some(row.get::<_, String>(0).map_err(sqlite_error)?.into_bytes()),
+                Some(row) => {
+                    let path: String = row.get(0).map_err(sqlite_error)?;
+                    Some((path.into_bytes(), row.get(1).map_err(sqlite_error)?))
+                }
             };
         }
-        if mine.as_deref() != Some(path) {
-            found.push(String::from_utf8_lossy(path).into_owned());
+        match &mine {
+            Some((mine, delivered)) if mine == path => found.waiting += u64::from(!delivered),
+            _ => found.foreign.push(String::from_utf8_lossy(path).into_owned()),
         }
         Ok(())
     })?;
@@ -130,13 +146,15 @@ mod tests {
         let connection = Connection::open_in_memory().expect("memory");
         connection.execute_batch("CREATE TABLE images (path TEXT, delivered INTEGER)").expect("a table");
         for path in owned {
-            connection.execute("INSERT INTO images VALUES (?1, 1)", [path]).expect("inserted");
+            let delivered = path != "data/a-b/n/i.jpg";
+            connection.execute("INSERT INTO images VALUES (?1, ?2)", (path, delivered)).expect("inserted");
         }
         let mut expected: Vec<&str> = foreign.into_iter().chain(["data/link"]).collect();
         expected.sort_unstable();
-        assert_eq!(find(&connection, root, DELIVERED).expect("found"), expected);
+        let found = find(&connection, root, OWNED).expect("found");
+        assert_eq!((found.foreign, found.waiting), (expected.into_iter().map(str::to_owned).collect(), 1));
         connection.execute_batch("DROP TABLE owned").expect("dropped");
         std::fs::remove_dir_all(root.join("data")).expect("removed");
-        assert!(find(&connection, root, DELIVERED).expect("nothing").is_empty());
+        assert_eq!(find(&connection, root, OWNED).expect("nothing"), Found::default());
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::Problem;
 use super::hash::Seen;
 use crate::error::{ErrorCode, RunError};
-use crate::ledger::sqlite_error;
+use crate::ledger::{REPAIRED, sqlite_error};
 use crate::report;
 
 /// Marks them in one transaction and writes the reports. The caller holds the lock. No file is touched: a changed one
@@ -27,8 +27,8 @@ fn mark(connection: &Connection, problems: &[Problem]) -> rusqlite::Result<()> {
         let mut insert = transaction.prepare("INSERT INTO broken VALUES (?1, ?2)")?;
         for Problem { job, seen } in problems {
             let error = match seen {
-                Seen::Missing => "verify found no file where the image was delivered",
-                _ => "verify found another file than the one that was delivered",
+                Seen::Missing => REPAIRED[0],
+                _ => REPAIRED[1],
             };
             insert.execute(params![job.id, error])?;
         }

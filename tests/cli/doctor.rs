@@ -1,6 +1,7 @@
 //! `exporter doctor`: what would break in the night is told before it.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -151,4 +152,27 @@ fn no_secret_is_shown() {
             assert!(!text.contains(crate::support::config::API_KEY), "{text}");
         }
     }
+}
+
+#[test]
+fn its_requests_count_towards_the_allowance_of_the_runs() {
+    let ask = |world: &World, args: &[&str], code| {
+        let mut command = world.command(args);
+        Ran::of(command.env("EXPORTER_RATE", "1/1h").spawn().expect("started")).ended(code)
+    };
+    let world = World::with_images(1);
+    ask(&world, &["run", "manifest.csv"], 0);
+    let start = Instant::now();
+    let answer = ask(&world, &["doctor", "--json"], 0).stdout;
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let (result, text) = check(&answer, "api");
+    assert!(result == "warning" && text.contains("leave no request free"), "{text}");
+    assert_eq!(check(&answer, "key").0, "warning");
+    assert!(start.elapsed() < Duration::from_secs(8), "a wait that is known is not begun");
+    assert_eq!(world.api_requests(), 1);
+
+    let world = World::with_images(1);
+    ask(&world, &["doctor"], 0);
+    ask(&world, &["run", "manifest.csv", "--max-duration", "1s"], 4);
+    assert_eq!(world.api_requests(), 1);
 }

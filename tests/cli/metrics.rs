@@ -178,6 +178,31 @@ fn a_run_that_is_on_has_a_file_and_one_that_is_stopped_says_how() {
 }
 
 #[test]
+fn a_run_that_is_refused_for_its_settings_says_so_whatever_the_setting() {
+    let world = World::with_images(1);
+    world.write("broken.toml", "outt = 'x'");
+    world.write("mine.toml", "metrics-file = 'metrics.prom'");
+    let flag = ["--metrics-file", "metrics.prom"];
+    for (args, variables) in [
+        (&["--config", "broken.toml", flag[0], flag[1]][..], &[][..]),
+        (&["--config", "none.toml", flag[0], flag[1]], &[]),
+        (&["--progress", "nope", flag[0], flag[1]], &[]),
+        (&flag, &[("EXPORTER_LOG_FORMAT", "xml")]),
+        (&["--config", "mine.toml"], &[("EXPORTER_LOG_FORMAT", "xml")]),
+        (&["--config", "mine.toml", "--progress", "nope"], &[]),
+        (&["--config", "mine.toml", "--rate", "nope"], &[]),
+    ] {
+        let mut command = world.command(&[&["run", "manifest.csv"], args].concat());
+        Ran::of(command.envs(variables.iter().copied()).spawn().expect("started")).ended(2);
+        is(&read(&world), "exporter_exit_code", 2.0);
+        std::fs::remove_file(world.path("metrics.prom")).expect("written");
+    }
+    let args = ["run", "--progress", "nope", "--show-settings", flag[0], flag[1]];
+    Ran::of(world.command(&args).spawn().expect("started")).ended(2);
+    assert!(!world.path("metrics.prom").exists(), "nothing is done");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_one_warning_and_changes_nothing() {
     let world = World::with_images(2);
     std::fs::create_dir(world.path("folder")).expect("made");
@@ -186,6 +211,7 @@ fn a_file_that_cannot_be_written_is_one_warning_and_changes_nothing() {
         let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("metrics file")).collect();
         assert_eq!(warnings.len(), 1, "{place}: {}", ran.stderr);
         assert!(warnings[0].starts_with("exporter: warning: "), "{}", warnings[0]);
+        assert!(!warnings[0].contains(".tmp"), "{}", warnings[0]);
     }
     let left: Vec<_> = std::fs::read_dir(world.path("")).expect("listed").flatten().collect();
     let left = left.iter().filter(|entry| entry.file_name().to_string_lossy().ends_with(".tmp"));

@@ -31,7 +31,7 @@ fn before_the_first_run_everything_is_to_fetch_and_nothing_is_made() {
     let world = World::with_images(9);
     let answer = json(&world, &["--rate", "3/1s"], 0);
     assert_eq!(numbers(&answer), [9, 0, 0, 0, 9, 9]);
-    assert_eq!(answer["shortest_seconds"], 3);
+    assert_eq!(answer["shortest_seconds"], 2, "the last three go as soon as two windows are over");
     assert!(answer["disk_free_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
     let ran = plan(&world, &["-o", "a/b"]).ended(0);
     assert!(ran.stdout.starts_with("9 images to fetch\n"), "{}", ran.stdout);
@@ -111,6 +111,19 @@ fn a_manifest_without_rows_has_a_plan_and_one_can_come_from_standard_input() {
     let ran = Ran::of(command.stdin(file).spawn().expect("started")).ended(0);
     let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
     assert_eq!(answer["to_fetch"], 1);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_named_before_the_run_and_by_it() {
+    let world = World::with_images(1);
+    for out in ["manifest.csv", "manifest.csv/below"] {
+        let words = "manifest.csv is in the way and is no folder: move it away, or choose another with -o\n";
+        let ran = plan(&world, &["-o", out]).ended(0);
+        assert!(ran.stderr.contains("warning: ") && ran.stderr.ends_with(words), "{}", ran.stderr);
+        let ran = world.run(&["-o", out]).ended(1);
+        assert!(ran.stderr.ends_with(words), "{}", ran.stderr);
+    }
+    assert_eq!(world.api_requests(), 0);
 }
 
 #[test]

@@ -40,11 +40,7 @@ fn the_reports_are_written_again_byte_for_byte() {
     let ran = exporter(&world, &["report"]).ended(0);
     assert!(all(&world) == before, "the bytes are others");
     assert!(ran.stdout.contains("exit code 3") && ran.stdout.contains("export/report.csv"), "{}", ran.stdout);
-    assert!(
-        ran.stdout.contains("notes     3 of 4 complete; not: org1 note1 (1 of 2 images)"),
-        "{}",
-        ran.stdout
-    );
+    assert!(ran.stdout.contains("notes     3 of 4 complete, see notes.csv\n"), "{}", ran.stdout);
     exporter(&world, &["report", "export"]).ended(0);
     assert!(all(&world) == before, "the bytes are others");
 }
@@ -74,7 +70,13 @@ fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
     let mut torn = sound.clone();
     let middle = sound.len() / 2;
     torn[4096..middle].fill(0x5a);
-    for bytes in [None, Some(newer), Some(b"no database".to_vec()), Some(torn)] {
+    let way = "rebuilds a ledger";
+    for (bytes, words) in [
+        (None, "--state-dir (EXPORTER_STATE_DIR), name it here too"),
+        (Some(newer), "Install that exporter"),
+        (Some(b"no database".to_vec()), way),
+        (Some(torn), way),
+    ] {
         fs::remove_file(&ledger).expect("removed");
         if let Some(bytes) = &bytes {
             fs::write(&ledger, bytes).expect("written");
@@ -82,6 +84,7 @@ fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
         for command in [&["report"][..], &["verify"], &["verify", "--repair"], &["status"]] {
             let ran = exporter(&world, command).ended(1);
             assert!(ran.stderr.contains("verify --adopt"), "{command:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains(words), "{command:?}: {}", ran.stderr);
             assert_eq!(fs::read(&ledger).ok(), bytes, "{command:?}");
         }
         assert!(all(&world) == before, "a report was touched");
@@ -124,6 +127,43 @@ fn the_rest_of_failed_csv_is_another_manifest() {
     let kept = fs::read_dir(world.out().join("reports")).expect("kept").next().expect("one").expect("one");
     let failed = fs::read_to_string(kept.path().join("failed.csv")).expect("read");
     assert!(failed.contains("org0,note0,i2,not_found"), "{failed}");
+}
+
+/// The command that a closing line names, without the program's name.
+fn named(text: &str) -> Vec<String> {
+    let command = text.lines().find_map(|line| line.split_once("exporter run ")).expect("a command").1;
+    let shell =
+        std::process::Command::new("sh").args(["-c", &format!("printf '%s\\n' run {command}")]).output();
+    let words = String::from_utf8(shell.expect("a shell").stdout).expect("UTF-8");
+    words.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_that_are_named_work_as_they_stand() {
+    let world = World::with_images(4);
+    let text = world.add_images(4).replacen("org,note,image", "Clinic Id,note,image", 1).replace(',', ";");
+    world.write("my list.csv", text);
+    let missing = ImageRef::new("org0", "note0", "i2");
+    world.sandbox.forget_image(&missing);
+    let settings = ["--state-dir", "my state", "--columns", "org=Clinic Id", "--delimiter", ";"];
+    let run = |args: &[&str]| Ran::of(world.command(args).spawn().expect("started"));
+    let plan = run(&[&["plan", "my list.csv"], &settings[..]].concat()).ended(0);
+    let planned = named(&plan.stdout);
+    assert_eq!(planned, [&["run", "my list.csv"], &settings[..]].concat());
+    let ran = run(&planned.iter().map(String::as_str).collect::<Vec<_>>()).ended(3);
+    let next = named(&ran.stdout);
+    assert_eq!(next[1], "export/failed.csv");
+    world.add_images(4);
+    run(&next.iter().map(String::as_str).collect::<Vec<_>>()).ended(0);
+    assert_eq!(world.states(), ["stored"]);
+    // what is as it is without a word is not said; a default that was given is
+    assert_eq!(named(&run(&["plan", "manifest.csv", "-o", "new"]).ended(0).stdout)[2..], ["-o", "new"]);
+    let ran = run(&["verify", "--repair", "--state-dir", "my state"]).ended(0);
+    assert!(!ran.stdout.contains("next"), "{}", ran.stdout);
+    std::fs::remove_file(world.out().join("data/org0/note0/i0.jpg")).expect("removed");
+    let ran = run(&["verify", "--state-dir", "my state"]).ended(3);
+    let words = "exporter verify export --state-dir 'my state' --repair, then exporter run MANIFEST --state-dir 'my state'";
+    assert!(ran.stdout.contains(words), "{}", ran.stdout);
 }
 
 #[test]

@@ -255,7 +255,8 @@ fn the_settings_of_every_command_are_shown_and_nothing_is_done() {
     let world = World::with_images(1);
     for (args, has, has_not) in [
         (&["plan", "no-such.csv"][..], "rate", "api-key"),
-        (&["doctor"], "api-key", "rate"),
+        (&["plan"], "columns", "api-key"),
+        (&["doctor"], "api-key", "concurrency"),
         (&["status"], "state-dir", "api-key"),
         (&["verify", "no-export"], "out", "api-key"),
         (&["report", "no-export"], "quiet", "rate"),

@@ -131,3 +131,21 @@ fn a_run_can_begin_while_somebody_asks_for_the_status() {
         Ran::of(child).ended(0);
     }
 }
+
+#[test]
+fn while_a_run_loads_its_manifest_the_run_before_is_not_told_as_going_on() {
+    let world = World::with_images(3);
+    world.run(&[]).ended(0);
+    // as a run takes it, before it has written itself down
+    let lock = world.out().join(".exporter/lock");
+    let held = std::fs::File::options().write(true).open(&lock).expect("opened");
+    held.lock().expect("locked");
+    std::fs::write(&lock, "4711\nrun\n").expect("written");
+    let ran = status(&world, &[]).ended(0);
+    assert!(ran.stdout.starts_with("running, process 4711: reading the manifest\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("3 stored"), "{}", ran.stdout);
+    let answer = json(&world);
+    assert_eq!((&answer["running"], &answer["phase"]), (&Value::Bool(true), &Value::from("reading")));
+    drop(held);
+    assert!(json(&world)["phase"].is_null());
+}

@@ -180,7 +180,10 @@ fn a_handshake_or_a_proxy_without_a_word_has_ten_seconds() {
             let mut command = fronts.command(&["--ca-file", "ca.pem", "--max-outage", "1s"]);
             command.env("HTTPS_PROXY", format!("http://{}", proxy.host()));
             let start = Instant::now();
-            (Ran::of(command.spawn().expect("started")), start.elapsed())
+            let ran = Ran::of(command.spawn().expect("started"));
+            let through = format!(" through the proxy {}: no connection", proxy.host());
+            assert!(ran.stderr.contains(&through), "{}", ran.stderr);
+            (ran, start.elapsed())
         });
         for run in [server, proxy] {
             let (ran, time) = run.join().expect("it ends");
@@ -245,7 +248,8 @@ fn a_proxy_that_asks_for_a_password_stops_the_run_at_once() {
         command.env("HTTPS_PROXY", format!("http://me:{SECRET}@{}", proxy.host()));
         let ran = Ran::of(command.spawn().expect("started")).ended(1);
         assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
-        assert!(ran.stderr.contains("the proxy answered 407"), "{}", ran.stderr);
+        let through = format!("127.0.0.1 through the proxy {}: the proxy answered 407", proxy.host());
+        assert!(ran.stderr.contains(&through), "{}", ran.stderr);
         assert!(ran.stdout.contains("proxy") && ran.stdout.contains("407"), "{}", ran.stdout);
         assert!(!ran.stderr.contains(SECRET) && !ran.stdout.contains(SECRET), "{}", ran.stderr);
         assert!(!ran.stderr.contains("outage"), "{}", ran.stderr);

@@ -43,6 +43,70 @@ fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
 }
 
 #[test]
+fn what_is_wrong_is_named_once_and_as_it_was_given() {
+    let world = World::with_images(1);
+    let said = |args: &[&str]| Ran::of(world.command(args).spawn().expect("started")).ended(2).stderr;
+    for command in ["status", "report", "verify"] {
+        assert_eq!(said(&[command, ""]), "exporter: error: DIR '': it is empty; give a path\n");
+    }
+    let missing = said(&["run", "nope.csv"]);
+    assert!(
+        missing.ends_with(
+            "error: manifest nope.csv: it cannot be read: No such file or directory (os error 2)\n"
+        ),
+        "{missing}"
+    );
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_is_an_error_and_the_exit_code_stays_that_of_the_rows() {
+    let world = World::with_images(1);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+    let mut command = world.command(&["run", "manifest.csv"]);
+    let ran = Ran::of(command.stdout(full).spawn().expect("started")).ended(0);
+    assert!(ran.stderr.contains("the summary could not be written to standard output"), "{}", ran.stderr);
+    assert_eq!(world.count("exit_code"), 0, "both say the same");
+}
+
+#[test]
+fn a_key_in_a_wrong_place_is_not_shown() {
+    let world = World::with_images(1);
+    let base64 = "max_prd_ak_Zm9v/YmFy+MTIz==";
+    for key in ["max_dev_ak_sandbox", base64] {
+        let file = [("MAXAI_API_KEY_FILE", key)];
+        for (args, variables, code) in [
+            (&["run", "manifest.csv"][..], &file[..], 2),
+            (&["run", "--show-settings"], &file, 0),
+            (&["doctor", "--json"], &file, 1),
+            (&["doctor", "-o", key, "--show-settings"], &[], 0),
+            (&["doctor", "-o", key], &[], 0),
+            (&["run", key], &[], 2),
+            (&["plan", key], &[], 2),
+            (&["plan", "manifest.csv", "--config", key], &[], 2),
+            (&["plan", "manifest.csv", "--rate", key], &[], 2),
+            (&["plan", "manifest.csv", "--columns", key], &[], 2),
+            (&["plan", "manifest.csv", "--delimiter", key], &[], 2),
+            (&["verify", "--oldest", key], &[], 2),
+            (&["status", key], &[], 2),
+            (&["report", key], &[], 2),
+            (&["verify", key, "--adopt"], &[], 2),
+        ] {
+            for format in ["text", "json"] {
+                let mut command = world.command(args);
+                command.envs(variables.iter().copied()).env("EXPORTER_LOG_FORMAT", format);
+                let ran = Ran::of(command.spawn().expect("started")).ended(code);
+                let said = ran.stdout + &ran.stderr;
+                assert!(!said.contains("_ak_") && !said.contains("Zm9v"), "{args:?}: {said}");
+                assert!(said.contains("not shown"), "{args:?}: {said}");
+            }
+        }
+    }
+    let mut command = world.command(&["run", "manifest.csv", "--api-key-file", "not/a/path"]);
+    let ran = Ran::of(command.spawn().expect("started")).ended(2);
+    assert!(!ran.stderr.contains("not/a/path"), "{}", ran.stderr);
+}
+
+#[test]
 fn every_setting_can_come_from_the_environment_and_a_flag_wins() {
     let world = World::with_images(1);
     let mut command = world.command(&["run", "manifest.csv"]);
@@ -98,8 +162,8 @@ fn the_keys_in_json_are_those_that_are_promised() {
     ];
     insta::assert_snapshot!(json.map(keys).join("\n"), @"
     api_requests bad_rows delivered disk_free_bytes disk_free_files duplicates rows shortest_seconds to_fetch
-    adopted bytes changed checked foreign missing ok repaired seconds
-    bytes duplicate failed pid rows rows_per_second run running seconds_left skipped stored untried
+    adopted bytes changed checked foreign missing ok repaired seconds waiting
+    bytes duplicate failed phase pid rows rows_per_second run running seconds_left skipped stored untried
     checks ok
     ");
 }

@@ -110,8 +110,18 @@ fn a_repair_makes_the_next_run_fetch_what_is_wrong_and_nothing_else() {
     assert!(world.report()[1]["error"].contains("another file"), "{:?}", world.report()[1]);
     assert_eq!(world.read("manifest-sha256.txt").lines().count(), 6);
     assert_eq!(world.failed().len(), 2);
+    let since = "; since then 2 rows made undelivered by verify --repair\n";
+    for command in ["status", "report"] {
+        let ran = Ran::of(world.command(&[command]).spawn().expect("started")).ended(0);
+        assert!(ran.stdout.contains("(exit code 0)") && ran.stdout.contains(since), "{}", ran.stdout);
+    }
+    let answer = json(&world, &[], 0);
+    assert_eq!((&answer["foreign"], answer["waiting"].as_u64()), (&serde_json::json!([]), Some(1)));
+    let ran = verify(&world, &[]).ended(0);
+    assert!(ran.stdout.contains("waiting   1 file of images"), "{}", ran.stdout);
 
     world.run(&[]).ended(0);
+    assert_eq!(json(&world, &[], 0)["waiting"], 0);
     assert_eq!(world.count("api_requests"), 2);
     assert_eq!(world.states()[..3], ["stored", "stored", "skipped"]);
     assert_eq!(fs::read(&flipped).expect("replaced"), jpeg(1, 2001));
@@ -267,9 +277,38 @@ fn reports_after_an_adoption_know_what_failed() {
 }
 
 #[test]
+fn an_adoption_that_knows_no_row_is_told_as_no_success() {
+    let world = delivered(3);
+    fs::remove_file(world.out().join(".exporter/ledger.sqlite")).expect("removed");
+    fs::remove_file(world.out().join("report.csv")).expect("removed");
+    fs::remove_file(world.out().join("summary.json")).expect("removed");
+    assert_eq!(json(&world, &["--adopt"], 0)["adopted"], 3);
+    for args in [&["status"][..], &["report"], &["report", "--runs"]] {
+        let ran = Ran::of(world.command(args).spawn().expect("started")).ended(0);
+        assert!(!ran.stdout.contains("complete"), "{args:?}: {}", ran.stdout);
+        assert!(ran.stdout.contains("1, the ledger was") || ran.stdout.contains("(exit code 1)"), "{args:?}");
+    }
+    let summary = world.summary();
+    assert_eq!(summary["exit_code"], 1, "{summary}");
+    assert!(summary["stop"].as_str().is_some_and(|stop| stop.contains("--adopt")), "{summary}");
+    world.run(&[]).ended(0);
+    assert_eq!(world.count("api_requests"), 0);
+}
+
+#[test]
 fn a_folder_without_a_list_has_nothing_to_adopt() {
     let world = World::new();
     let ran = verify(&world, &["nowhere", "--adopt"]).ended(2);
     assert!(ran.stderr.contains("manifest-sha256.txt"), "{}", ran.stderr);
     assert!(!world.path("nowhere").exists());
+    // a sound ledger writes the list again; with both lost the files prove nothing, and the way on is said
+    let world = delivered(2);
+    fs::remove_file(world.out().join("manifest-sha256.txt")).expect("removed");
+    let ran = verify(&world, &["--adopt"]).ended(2);
+    assert!(ran.stderr.contains("`exporter report` writes manifest-sha256.txt again"), "{}", ran.stderr);
+    fs::remove_file(world.out().join(".exporter/ledger.sqlite")).expect("removed");
+    let ran = verify(&world, &["--adopt"]).ended(2);
+    assert!(ran.stderr.contains("Move data/ and the ledger aside"), "{}", ran.stderr);
+    fs::rename(world.out().join("data"), world.path("aside")).expect("moved");
+    world.run(&[]).ended(0);
 }

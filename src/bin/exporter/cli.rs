@@ -28,7 +28,7 @@ pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
 pub use self::screen::{LogArgs, ScreenArgs};
 use crate::settings::table;
-use crate::{exit, log, out};
+use crate::{exit, human, log, out};
 
 /// Brings a clinic's note images home, completely and provably
 ///
@@ -129,7 +129,7 @@ fn answer(error: &clap::Error) -> ExitCode {
 /// What might be an API key (`max_<environment>_ak_<secret>`) is not shown, wherever on the command line it is.
 fn without_keys(text: &str, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
-    let keys = arguments.filter(|argument| argument.contains("_ak_"));
+    let keys = arguments.filter(|argument| human::holds_key(argument));
     keys.fold(text.to_owned(), |text, key| text.replace(&*key, "(not shown)"))
 }
 

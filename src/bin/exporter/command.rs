@@ -17,7 +17,8 @@ pub fn begin<T>(
     read: impl FnOnce(&Sources<'_>) -> Result<T, Refusal>,
 ) -> Result<T, ExitCode> {
     let env = |name: &str| std::env::var_os(name);
-    let sources = start(&env, config, lines)?;
+    let (sources, began) = start(&env, config, lines);
+    began?;
     let settings = read(&sources).map_err(|refusal| exit::refused(&refusal))?;
     if config.show_settings {
         return Err(answer(&settings::list(&sources), 0));

@@ -23,7 +23,10 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&RunError::io("starting the runtime")(error)),
     };
-    let diagnosis = runtime.block_on(doctor(&options));
+    let mut diagnosis = runtime.block_on(doctor(&options));
+    for check in &mut diagnosis.checks {
+        check.found = human::without_keys(&check.found).into_owned();
+    }
     // a name lookup that hangs must not hold the program
     runtime.shutdown_background();
     let text = if args.json { command::json(&diagnosis) } else { text(&diagnosis) };

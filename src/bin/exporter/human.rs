@@ -1,5 +1,6 @@
 //! Numbers and texts as people read them. Pure.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -90,6 +91,23 @@ pub fn safe(text: &str) -> String {
     safe
 }
 
+/// What marks an API key of the vendor's: `max_<environment>_ak_<secret>`.
+const KEY: &str = "_ak_";
+
+/// Whether a text holds what might be an API key.
+pub fn holds_key(text: &str) -> bool {
+    text.contains(KEY)
+}
+
+/// Takes out every word that might be an API key in a wrong place: a file's name, a folder's, a column's.
+pub fn without_keys(text: &str) -> Cow<'_, str> {
+    if !holds_key(text) {
+        return text.into();
+    }
+    let hide = |word| if holds_key(word) { "(not shown, it might be a key) " } else { word };
+    text.split_inclusive(char::is_whitespace).map(hide).collect::<String>().trim_end().to_owned().into()
+}
+
 /// A path as it can be typed in a shell.
 pub fn shell(path: &Path) -> String {
     let text = path.to_string_lossy();
@@ -150,6 +168,17 @@ mod tests {
     #[test]
     fn nothing_steers_the_terminal() {
         assert_eq!(safe("a\u{1b}[2J\rb\u{202e}é"), "a\\u{1b}[2J\\u{d}b\\u{202e}é");
+    }
+
+    #[test]
+    fn a_key_is_hidden_wherever_it_stands_in_a_line() {
+        assert_eq!(without_keys("manifest key.csv: no such file"), "manifest key.csv: no such file");
+        for (line, hidden) in [
+            ("reading max_dev_ak_x: none", "reading (not shown, it might be a key) none"),
+            ("in 'a/max_prd_ak_Zm9v/YmFy+MTIz=='", "in (not shown, it might be a key)"),
+        ] {
+            assert_eq!(without_keys(line), hidden);
+        }
     }
 
     #[test]

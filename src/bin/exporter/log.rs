@@ -3,6 +3,7 @@
 //! Invariant: only this package's own events pass. HTTP libraries log whole addresses, and signed addresses are
 //! secrets, so no level and no variable can switch theirs on. Events carry their own fields; spans are not shown.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
@@ -58,6 +59,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut record = Record::default();
         event.record(&mut record);
+        record.hide_keys();
         let (level, target) = (*event.metadata().level(), event.metadata().target());
         out::stderr_line(&match self.format {
             Format::Text => record.text(level, target, self.colour),
@@ -75,6 +77,18 @@ struct Record {
 }
 
 impl Record {
+    /// A key that strayed into a path or a value is in no line, whoever wrote it.
+    fn hide_keys(&mut self) {
+        if let Cow::Owned(hidden) = human::without_keys(&self.message) {
+            self.message = hidden;
+        }
+        for value in self.others.values_mut() {
+            if value.as_str().is_some_and(human::holds_key) {
+                *value = "(not shown)".into();
+            }
+        }
+    }
+
     fn text(&self, level: Level, target: &str, colour: bool) -> String {
         let mut text = match target {
             PROGRESS => return format!("exporter: {}", human::safe(&self.message)),

@@ -177,14 +177,23 @@ fn check_place(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Without the name of the file that was to be made, which nobody knows.
+fn nameless(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    io::Error::new(error.kind(), text.split_once(" at path ").map_or(&*text, |(what, _)| what))
+}
+
 /// Writes a file beside it that takes its name. The folder is not made durable: the next run would only miss
 /// one time stamp.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     check_place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // not .prom at its end, so that no collector reads half a file
-    let mut file =
-        tempfile::Builder::new().prefix(".exporter-metrics.").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".exporter-metrics.")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(|error| nameless(&error))?;
     file.write_all(text.as_bytes())?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(MODE))?;
     file.as_file().sync_data()?;

@@ -87,6 +87,7 @@ fn end(run: &RunLine, on: bool) -> String {
     };
     match &run.stop {
         Some(stop) if code == 1 => human::safe(&format!("{code}, {stop}")),
+        Some(stop) if matches!(code, 0 | 3) => human::safe(&format!("{code}, {words}; {stop}")),
         _ => format!("{code}, {words}"),
     }
 }
@@ -124,6 +125,8 @@ mod tests {
             run(3, None, None),
             run(4, None, None),
         ];
+        let adopted = run(1, Some(0), Some("the ledger was rebuilt"));
+        assert_eq!(end(&adopted, false), "0, complete; the ledger was rebuilt");
         assert_snapshot!(table(&runs, true), @"
         run  began (UTC)          took  requests  manifest      version  by             ended
         1    2026-03-01 08:00:00  1 h   1,234     ab12cd34ef56  0.1.0    night@archive  3, rows failed

@@ -22,14 +22,22 @@ use crate::{exit, log, out, process, signals};
 /// Does it.
 pub fn run(args: &RunArgs) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let sources = match start(&env, &args.config, &args.screen.log) {
-        Ok(sources) => sources,
-        Err(code) => return code,
+    let (sources, began) = start(&env, &args.config, &args.screen.log);
+    let screen = began
+        .and_then(|()| settings::screen(&args.screen, &sources).map_err(|refusal| exit::refused(&refusal)));
+    let metrics = settings::metrics_file(args, &sources);
+    let screen = match screen {
+        Ok(screen) => screen,
+        Err(code) => {
+            if let Some(path) = metrics.ok().flatten().filter(|_| !args.config.show_settings) {
+                // whoever watches the file learns of this, too
+                Metrics::start(path, Arc::default()).end(None, exit::USAGE);
+            }
+            return code;
+        }
     };
-    let watched = settings::screen(&args.screen, &sources)
-        .and_then(|screen| Ok((screen, settings::metrics_file(args, &sources)?)));
-    let (screen, metrics) = match watched {
-        Ok(watched) => watched,
+    let metrics = match metrics {
+        Ok(metrics) => metrics,
         Err(refusal) => return exit::refused(&refusal),
     };
     if args.config.show_settings {
@@ -51,7 +59,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
             return refused;
         }
     };
-    let place = closing::Place::new(&settings.options);
+    let place = closing::Place::new(&settings.options, settings::for_failed(&sources));
     let stop = StopHandle::new();
     let (runtime, result) = match process::runtime() {
         Ok(runtime) => {

@@ -3,6 +3,7 @@
 //! Every setting is looked up in the same order (see [`find`]) and refused in the same voice: its name as the
 //! user wrote it, its value, and what is allowed.
 
+mod again;
 mod file;
 mod find;
 mod folder;
@@ -24,6 +25,7 @@ use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
 use exporter::plan::PlanOptions;
 use secrecy::SecretString;
 
+pub use self::again::{again, for_failed};
 pub use self::find::{Refusal, Sources};
 pub use self::folder::{Export, folder, share};
 pub use self::place::Environment;
@@ -51,7 +53,7 @@ pub fn plan(args: &PlanArgs, sources: &Sources<'_>) -> Result<PlanOptions, Refus
     let folder::Export { out, state_dir } =
         folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
     Ok(PlanOptions {
-        source: source(&args.manifest),
+        source: source(args.manifest.as_deref()),
         manifest: manifest::options(sources, &args.columns)?,
         on_bad_row: on_bad_row(&args.columns, sources)?,
         out,
@@ -90,8 +92,12 @@ pub fn metrics_file(args: &RunArgs, sources: &Sources<'_>) -> Result<Option<Path
     sources.path(&table::METRICS_FILE, args.metrics_file.as_deref())
 }
 
-fn source(manifest: &Path) -> Source {
-    if manifest.as_os_str() == "-" { Source::Stdin } else { Source::File(manifest.to_owned()) }
+/// It is missing only where the settings are shown.
+fn source(manifest: Option<&Path>) -> Source {
+    match manifest {
+        Some(path) if path.as_os_str() != "-" => Source::File(path.to_owned()),
+        _ => Source::Stdin,
+    }
 }
 
 fn on_bad_row(args: &ManifestArgs, sources: &Sources<'_>) -> Result<OnBadRow, Refusal> {
@@ -123,8 +129,7 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
     let api = api(&args.api, sources)?;
     let mut warnings = Vec::new();
     let options = RunOptions {
-        // missing only where the settings are shown
-        source: source(args.manifest.as_deref().unwrap_or(Path::new("-"))),
+        source: source(args.manifest.as_deref()),
         manifest,
         on_bad_row,
         out,
@@ -176,9 +181,12 @@ pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions
         Err(refusal) => Some(refusal.to_string()),
     };
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
+    // no flag of doctor's: its requests count towards what the runs are given
+    let rate = sources.text(&table::RATE, None, number::rate)?.unwrap_or(options::RATE);
     let org = folder::org(args.org.as_deref())?;
     let min_free = min_free.unwrap_or(options::MIN_FREE);
-    Ok((DoctorOptions { api, no_key, org, out, state_dir, min_free }, warnings))
+    let clock_dir = clock_dir(sources, &mut warnings);
+    Ok((DoctorOptions { api, no_key, rate, clock_dir, org, out, state_dir, min_free }, warnings))
 }
 
 /// The key is to be filled in.

@@ -9,15 +9,12 @@ use crate::settings::{self, Environment, Sources};
 use crate::{exit, log};
 
 /// Finds the config file and starts the log. Whatever is refused is said in the form that was asked for, as far
-/// as that is known.
-///
-/// # Errors
-/// The exit code; why has been said.
+/// as that is known; then there is an exit code besides what the settings come from.
 pub fn start<'a>(
     env: Environment<'a>,
     config: &ConfigArgs,
     lines: &LogArgs,
-) -> Result<Sources<'a>, ExitCode> {
+) -> (Sources<'a>, Result<(), ExitCode>) {
     let mut warnings = Vec::new();
     let (sources, broken) = match Sources::with_config(env, config.config.as_deref(), &mut warnings) {
         Ok(sources) => (sources, None),
@@ -27,14 +24,14 @@ pub fn start<'a>(
         Ok((format, level)) => log::start(format, level),
         Err(refusal) => {
             log::start(log::Format::Text, LevelFilter::ERROR);
-            return Err(exit::refused(&refusal));
+            return (sources, Err(exit::refused(&refusal)));
         }
     }
     if let Some(refusal) = broken {
-        return Err(exit::refused(&refusal));
+        return (sources, Err(exit::refused(&refusal)));
     }
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok(sources)
+    (sources, Ok(()))
 }

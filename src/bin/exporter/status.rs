@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use exporter::status::{Run, Status, status};
+use exporter::report::Counts;
+use exporter::status::{Phase, Run, Status, status};
 use jiff::Timestamp;
 
 use crate::cli::StatusArgs;
@@ -35,6 +36,8 @@ pub fn run(args: &StatusArgs) -> ExitCode {
             (true, true) => serde_json::to_string(&status).unwrap_or_default() + "\n",
             (false, _) => text(&status),
         };
+        // a line that wraps would be two, and one of them would stay
+        let answer = if redraw && !last { ui::fit(&answer, ui::width_of_output()) } else { answer };
         // back to the first line of what was drawn before, and that away
         let back = if redraw && drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
         let apart = if last || redraw || args.json { "" } else { "\n" };
@@ -59,14 +62,17 @@ fn text(status: &Status) -> String {
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<10}{value}");
     };
-    if status.counts.rows > 0 {
+    // the numbers are those of the run before
+    let reading = status.phase == Some(Phase::Reading);
+    if status.counts.rows > 0 && !reading {
         fact("rows", closing::states(&status.counts));
     }
-    if status.running {
+    if status.running && !reading {
         fact("speed", speed(status));
     }
     if let Some(run) = &status.run
         && run.api_requests > 0
+        && !reading
     {
         fact("requests", requests(run));
     }
@@ -81,6 +87,9 @@ fn headline(status: &Status) -> String {
     if status.running {
         let done = counts.rows - counts.untried;
         let process = status.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+        if status.phase == Some(Phase::Reading) {
+            return format!("running{process}: reading the manifest");
+        }
         let percent = ui::percent(done, counts.rows);
         return format!(
             "running{process}: {} of {} done ({percent} %)",
@@ -96,16 +105,25 @@ fn headline(status: &Status) -> String {
             "not running: the run of {began} UTC was killed; give the same command again to go on"
         );
     };
-    let end = match (&run.stop, counts.failed, counts.untried) {
-        (Some(stop), _, 1..) => human::safe(stop),
-        (_, 0, 0) => "complete".to_owned(),
-        (_, 0, untried) => format!("{} not tried", human::counted(untried, "row")),
-        (_, failed, _) => {
-            format!("{} of {} failed", human::count(failed), human::counted(counts.rows, "row"))
-        }
-    };
+    let end = end(run, counts, counts.untried.saturating_sub(status.repaired));
     let code = run.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
-    format!("not running: the last run ended at {} UTC, {end}{code}", time(finished_at))
+    let since = closing::since(status.repaired);
+    format!("not running: the last run ended at {} UTC, {end}{code}{since}", time(finished_at))
+}
+
+/// How a run ended that left so many rows untried.
+fn end(run: &Run, counts: &Counts, untried: u64) -> String {
+    let words = match (counts.failed, untried) {
+        (0, 0) => "complete".to_owned(),
+        (0, untried) => format!("{} not tried", human::counted(untried, "row")),
+        (failed, _) => format!("{} of {} failed", human::count(failed), human::counted(counts.rows, "row")),
+    };
+    match (&run.stop, run.exit_code) {
+        (Some(stop), Some(1)) => human::safe(stop),
+        (Some(stop), _) if untried > 0 => human::safe(stop),
+        (Some(stop), Some(0 | 3)) => human::safe(&format!("{words}; {stop}")),
+        _ => words,
+    }
 }
 
 /// `16.0 images/s over the last minute, 40 min left`.
@@ -137,7 +155,6 @@ fn requests(run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
-    use exporter::report::Counts;
     use insta::assert_snapshot;
 
     use super::*;
@@ -185,5 +202,21 @@ mod tests {
         done.counts.untried = 0;
         assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0)");
         assert_eq!(first(&Status::default()), "not running: no run was begun yet");
+        (done.counts.stored, done.counts.untried, done.repaired) = (2_558, 2, 2);
+        assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0); since then 2 rows made undelivered by verify --repair");
+        let nothing = Status {
+            run: Some(Run { stop: Some("the ledger was rebuilt".to_owned()), ..run(true, Some(1)) }),
+            ..Status::default()
+        };
+        assert_snapshot!(first(&nothing), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, the ledger was rebuilt (exit code 1)");
+    }
+
+    #[test]
+    fn while_the_manifest_is_read_no_number_of_the_run_before_is_told() {
+        let status = Status { phase: Some(Phase::Reading), ..some(true, run(true, Some(0))) };
+        assert_snapshot!(text(&status), @"
+        running: reading the manifest
+        delivered 5.0 GiB in all
+        ");
     }
 }

@@ -22,7 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::bars::Bars;
-pub use self::line::{percent, whole};
+pub use self::bars::width_of_output;
+pub use self::line::{fit, percent, whole};
 use self::plain::Plain;
 use self::state::{Sample, State};
 pub use self::steps::Steps;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use exporter::verify::{Progress, Verified, VerifyOptions, adopt, verify};
 
 use crate::cli::VerifyArgs;
-use crate::settings::{self, Export, Screen};
+use crate::settings::{self, Export, Screen, table};
 use crate::ui::{self, Steps};
 use crate::{command, exit, human};
 
@@ -17,9 +17,13 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     let read = |sources: &settings::Sources<'_>| {
         let screen = settings::screen(&args.screen, sources)?;
         let oldest = settings::share(args.oldest.as_deref())?;
-        Ok((screen, settings::folder(&args.folder, sources)?, oldest))
+        let export = settings::folder(&args.folder, sources)?;
+        let again = |settings: &[&table::Setting]| settings::again(sources, settings);
+        let flags =
+            Flags { run: again(&[&table::OUT, &table::STATE_DIR]), state_dir: again(&[&table::STATE_DIR]) };
+        Ok((screen, export, oldest, flags))
     };
-    let (screen, Export { out, state_dir }, oldest) =
+    let (screen, Export { out, state_dir }, oldest, flags) =
         match command::begin(&args.config, &args.screen.log, read) {
             Ok(settings) => settings,
             Err(code) => return code,
@@ -36,8 +40,16 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     for notice in &verified.notices {
         tracing::warn!("{notice}");
     }
-    let text = if args.json { command::json(&verified) } else { text(&verified, &options, args.adopt) };
+    let text =
+        if args.json { command::json(&verified) } else { text(&verified, &options, &flags, args.adopt) };
     command::answer(&text, if verified.is_well() { 0 } else { exit::FOUND })
+}
+
+/// Flags of the commands that are named, a blank before each.
+#[derive(Default)]
+struct Flags {
+    run: String,
+    state_dir: String,
 }
 
 /// Shows how far it is while `work` is done on this thread.
@@ -79,7 +91,7 @@ fn far(progress: &Progress, time: Duration) -> String {
 }
 
 /// The answer, one fact a line, and then every file that is not as it should be.
-fn text(verified: &Verified, options: &VerifyOptions, adopted: bool) -> String {
+fn text(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bool) -> String {
     let mut text = headline(verified, adopted) + "\n";
     let mut fact = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<10}{value}");
@@ -104,7 +116,14 @@ fn text(verified: &Verified, options: &VerifyOptions, adopted: bool) -> String {
             fact(name, &human::count(paths.len() as u64));
         }
     }
-    if let Some(next) = next(verified, options, adopted) {
+    if verified.waiting > 0 {
+        let files = human::counted(verified.waiting, "file");
+        fact(
+            "waiting",
+            &format!("{files} of images that are to be fetched again: the next run replaces them"),
+        );
+    }
+    if let Some(next) = next(verified, options, flags, adopted) {
         fact("next", &next);
     }
     for (name, paths) in
@@ -121,7 +140,7 @@ fn headline(verified: &Verified, adopted: bool) -> String {
     if verified.is_well() {
         return match (verified.checked, adopted) {
             (_, true) => "all well: the ledger is rebuilt, every listed image is there and unchanged",
-            (0, false) => "all well: no image is delivered, and none lies there",
+            (0, false) if verified.waiting == 0 => "all well: no image is delivered, and none lies there",
             (_, false) => "all well: every image that was checked is there and unchanged",
         }
         .to_owned();
@@ -140,10 +159,10 @@ fn headline(verified: &Verified, adopted: bool) -> String {
 }
 
 /// What to do about what was found.
-fn next(verified: &Verified, options: &VerifyOptions, adopted: bool) -> Option<String> {
-    let folder = human::shell(&options.out);
+fn next(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bool) -> Option<String> {
+    let Flags { run, state_dir } = flags;
     if adopted {
-        return Some(format!("exporter run MANIFEST -o {folder} fetches what is not there"));
+        return Some(format!("exporter run MANIFEST{run} fetches what is not there"));
     }
     if verified.repaired > 0 {
         let images = if verified.repaired == 1 {
@@ -151,10 +170,13 @@ fn next(verified: &Verified, options: &VerifyOptions, adopted: bool) -> Option<S
         } else {
             format!("{} images are", human::count(verified.repaired))
         };
-        return Some(format!("the {images} fetched again by: exporter run MANIFEST -o {folder}"));
+        return Some(format!("the {images} fetched again by: exporter run MANIFEST{run}"));
     }
     if !verified.missing.is_empty() || !verified.changed.is_empty() {
-        return Some(format!("to fetch them again: exporter verify {folder} --repair, then exporter run"));
+        let folder = human::shell(&options.out);
+        return Some(format!(
+            "to fetch them again: exporter verify {folder}{state_dir} --repair, then exporter run MANIFEST{run}"
+        ));
     }
     (!verified.foreign.is_empty()).then(|| "look at the foreign files, and move them away".to_owned())
 }
@@ -181,14 +203,14 @@ mod tests {
             foreign: vec!["data/o/n/x\u{1b}[2J".to_owned()],
             ..Verified::default()
         };
-        assert_snapshot!(text(&verified, &options(), false), @r"
+        assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @r"
         not well: 1 missing, 2 changed, 1 foreign
         checked   1,200 images, 5.0 GiB in 13 s, 410 MiB/s
         right     1,197
         missing   1
         changed   2
         foreign   1
-        next      to fetch them again: exporter verify export --repair, then exporter run
+        next      to fetch them again: exporter verify export --repair, then exporter run MANIFEST
         missing   data/o/n/a.jpg
         changed   data/o/n/b.jpg
         changed   data/o/n/c.jpg
@@ -199,7 +221,7 @@ mod tests {
     #[test]
     fn nothing_wrong_is_said_in_words() {
         let verified = Verified { checked: 3, ok: 3, bytes: 6000, seconds: 0.004, ..Verified::default() };
-        assert_snapshot!(text(&verified, &options(), false), @"
+        assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @"
         all well: every image that was checked is there and unchanged
         checked   3 images, 5.9 KiB in 0 s
         right     3

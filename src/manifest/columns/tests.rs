@@ -58,7 +58,7 @@ fn a_missing_column_is_named_with_what_was_found_and_what_is_known() {
     let error = find_in("org,patient,picture", None, None).expect_err("missing");
     assert_eq!(
         error,
-        "manifest has no column for note, image: found `org`, `patient`, `picture`; known are note: note, \
+        "there is no column for note, image: found `org`, `patient`, `picture`; known are note: note, \
          note_id, noteid; image: image, image_id, imageid, file_id; rename the column, or name it with \
          --columns org=A,note=B,image=C"
     );

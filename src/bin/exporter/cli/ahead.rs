@@ -13,13 +13,15 @@ use super::{ApiArgs, ConfigArgs, LogArgs, ManifestArgs};
 /// that are left, the shortest time for them, and what is free on the disk. Needs no key and makes no folder.
 /// Exit code 2 where a run would refuse the manifest.
 #[derive(Debug, Args)]
+#[command(override_usage = "exporter plan [OPTIONS] <MANIFEST>")]
 #[command(after_help = "Example: exporter plan manifest.csv -o export")]
 #[command(after_long_help = "\
 Example:
   exporter plan manifest.csv -o export --rate 500/60s")]
 pub struct PlanArgs {
     /// CSV file with the columns org, note and image; `-` reads standard input
-    pub manifest: PathBuf,
+    #[arg(required_unless_present = "show_settings")]
+    pub manifest: Option<PathBuf>,
 
     /// Export folder; it need not be there
     #[arg(short, long, value_name = "DIR", help_heading = "Folders")]
@@ -50,8 +52,8 @@ pub struct PlanArgs {
 /// Check key, network and folder before a long run
 ///
 /// Asks the API who the key belongs to (one request, with --org two), and tries on the export folder's own disk all
-/// that a run needs; nothing is left behind. One line a check: ok, warning, or problem with the remedy. Exit code 1
-/// where there is a problem.
+/// that a run needs; nothing is left behind there. The requests count towards the allowance that runs with this key
+/// share. One line a check: ok, warning, or problem with the remedy. Exit code 1 where there is a problem.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: exporter doctor --org 7e2c8cfe --api-key-file key.txt -o export")]
 #[command(after_long_help = "\

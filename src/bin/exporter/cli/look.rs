@@ -26,7 +26,7 @@ pub struct FolderArgs {
 /// Read every delivered image back and compare it with its SHA-256
 ///
 /// Hashes on all cores and names every file that is missing, changed or foreign (lies in data/ but belongs to no
-/// delivered image). Asks the network for nothing. Exit code 0: all is well; 3: something is not.
+/// image). Asks the network for nothing. Exit code 0: all is well; 3: something is not.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: exporter verify export")]
 #[command(after_long_help = "\
@@ -99,7 +99,7 @@ pub struct ReportArgs {
 /// Tell how far a run is, or how the last one ended
 ///
 /// Reads the ledger, also while a run is going on in another terminal: rows by state, speed over the last minute,
-/// time left.
+/// time left. The speed is that of delivered images; the run's own bar counts rows that failed too.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: exporter status export --watch")]
 #[command(after_long_help = "\

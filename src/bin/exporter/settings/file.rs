@@ -35,6 +35,8 @@ const SECRETS: [&str; 15] = [
     "apisecret",
     "password",
 ];
+/// A name less alike than this (0 to 1) is not what was meant: `json` is no slip of `columns`.
+const NEAR: f64 = 0.8;
 /// Flags that say what to do, not how.
 const NOT_HERE: [&str; 5] = ["config", "show-settings", "help", "version", "manifest"];
 
@@ -149,12 +151,15 @@ fn entry(key: &str, value: &DeValue<'_>, line: usize) -> Result<Entry, String> {
 fn unknown(key: &str, value: &DeValue<'_>) -> String {
     let known = table::ALL.into_iter().map(|setting| setting.flag);
     let near = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), name);
-    let nearest = known.max_by(|a, b| near(a).total_cmp(&near(b))).unwrap_or_default();
+    let nearest = known.max_by(|a, b| near(a).total_cmp(&near(b))).filter(|name| near(name) >= NEAR);
     let key = shown(key.as_ref());
     if matches!(value, DeValue::Table(_)) {
         return format!("there is no section {key}; settings stand without one, at the top");
     }
-    format!("there is no setting {key}; did you mean {nearest}?")
+    match nearest {
+        Some(nearest) => format!("there is no setting {key}; did you mean {nearest}?"),
+        None => format!("there is no setting {key}; --show-settings lists them"),
+    }
 }
 
 /// What a flag would have; `None` where the form is another.
@@ -260,6 +265,7 @@ mod tests {
             "Concurrency = 1",
             "x.toml line 1: there is no setting 'Concurrency'; did you mean concurrency?",
         );
+        refused("json = true", "x.toml line 1: there is no setting 'json'; --show-settings lists them");
         refused("output = 'x'", "x.toml line 1: there is no setting 'output'; did you mean out?");
         refused(
             "rate = '1/1s'\n[run]\nout = 'x'",

@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::file::{self, ConfigFile, Place};
 use super::place::Environment;
-use super::table::Setting;
+use super::table::{self, Setting};
 use crate::human;
 
 /// Longest value that is shown in a refusal.
@@ -16,11 +16,17 @@ const SHOWN: usize = 100;
 /// A value without a slash or dot that is as long as this might be a key in the wrong place.
 const KEY_LIKE: usize = 20;
 
+const EMPTY: &str = "it is empty; give a path";
+/// In the place of such a value.
+const HIDDEN: &str = "(not shown here, it might hold a secret)";
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The long flag.
     Flag(&'static str),
+    /// An argument without a flag, by its name in the help.
+    Argument(&'static str),
     /// An environment variable.
     Environment(&'static str),
     /// A config file.
@@ -31,7 +37,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),
-            Self::Environment(name) => f.write_str(name),
+            Self::Argument(name) | Self::Environment(name) => f.write_str(name),
             Self::File(place) => write!(f, "{place}"),
         }
     }
@@ -49,9 +55,14 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether it is a key in the place of a key file's name: what is no path is not shown.
+    pub fn might_be_a_key(&self) -> bool {
+        self.flag == table::API_KEY_FILE.flag && !is_path(Path::new(&self.value))
+    }
+
     /// Refuses the value.
     pub fn refuse(&self, why: impl fmt::Display) -> Refusal {
-        let shown = shown(&self.value);
+        let shown = if self.might_be_a_key() { HIDDEN.to_owned() } else { shown(&self.value) };
         match &self.origin {
             Origin::File(place) => Refusal::new(format_args!("{place}: {} {shown}", self.flag), why),
             origin => Refusal::new(format_args!("{origin} {shown}"), why),
@@ -195,10 +206,23 @@ impl<'a> Sources<'a> {
         self.values(setting, flags).iter().map(|found| read_text(found, &read)).collect()
     }
 
+    /// A path that may be given as an argument without a flag, else as a setting below the flags.
+    pub fn argument(
+        &self,
+        setting: &Setting,
+        name: &'static str,
+        value: Option<&OsStr>,
+    ) -> Result<Option<PathBuf>, Refusal> {
+        let Some(value) = value else { return self.path(setting, None) };
+        let found = Found { value: value.to_owned(), origin: Origin::Argument(name), flag: setting.flag };
+        self.remember(setting, vec![found.clone()]);
+        if value.is_empty() { Err(found.refuse(EMPTY)) } else { Ok(Some(value.into())) }
+    }
+
     /// A value that is a path.
     pub fn path(&self, setting: &Setting, flag: Option<&OsStr>) -> Result<Option<PathBuf>, Refusal> {
         match self.value(setting, flag) {
-            Some(found) if found.value.is_empty() => Err(found.refuse("it is empty; give a path")),
+            Some(found) if found.value.is_empty() => Err(found.refuse(EMPTY)),
             found => Ok(found.map(|found| found.value.into())),
         }
     }
@@ -229,14 +253,22 @@ fn read_text<T>(found: &Found, read: impl FnOnce(&str) -> Result<T, String>) -> 
 pub fn shown(value: &OsStr) -> String {
     let text = value.to_string_lossy();
     let key = text.len() >= KEY_LIKE && !text.contains(['/', '.', '\\', ' ', '=', ':']);
-    if key || has_credentials(&text) {
-        return "(not shown here, it might hold a secret)".to_owned();
+    if key || human::holds_key(&text) || has_credentials(&text) {
+        return HIDDEN.to_owned();
     }
     let mut short = human::safe(&text.chars().take(SHOWN).collect::<String>());
     if text.chars().nth(SHOWN).is_some() {
         short.push_str("...");
     }
     format!("'{short}'")
+}
+
+/// Something is there, or could be: in a folder that is there and is neither `.` nor `/`, below which anything is a
+/// path.
+fn is_path(path: &Path) -> bool {
+    let folder =
+        path.parent().filter(|folder| folder.components().any(|part| matches!(part, Component::Normal(_))));
+    path.exists() || folder.is_some_and(Path::is_dir)
 }
 
 /// An address with user info or a query.
@@ -278,9 +310,26 @@ mod tests {
 
     #[test]
     fn a_strayed_secret_is_not_shown() {
-        for value in ["max_prd_ak_0123456789", "https://me:pw@host/v2", "https://host/v2?token=abc"] {
+        for value in [
+            "max_prd_ak_0123456789",
+            "max_dev_ak_sandbox",
+            "max_prd_ak_Zm9v/YmFy+MTIz==",
+            "https://me:pw@host/v2",
+            "https://host/v2?token=abc",
+        ] {
             assert!(shown(value.as_ref()).contains("not shown"), "{value}");
         }
         assert_eq!(shown("/etc/exporter/key".as_ref()), "'/etc/exporter/key'");
+    }
+
+    #[test]
+    fn in_the_place_of_a_key_file_only_a_path_is_shown() {
+        let refused = |value: &str| flagged(&table::API_KEY_FILE, value.as_ref()).refuse("no").to_string();
+        for value in ["short", "Zm9v/YmFy", "/abc", "./abc", "key.txt"] {
+            assert!(refused(value).contains("not shown"), "{value}");
+        }
+        for value in ["src", "src/no-such-key", "/etc/no-such-key"] {
+            assert_eq!(refused(value), format!("--api-key-file '{value}': no"));
+        }
     }
 }

@@ -24,13 +24,18 @@ pub struct Export {
 /// # Errors
 /// Where a path is empty.
 pub fn folder(args: &FolderArgs, sources: &Sources<'_>) -> Result<Export, Refusal> {
-    of(args.dir.as_deref(), args.state_dir.as_deref(), sources)
+    let out = sources.argument(&table::OUT, "DIR", args.dir.as_deref())?;
+    export(out, args.state_dir.as_deref(), sources)
 }
 
-/// Reads both paths.
+/// Reads both paths, of a command that has flags for them.
 pub fn of(out: Option<&OsStr>, state_dir: Option<&OsStr>, sources: &Sources<'_>) -> Result<Export, Refusal> {
+    export(sources.path(&table::OUT, out)?, state_dir, sources)
+}
+
+fn export(out: Option<PathBuf>, state_dir: Option<&OsStr>, sources: &Sources<'_>) -> Result<Export, Refusal> {
     Ok(Export {
-        out: sources.path(&table::OUT, out)?.unwrap_or_else(|| options::OUT.into()),
+        out: out.unwrap_or_else(|| options::OUT.into()),
         state_dir: sources.path(&table::STATE_DIR, state_dir)?,
     })
 }

@@ -2,6 +2,7 @@
 //! shown, no part of it: only whether there is one that can be used, and from where.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use exporter::http::ProxySettings;
 
@@ -53,9 +54,10 @@ fn rows(sources: &Sources<'_>, key: Option<&Standing>, proxy: Option<&ProxySetti
 }
 
 fn config(sources: &Sources<'_>) -> [String; 3] {
+    let shown = |path: &Path| human::without_keys(&human::safe(&path.to_string_lossy())).into_owned();
     let (value, origin) = match (sources.config(), sources.config_is_named()) {
-        (Some(path), true) => (human::safe(&path.to_string_lossy()), "--config"),
-        (Some(path), false) => (human::safe(&path.to_string_lossy()), DEFAULT),
+        (Some(path), true) => (shown(path), "--config"),
+        (Some(path), false) => (shown(path), DEFAULT),
         (None, _) => (NOT_SET.to_owned(), DEFAULT),
     };
     ["config".to_owned(), value, origin.to_owned()]
@@ -74,7 +76,7 @@ fn row(told: &Told, default: &str) -> [String; 3] {
     let (value, origin) = match told.found.first() {
         Some(first) => {
             let values: Vec<String> = told.found.iter().map(value).collect();
-            (values.join(", "), first.origin.to_string())
+            (values.join(", "), human::without_keys(&first.origin.to_string()).into_owned())
         }
         None => (default.to_owned(), DEFAULT.to_owned()),
     };
@@ -84,8 +86,7 @@ fn row(told: &Told, default: &str) -> [String; 3] {
 /// As it was written, without what steers a terminal and without a secret that strayed.
 fn value(found: &Found) -> String {
     let text = found.value.to_string_lossy();
-    // the shape of the vendor's keys: max_<environment>_ak_<secret>
-    if has_credentials(&text) || text.contains("_ak_") {
+    if has_credentials(&text) || human::holds_key(&text) || found.might_be_a_key() {
         return "(not shown, it might hold a secret)".to_owned();
     }
     if text.is_empty() { "\"\"".to_owned() } else { human::safe(&text) }

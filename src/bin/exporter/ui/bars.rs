@@ -1,6 +1,7 @@
 //! The bar on a terminal. The only file that knows indicatif; the text is [`super::line`]'s.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
@@ -59,7 +60,16 @@ impl Bars {
 }
 
 fn size() -> (u16, u16) {
-    rustix::termios::tcgetwinsize(io::stderr())
+    size_of(io::stderr())
+}
+
+/// Columns of standard output that may be written to.
+pub fn width_of_output() -> usize {
+    usize::from(size_of(io::stdout()).0).saturating_sub(FREE)
+}
+
+fn size_of(stream: impl AsFd) -> (u16, u16) {
+    rustix::termios::tcgetwinsize(stream)
         .ok()
         .filter(|size| size.ws_col > 0 && size.ws_row > 0)
         .map_or(USUAL, |size| (size.ws_col, size.ws_row))

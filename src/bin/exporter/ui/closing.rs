@@ -1,11 +1,12 @@
 //! The closing summary on standard output: what became of all rows, where it stands written, what to do next.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exporter::error::{ErrorCode, chain};
-use exporter::options::{self, RunOptions, Source};
+use exporter::options::{RunOptions, Source};
 use exporter::report::{Counts, Notes, Summary};
 use exporter::run::{Finished, Stopped};
 
@@ -16,12 +17,22 @@ use crate::{human, log};
 pub struct Place {
     out: PathBuf,
     stdin: bool,
+    /// Flags of a run on `failed.csv`, a blank before each.
+    flags: String,
+    /// Whether notes are named. They are patients': what goes into a journal or a mail counts them.
+    names: bool,
 }
 
 impl Place {
     /// From what was asked for.
-    pub fn new(options: &RunOptions) -> Self {
-        Self { out: options.out.clone(), stdin: options.source == Source::Stdin }
+    pub fn new(options: &RunOptions, flags: String) -> Self {
+        let stdin = options.source == Source::Stdin;
+        Self { stdin, flags, ..Self::of(&options.out) }
+    }
+
+    fn of(out: &Path) -> Self {
+        let names = std::io::stdout().is_terminal();
+        Self { out: out.to_owned(), stdin: false, flags: String::new(), names }
     }
 }
 
@@ -45,7 +56,7 @@ pub fn text(finished: &Finished, place: &Place) -> String {
         fact("reasons", reasons(summary));
     }
     if summary.notes.incomplete > 0 {
-        fact("notes", notes(&summary.notes));
+        fact("notes", notes(&summary.notes, place.names));
     }
     if summary.same_content > 0 {
         fact("note", format!("{} the same bytes as an earlier one", have(summary.same_content)));
@@ -154,10 +165,13 @@ fn reasons(summary: &Summary) -> String {
     parts.join(", ")
 }
 
-/// `38 of 40 complete; not: org0 note3 (2 of 4 images), org1 note7 (0 of 1) and 12 more, see notes.csv`.
-fn notes(notes: &Notes) -> String {
-    let mut text =
-        format!("{} of {} complete; not: ", human::count(notes.complete), human::count(notes.total));
+/// `38 of 40 complete, see notes.csv`, with `names` `38 of 40 complete; not: org0 note3 (2 of 4 images), org1 note7 (0 of 1) and 12 more, see notes.csv`.
+fn notes(notes: &Notes, names: bool) -> String {
+    let mut text = format!("{} of {} complete", human::count(notes.complete), human::count(notes.total));
+    if !names {
+        return text + ", see notes.csv";
+    }
+    text.push_str("; not: ");
     for (at, note) in notes.first_incomplete.iter().enumerate() {
         let (has, wants) = (human::count(note.delivered), human::count(note.images));
         let (comma, images) = if at == 0 { ("", " images") } else { (", ", "") };
@@ -172,7 +186,7 @@ fn notes(notes: &Notes) -> String {
 
 /// What `exporter report` says of the reports that it wrote.
 pub fn again(summary: &Summary, out: &Path) -> String {
-    let place = Place { out: out.to_owned(), stdin: false };
+    let place = Place::of(out);
     let mut text = format!("{}\n", again_headline(summary));
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<10}{value}");
@@ -184,7 +198,7 @@ pub fn again(summary: &Summary, out: &Path) -> String {
         fact("reasons", reasons(summary));
     }
     if summary.notes.incomplete > 0 {
-        fact("notes", notes(&summary.notes));
+        fact("notes", notes(&summary.notes, place.names));
     }
     fact("reports", reports(&place, summary.counts.failed + summary.counts.untried > 0));
     text
@@ -192,10 +206,19 @@ pub fn again(summary: &Summary, out: &Path) -> String {
 
 fn again_headline(summary: &Summary) -> String {
     let time = summary.started_at.get(..19).unwrap_or(&summary.started_at).replace('T', " ");
+    let since = since(summary.repaired);
     match summary.exit_code {
         _ if summary.started_at.is_empty() => "reports written; no run is known".to_owned(),
-        None => format!("reports written; the run of {time} UTC has no end: it was killed"),
-        Some(code) => format!("reports written as the run of {time} UTC left it (exit code {code})"),
+        None => format!("reports written; the run of {time} UTC has no end: it was killed{since}"),
+        Some(code) => format!("reports written as the run of {time} UTC left it (exit code {code}){since}"),
+    }
+}
+
+/// What became of the rows after the run.
+pub fn since(repaired: u64) -> String {
+    match repaired {
+        0 => String::new(),
+        rows => format!("; since then {} made undelivered by verify --repair", human::counted(rows, "row")),
     }
 }
 
@@ -214,10 +237,7 @@ const COMMAND: &str = "\n          ";
 /// What to do about rows that are not delivered.
 fn next(summary: &Summary, place: &Place) -> Option<String> {
     let failed = human::shell(&place.out.join("failed.csv"));
-    let folder = match place.out.to_str() {
-        Some(options::OUT) => String::new(),
-        _ => format!(" -o {}", human::shell(&place.out)),
-    };
+    let flags = &place.flags;
     let bad = summary.failures.get(ErrorCode::BadRow.as_str()).copied().unwrap_or_default();
     let failed_rows = summary.counts.failed.saturating_sub(bad);
     match (summary.counts.untried, failed_rows) {
@@ -226,11 +246,9 @@ fn next(summary: &Summary, place: &Place) -> Option<String> {
             "correct the bad rows (report.csv names their lines) and give the same command again".to_owned(),
         ),
         (0, _) => Some(format!(
-            "failed.csv has a reason and an advice for each; then:{COMMAND}exporter run {failed}{folder}"
+            "failed.csv has a reason and an advice for each; then:{COMMAND}exporter run {failed}{flags}"
         )),
-        _ if place.stdin => {
-            Some(format!("to go on with what is left:{COMMAND}exporter run {failed}{folder}"))
-        }
+        _ if place.stdin => Some(format!("to go on with what is left:{COMMAND}exporter run {failed}{flags}")),
         _ => Some("give the same command again to go on".to_owned()),
     }
 }
@@ -257,10 +275,13 @@ mod tests {
             failures: failures.iter().map(|(code, rows)| ((*code).to_owned(), *rows)).collect(),
             ..Summary::default()
         };
-        text(
-            &Finished { summary, exit_code: 0, stopped, reports: None },
-            &Place { out: out.into(), stdin: false },
-        )
+        text(&Finished { summary, exit_code: 0, stopped, reports: None }, &place(out))
+    }
+
+    fn place(out: &str) -> Place {
+        let flags =
+            if out == "export" { String::new() } else { format!(" -o {}", human::shell(out.as_ref())) };
+        Place { out: out.into(), stdin: false, flags, names: false }
     }
 
     #[test]
@@ -292,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_notes_are_named_and_those_beyond_the_first_counted() {
+    fn incomplete_notes_are_named_on_a_terminal_alone_and_those_beyond_the_first_counted() {
         let note = |note: &str, delivered| IncompleteNote {
             org: "org".to_owned(),
             note: note.to_owned(),
@@ -305,11 +326,12 @@ mod tests {
             incomplete: 15,
             first_incomplete: vec![note("a", 2), note("b\u{1b}", 0)],
         };
-        assert_snapshot!(notes(&some), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
+        assert_snapshot!(notes(&some, false), @"25 of 40 complete, see notes.csv");
+        assert_snapshot!(notes(&some, true), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
         let summary = Summary { notes: some, ..Summary::default() };
         let finished = Finished { summary, exit_code: 3, stopped: None, reports: None };
-        let text = text(&finished, &Place { out: "export".into(), stdin: false });
-        assert!(text.contains("\nnotes     25 of 40 complete"), "{text}");
+        let text = text(&finished, &place("export"));
+        assert!(text.contains("\nnotes     25 of 40 complete, see notes.csv\n"), "{text}");
     }
 
     #[test]
@@ -367,7 +389,7 @@ mod tests {
         let counts = Counts { rows: 1, untried: 1, ..Counts::default() };
         let summary = Summary { counts, ..Summary::default() };
         let finished = Finished { summary, exit_code: 4, stopped: Some(Stopped::Deadline), reports: None };
-        let text = text(&finished, &Place { out: "export".into(), stdin: true });
+        let text = text(&finished, &Place { stdin: true, ..place("export") });
         assert!(text.contains("exporter run export/failed.csv\n"), "{text}");
     }
 }

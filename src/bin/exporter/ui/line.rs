@@ -70,6 +70,11 @@ pub const fn whole(number: f64) -> u64 {
     number as u64
 }
 
+/// Cuts every line to `width` columns.
+pub fn fit(text: &str, width: usize) -> String {
+    text.lines().map(|line| cut(line, width) + "\n").collect()
+}
+
 /// Cuts to `width` columns. Anything outside ASCII counts as two: a host name or a server's words may be in any
 /// script, and a line that wraps tears the bar.
 pub fn cut(text: &str, width: usize) -> String {
@@ -139,6 +144,11 @@ mod tests {
         [===============>                        ]   39 %  19,600 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
         fetching, 32 in flight
         ");
+    }
+
+    #[test]
+    fn every_line_is_cut_to_the_width_and_stays_one() {
+        assert_eq!(fit("running: reading\nrows 7\n", 10), "running:..\nrows 7\n");
     }
 
     #[test]

@@ -78,7 +78,8 @@ impl State {
     pub fn apply(&mut self, event: Event, now: Duration) {
         match event {
             Event::Reading { manifest } => {
-                self.phase = Phase::Reading(human::safe(&manifest.to_string_lossy()));
+                let manifest = human::safe(&manifest.to_string_lossy());
+                self.phase = Phase::Reading(human::without_keys(&manifest).into_owned());
             }
             Event::Checking => self.phase = Phase::Checking,
             Event::Begin { rows, bad, duplicates, skipped, todo, .. } => {
