@@ -140,7 +140,7 @@ pub async fn run(
         Ok(folder) => Arc::new(folder),
         Err(error) => {
             // the error is what counts: whether it can be written down too is not
-            let _ = end::give_up(&ledger, run, &error).await;
+            let _ = end::give_up(&ledger, run, &error, options.out.clone()).await;
             return Err(error);
         }
     };
@@ -171,7 +171,11 @@ pub async fn run(
     drop(fetcher);
     // what was handed over is delivered before it is counted
     ended(move || committer_thread.join()).await?;
-    folder.tidy();
+    ended(move || {
+        folder.tidy();
+        Ok(())
+    })
+    .await?;
     let finished = unless_aborted(&stop, end::end(&ledger, run, stopped, tally, options.out.clone())).await?;
     drop(ledger);
     ended(move || ledger_thread.join()).await?;

@@ -38,6 +38,11 @@ impl AtHand {
         Self { writer: None, record, checksums: Vec::new() }
     }
 
+    /// Whether there is something to go on with, and something to go on for.
+    fn lacks_some(&self) -> bool {
+        (1..self.record.length).contains(&self.bytes())
+    }
+
     fn bytes(&self) -> u64 {
         self.writer.as_ref().map_or(self.record.durable, PartWriter::received)
     }
@@ -48,7 +53,7 @@ impl<R: Remote> Journey<'_, R> {
     pub(super) async fn download(&mut self, url: &SignedUrl) -> Result<(Part, Meta), Failure> {
         let object = url.object();
         let resume =
-            self.part.as_ref().filter(|part| part.record.object == object && part.bytes() > 0).map(|part| {
+            self.part.as_ref().filter(|part| part.record.object == object && part.lacks_some()).map(|part| {
                 Resume { from: part.bytes(), etag: part.record.etag.clone(), length: part.record.length }
             });
         let opened = self.fetcher.remote.open(url, resume.as_ref()).await?;
@@ -56,7 +61,7 @@ impl<R: Remote> Journey<'_, R> {
         self.fits(&opened)?;
         let Opened { mut meta, from, body } = opened;
         let mut writer = self.writer(from, &mut meta).await?;
-        match self.receive(body, &mut writer).await {
+        match self.receive(body, meta.length, &mut writer).await {
             Ok(()) => Ok((writer.finish().await?, meta)),
             Err(failure) => {
                 match (is_strong(&meta.etag), meta.length) {
@@ -99,7 +104,11 @@ impl<R: Remote> Journey<'_, R> {
             return Err(Failure::TooLarge { bytes: length, limit: self.fetcher.max_size });
         }
         // a small image hardly changes what is free; that is asked at every delivery
-        if length > KEEP_FROM { self.fetcher.folder.room_for(length - opened.from) } else { Ok(()) }
+        if length > KEEP_FROM {
+            self.fetcher.folder.room_for(length.saturating_sub(opened.from))
+        } else {
+            Ok(())
+        }
     }
 
     /// The part that the body goes into: the one at hand where the body goes on from it, else a new one.
@@ -133,6 +142,7 @@ impl<R: Remote> Journey<'_, R> {
     async fn receive(
         &self,
         mut body: futures::stream::BoxStream<'static, Result<bytes::Bytes, Failure>>,
+        length: Option<u64>,
         writer: &mut PartWriter,
     ) -> Result<(), Failure> {
         let fetcher = self.fetcher;
@@ -161,6 +171,9 @@ impl<R: Remote> Journey<'_, R> {
                 // a large image need not be whole to show that an outage is over
                 moves = true;
                 fetcher.control.moves(self.item.seq, Service::Storage);
+            }
+            if let Some(length) = length.filter(|length| writer.received() > *length) {
+                return Err(Failure::Corrupt(format!("more than the {length} bytes came that there are")));
             }
             if writer.received() > fetcher.max_size {
                 return Err(Failure::TooLarge { bytes: writer.received(), limit: fetcher.max_size });

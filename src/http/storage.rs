@@ -154,7 +154,7 @@ pub(super) fn continued(headers: &HeaderMap, resume: &Resume, secrets: &Secrets)
         )));
     }
     let rest = text(headers, CONTENT_LENGTH.as_str());
-    if !rest.is_empty() && rest != (resume.length - resume.from).to_string() {
+    if !rest.is_empty() && rest != resume.length.saturating_sub(resume.from).to_string() {
         return Err(Failure::PartWorthless(format!(
             "the storage continued with another length ({})",
             clean(&secrets.hide(&rest))

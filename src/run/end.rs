@@ -48,13 +48,20 @@ pub(super) async fn end(
         .await
 }
 
-/// Writes down that a run could not begin its work.
-pub(super) async fn give_up(ledger: &Ledger, run: i64, error: &RunError) -> Result<(), RunError> {
+/// Writes down that a run could not begin its work, and the reports of that.
+pub(super) async fn give_up(
+    ledger: &Ledger,
+    run: i64,
+    error: &RunError,
+    folder: PathBuf,
+) -> Result<(), RunError> {
     let (code, why) = (error.code().map_or("", ErrorCode::as_str), error.to_string());
     ledger
         .ask(move |connection| {
-            ledger::end_run(connection, run, &time::now(), 1, Some((code, &why)), &Tally::default())
-                .map_err(sqlite_error)
+            report::end_and_write_all(connection, &folder, |_| {
+                ledger::end_run(connection, run, &time::now(), 1, Some((code, &why)), &Tally::default())
+            })
         })
         .await
+        .map(drop)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::{poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -117,6 +118,8 @@ impl<R: Remote> Pipeline<R> {
             } else if control.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
                 control.stop(Stopped::Deadline);
             }
+            // a row asks the request clock as soon as it is begun
+            control.set_left(self.left());
             self.fill().await?;
             control.set_left(self.left());
             if self.tasks.is_empty() {
@@ -224,10 +227,15 @@ impl<R: Remote> Pipeline<R> {
             (work, outcome)
         });
         // tokio lets nobody do much at a time, unless he says so: the row would wait without a place
-        let begun = poll_fn(|context| Poll::Ready(pin!(unconstrained(row.as_mut())).poll(context))).await;
-        match begun {
-            Poll::Pending => self.tasks.spawn(row),
-            Poll::Ready(ended) => self.tasks.spawn(ready(ended)),
+        let begun = poll_fn(|context| {
+            let begin = AssertUnwindSafe(|| pin!(unconstrained(row.as_mut())).poll(context));
+            Poll::Ready(catch_unwind(begin))
+        });
+        match begun.await {
+            Ok(Poll::Pending) => self.tasks.spawn(row),
+            Ok(Poll::Ready(ended)) => self.tasks.spawn(ready(ended)),
+            // the run ends as after a panic in a task: with its reports
+            Err(panic) => self.tasks.spawn(async move { resume_unwind(panic) }),
         };
     }
 

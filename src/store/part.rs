@@ -153,6 +153,7 @@ impl Sink {
     fn finish(mut self, pieces: &[Bytes]) -> Result<Part, Failure> {
         if self.file.is_none() {
             self.path = spread(&self.path);
+            self.file = Some(create_spread(&self.path)?);
         }
         self.write(pieces)?;
         let Some(file) = self.file else {
@@ -183,8 +184,23 @@ pub(super) fn spread(path: &Path) -> PathBuf {
     path.with_file_name(folder).join(name)
 }
 
+/// [`create`] in one of the sixteen folders, which is made with its first file.
+fn create_spread(path: &Path) -> Result<File, Failure> {
+    let made = match create_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            make_folder(path).and_then(|()| create_file(path))
+        }
+        other => other,
+    };
+    made.map_err(|error| failure("making", path, &error))
+}
+
 /// Makes a new file; whatever was there is removed first, never written into.
 fn create(path: &Path) -> Result<File, Failure> {
+    create_file(path).map_err(|error| failure("making", path, &error))
+}
+
+fn create_file(path: &Path) -> std::io::Result<File> {
     let attempt = || {
         OpenOptions::new()
             .read(true)
@@ -194,17 +210,12 @@ fn create(path: &Path) -> Result<File, Failure> {
             .custom_flags(NO_FOLLOW)
             .open(path)
     };
-    let made = match attempt() {
+    match attempt() {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             std::fs::remove_file(path).and_then(|()| attempt())
         }
-        // the first one in its folder
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            make_folder(path).and_then(|()| attempt())
-        }
         other => other,
-    };
-    made.map_err(|error| failure("making", path, &error))
+    }
 }
 
 /// Tells ext2, ext3 and ext4 that the folders in here have nothing to do with each other (`chattr +T`), so that each

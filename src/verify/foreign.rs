@@ -14,8 +14,10 @@ use crate::error::RunError;
 use crate::ledger::sqlite_error;
 
 /// Paths that have an owner, in the order of their bytes, and whether it is delivered. One that is not has a file
-/// that the next run replaces.
-pub(super) const OWNED: &str = "SELECT path, delivered FROM images ORDER BY path";
+/// that the next run replaces: an image that no row asks for any more owns none.
+pub(super) const OWNED: &str = "SELECT path, delivered FROM images i
+     WHERE delivered = 1 OR EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name)
+     ORDER BY path";
 
 /// What lies in `data/` besides delivered images.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -144,12 +146,19 @@ mod tests {
         std::fs::write(root.join("notes.txt"), "beside data/").expect("written");
 
         let connection = Connection::open_in_memory().expect("memory");
-        connection.execute_batch("CREATE TABLE images (path TEXT, delivered INTEGER)").expect("a table");
-        for path in owned {
-            let delivered = path != "data/a-b/n/i.jpg";
-            connection.execute("INSERT INTO images VALUES (?1, ?2)", (path, delivered)).expect("inserted");
+        connection
+            .execute_batch(
+                "CREATE TABLE images (path TEXT, delivered INTEGER, key INTEGER, note INTEGER, name TEXT);
+                 CREATE TABLE rows (key INTEGER, note INTEGER, name TEXT);
+                 INSERT INTO rows VALUES (0, 1, 'i');",
+            )
+            .expect("the tables");
+        // two are not delivered: the first one is asked for, the second one is not
+        for (key, path) in (0_i64..).zip(owned) {
+            let insert = "INSERT INTO images VALUES (?1, ?2, ?3, 1, 'i')";
+            connection.execute(insert, (path, key > 1, key)).expect("inserted");
         }
-        let mut expected: Vec<&str> = foreign.into_iter().chain(["data/link"]).collect();
+        let mut expected: Vec<&str> = foreign.into_iter().chain(["data/link", owned[1]]).collect();
         expected.sort_unstable();
         let found = find(&connection, root, OWNED).expect("found");
         assert_eq!((found.foreign, found.waiting), (expected.into_iter().map(str::to_owned).collect(), 1));

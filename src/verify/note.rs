@@ -144,8 +144,10 @@ mod tests {
         let lock = std::fs::File::open(path).expect("the lock");
         let waiting = std::thread::spawn(move || {
             // first it is held, then it is free
+            let begun = std::time::Instant::now();
             while lock.try_lock().is_ok() {
                 lock.unlock().expect("unlocked");
+                assert!(begun.elapsed() < Duration::from_secs(60), "the lock was never seen held");
                 std::thread::sleep(Duration::from_millis(1));
             }
             while lock.try_lock().is_err() {

@@ -182,8 +182,6 @@ fn a_run_that_could_not_begin_is_not_told_of_as_the_one_before() {
     std::os::unix::fs::symlink(world.path("elsewhere"), world.out().join("data")).expect("linked");
     world.manifest("org,note,image\norg0,note0,i0\norg9,note9,i9\n");
     world.run(&[]).ended(1);
-    let report = Ran::of(world.command(&["report"]).spawn().expect("started"));
-    report.ended(0);
     let summary = world.summary();
     assert_eq!((&summary["exit_code"], &summary["untried"]), (&1.into(), &1.into()), "{summary}");
     assert_eq!((&summary["stored"], &summary["skipped"]), (&0.into(), &1.into()), "{summary}");

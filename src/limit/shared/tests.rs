@@ -225,9 +225,15 @@ fn ask_the_disk(ready: std::pin::Pin<&mut impl Future>) {
     }
 }
 
+// one after the other: there is one disk that hangs
 #[tokio::test(start_paused = true)]
+async fn a_request_is_given_back_that_is_granted_too_late_or_to_nobody() {
+    granted_too_late().await;
+    granted_to_nobody().await;
+}
+
 #[expect(clippy::await_holding_lock, reason = "the clock is stopped, and the lock is the disk's")]
-async fn a_request_that_is_granted_too_late_is_given_back() {
+async fn granted_too_late() {
     let machine = Machine::new();
     let rate = Rate { requests: 1, window: WINDOW };
     let limiter = Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none());
@@ -244,8 +250,7 @@ async fn a_request_that_is_granted_too_late_is_given_back() {
     assert!(next.is_ok(), "the run hangs");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_that_nobody_waits_for_any_more_is_given_back() {
+async fn granted_to_nobody() {
     for granted_first in [true, false] {
         let machine = Machine::new();
         let rate = Rate { requests: 1, window: WINDOW };

@@ -6,10 +6,14 @@ use std::path::Path;
 use super::{Sources, table};
 use crate::human;
 
-/// Those of `settings` that did not come from their default, as flags, a blank before each.
+/// Those of `settings` that did not come from their default, as flags, a blank before each; before them the config
+/// file, where one was named.
 pub fn again(sources: &Sources<'_>, settings: &[&table::Setting]) -> String {
     let told = sources.told();
     let mut text = String::new();
+    if let Some(config) = sources.config().filter(|_| sources.config_is_named()) {
+        let _ = write!(text, " --config {}", human::shell(config));
+    }
     for setting in settings {
         let found = told.iter().filter(|told| told.flag == setting.flag).flat_map(|told| &told.found);
         for found in found {
