@@ -2,9 +2,28 @@
 
 use jiff::{Timestamp, Unit};
 
-/// The time of the machine's clock.
+/// The time of the machine's clock. Always with three digits behind the second: such times sort as texts.
 #[must_use]
 pub fn now() -> String {
-    let now = Timestamp::now();
-    now.round(Unit::Millisecond).unwrap_or(now).to_string()
+    written(Timestamp::now())
+}
+
+fn written(time: Timestamp) -> String {
+    format!("{:.3}", time.round(Unit::Millisecond).unwrap_or(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_sort_as_texts_whatever_their_last_digits() {
+        let texts = [34_559_600_000_i128, 34_560_700_000, 35_000_000_000]
+            .map(|nanoseconds| written(Timestamp::from_nanosecond(nanoseconds).expect("a time")));
+        assert_eq!(
+            texts,
+            ["1970-01-01T00:00:34.560Z", "1970-01-01T00:00:34.561Z", "1970-01-01T00:00:35.000Z"]
+        );
+        assert!(texts.is_sorted());
+    }
 }

@@ -19,6 +19,12 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0").trim();
+    u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 != 0)
+}
+
 fn after_some(world: &World, child: &Child, name: &str) {
     let start = Instant::now();
     while world.api_requests() < 10 && start.elapsed() < Duration::from_secs(20) {
@@ -30,6 +36,10 @@ fn after_some(world: &World, child: &Child, name: &str) {
 #[test]
 fn the_first_signal_drains_and_reports_and_the_next_run_goes_on() {
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        // what these tests were started to ignore (`nohup`), the program ignores too
+        if name == "HUP" && hangup_is_ignored() {
+            continue;
+        }
         let world = slow(80);
         let child = world.command(&["run", "manifest.csv", "--concurrency", "2"]).spawn().expect("started");
         after_some(&world, &child, name);
