@@ -13,32 +13,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 rounds=${1:-5}
 corpora=${CORPORA:-small medium large}
-work=$(mktemp -d "${WORK:-/var/tmp}/exporter-peers.XXXXXX")
-chmod 755 "$work" # nginx reads as another user
 port=${PORT:-18080}
 at_once=64
 tools="exporter curl wget2 aria2 rclone"
 
-say() { printf '%s\n' "$*" >&2; }
-
-missing=()
-for pair in nginx:nginx-light curl:curl wget2:wget2 aria2c:aria2 rclone:rclone /usr/bin/time:time; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    say "installing ${missing[*]}"
-    apt-get update -q >&2 && apt-get install -y -q "${missing[@]}" >&2
-fi
-
-cargo build --release --locked --bin exporter >&2
-program=$PWD/target/release/exporter
-
-nginx_pid=
-finish() {
-    [ -z "$nginx_pid" ] || kill "$nginx_pid" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
+. benches/rig.sh
+rig peers nginx:nginx-light curl:curl wget2:wget2 aria2c:aria2 rclone:rclone /usr/bin/time:time
+chmod 755 "$work" # nginx reads as another user
 
 # ---- corpora: bytes that do not compress, with the first and last bytes of a JPEG --------------------------------
 corpus() { # NAME COUNT BYTES

@@ -10,29 +10,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 rounds=${1:-3}
 sizes=${SIZES:-10000 100000 1000000}
-work=$(mktemp -d "${WORK:-/var/tmp}/exporter-scale.XXXXXX")
 port=${PORT:-18081}
 
-say() { printf '%s\n' "$*" >&2; }
-
-missing=()
-for pair in nginx:nginx-light /usr/bin/time:time; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    say "installing ${missing[*]}"
-    apt-get update -q >&2 && apt-get install -y -q "${missing[@]}" >&2
-fi
-
-cargo build --release --locked --bin exporter >&2
-program=$PWD/target/release/exporter
-
-nginx_pid=
-finish() {
-    [ -z "$nginx_pid" ] || kill "$nginx_pid" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
+. benches/rig.sh
+rig scale nginx:nginx-light /usr/bin/time:time
 
 # the first and last bytes of a JPEG, and between them the name, so that no two images are the same
 python3 - "$work" "$port" <<'PY'
