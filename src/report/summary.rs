@@ -156,10 +156,12 @@ pub fn counts(conn: &Connection) -> Result<Counts, rusqlite::Error> {
 /// Where the ledger cannot be read.
 pub fn summary(conn: &Connection) -> Result<Summary, rusqlite::Error> {
     let snapshot = conn.unchecked_transaction()?;
-    collect(&snapshot)
+    let mut summary = collect(&snapshot)?;
+    summary.of_run(LastRun::read(&snapshot)?);
+    Ok(summary)
 }
 
-/// Works inside a transaction of the caller, who gets the temporary tables `note_totals` and `same` with it.
+/// All but what the run wrote down of itself. Works inside a transaction of the caller, who gets the temporary tables `note_totals` and `same` with it.
 pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     let mut same = SameFinder::begin(conn)?;
     let mut notes = NoteTotals::begin(conn)?;
@@ -201,7 +203,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     // of the rows that are told; a run that was killed before it wrote itself down may have loaded others
     let loaded: Option<String> =
         conn.query_row("SELECT sha256 FROM manifest", [], |row| row.get(0)).optional()?;
-    let mut summary = Summary {
+    Ok(Summary {
         counts,
         same_content,
         // two rows of one image are duplicates, so each of these has an image of its own
@@ -212,9 +214,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         notes,
         repaired: if counts.untried > 0 { ledger::repaired(conn)? } else { 0 },
         ..Summary::default()
-    };
-    summary.of_run(LastRun::read(conn)?);
-    Ok(summary)
+    })
 }
 
 /// Writes `summary.json`.
