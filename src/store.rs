@@ -5,6 +5,7 @@
 //! the umask is.
 
 pub mod commit;
+mod make;
 mod part;
 
 use std::fs::File;
@@ -115,7 +116,7 @@ impl Folder {
     /// Removes a part file wherever it is, if it is anywhere.
     pub fn remove_part(&self, name: &str) {
         let path = self.part(name);
-        for path in [part::spread(&path), path] {
+        for path in [make::spread(&path), path] {
             // best effort: what stays is swept away at the next start
             let _ = std::fs::remove_file(path);
         }

@@ -8,7 +8,8 @@ pub fn now() -> String {
     written(Timestamp::now())
 }
 
-fn written(time: Timestamp) -> String {
+/// A time in the same form.
+pub(crate) fn written(time: Timestamp) -> String {
     format!("{:.3}", time.round(Unit::Millisecond).unwrap_or(time))
 }
 

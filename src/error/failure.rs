@@ -152,6 +152,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The ledger cannot be written.
+    pub(crate) fn ledger(error: &super::RunError) -> Self {
+        Self::DiskLost { what: format!("the ledger cannot be written: {}", super::chain(error)) }
+    }
+
     /// The code and the words under which a row is given up after this failure.
     #[must_use]
     pub fn describe(&self) -> ItemError {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Fetcher;
 use super::journey::Journey;
 use crate::checksum::Checksum;
-use crate::error::{Failure, Service, chain};
+use crate::error::{Failure, Service};
 use crate::event::Progress;
 use crate::item::{Item, Sha256};
 use crate::ledger::{PartRecord, Write};
@@ -204,9 +204,7 @@ impl<R> Fetcher<R> {
     /// Takes back, durably, what the ledger says of a part file, and removes it.
     pub(super) async fn forget_part(&self, item: &Item) -> Result<(), Failure> {
         let forgotten = self.ledger.write(vec![Write::Part(Box::new(item.clone()), None)]).await;
-        forgotten.map_err(|error| Failure::DiskLost {
-            what: format!("the ledger cannot be written: {}", chain(&error)),
-        })?;
+        forgotten.map_err(|error| Failure::ledger(&error))?;
         self.remove_part(item).await;
         Ok(())
     }

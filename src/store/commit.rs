@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::{Folder, Part, failure};
-use crate::error::{Failure, RunError, chain};
+use crate::error::{Failure, RunError};
 use crate::item::Sha256;
 use crate::ledger::{Delivered, Ledger, Write};
 use crate::volume::Volume;
@@ -172,10 +172,7 @@ fn announce(batch: &[(Delivery, Answer)], ledger: &Ledger) -> Result<(), Failure
 }
 
 fn write_down(writes: Vec<Write>, ledger: &Ledger) -> Result<(), Failure> {
-    let written = ledger.write_blocking(writes);
-    written.map_err(|error| Failure::DiskLost {
-        what: format!("the ledger cannot be written: {}", chain(&error)),
-    })
+    ledger.write_blocking(writes).map_err(|error| Failure::ledger(&error))
 }
 
 fn answer_all(batch: Vec<(Delivery, Answer)>, failure: &Failure) {

@@ -216,6 +216,12 @@ fn hanging() -> io::Result<Duration> {
     paused()
 }
 
+/// One request a window.
+fn on_hanging_disk(machine: &Machine) -> Limiter {
+    let rate = Rate { requests: 1, window: WINDOW };
+    Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none())
+}
+
 /// Begins to wait, and returns when the disk was asked.
 fn ask_the_disk(ready: std::pin::Pin<&mut impl Future>) {
     let before = DISK_ASKED.load(Ordering::Relaxed);
@@ -235,8 +241,7 @@ async fn a_request_is_given_back_that_is_granted_too_late_or_to_nobody() {
 #[expect(clippy::await_holding_lock, reason = "the clock is stopped, and the lock is the disk's")]
 async fn granted_too_late() {
     let machine = Machine::new();
-    let rate = Rate { requests: 1, window: WINDOW };
-    let limiter = Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none());
+    let limiter = on_hanging_disk(&machine);
     let hangs = lock(&DISK_HANGS);
     let mut ready = Box::pin(limiter.ready(10));
     ask_the_disk(ready.as_mut());
@@ -253,8 +258,7 @@ async fn granted_too_late() {
 async fn granted_to_nobody() {
     for granted_first in [true, false] {
         let machine = Machine::new();
-        let rate = Rate { requests: 1, window: WINDOW };
-        let limiter = Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none());
+        let limiter = on_hanging_disk(&machine);
         let hangs = lock(&DISK_HANGS);
         let mut ready = Box::pin(limiter.ready(10));
         ask_the_disk(ready.as_mut());

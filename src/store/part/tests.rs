@@ -1,0 +1,168 @@
+use super::*;
+use sha2::{Digest, Sha256 as Hasher};
+
+fn hash(bytes: &[u8]) -> Sha256 {
+    Sha256(Hasher::digest(bytes).into())
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[tokio::test]
+async fn what_is_hashed_is_what_is_in_the_file() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    let mut writer = PartWriter::new(path.clone(), &[Algorithm::Md5]);
+    let body: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
+    // large pieces and small ones, in any order
+    let (mut rest, mut lengths) = (&*body, [77_777, 1, 5, SMALL - 1, SMALL, 3].into_iter().cycle());
+    while !rest.is_empty() {
+        let (piece, more) = rest.split_at(rest.len().min(lengths.next().expect("without an end")));
+        writer.push(Bytes::copy_from_slice(piece)).await.expect("written");
+        rest = more;
+    }
+    let part = writer.finish().await.expect("finished");
+    let on_disk = std::fs::read(&path).expect("readable");
+    assert_eq!(on_disk, body);
+    assert_eq!(part.sums.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
+    assert_eq!(part.sums.of(Algorithm::Md5), Some(&*md5::Md5::digest(&on_disk)));
+    assert_eq!(part.head, body[..HEAD]);
+    assert_eq!(part.tail, body[body.len() - TAIL..]);
+    assert_eq!(part.bytes, 1_000_003);
+}
+
+#[tokio::test]
+async fn a_resumed_part_forgets_what_lies_behind_the_recorded_bytes() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    std::fs::write(&path, b"0123456789garbage").expect("written");
+    let mut writer =
+        PartWriter::resume(path.clone(), 10, hash(b"0123456789"), Vec::new()).await.expect("resumed");
+    writer.push(Bytes::from_static(b"abc")).await.expect("written");
+    let part = writer.finish().await.expect("finished");
+    assert_eq!(std::fs::read(&path).expect("readable"), b"0123456789abc");
+    assert_eq!(part.sums.sha256.0, <[u8; 32]>::from(Hasher::digest(b"0123456789abc")));
+}
+
+#[tokio::test]
+async fn a_part_that_is_shorter_than_recorded_is_worthless() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    std::fs::write(&path, b"0123").expect("written");
+    let resumed = PartWriter::resume(path, 10, hash(b"0123456789"), Vec::new()).await;
+    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+}
+
+#[tokio::test]
+async fn a_part_that_is_gone_or_is_a_link_now_is_worthless() {
+    let dir = folder();
+    let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
+    let resumed = PartWriter::resume(path.clone(), 4, hash(b"0123"), Vec::new()).await;
+    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    std::fs::write(&target, b"precious").expect("written");
+    std::os::unix::fs::symlink(&target, &path).expect("linked");
+    let resumed = PartWriter::resume(path, 4, hash(b"0123"), Vec::new()).await;
+    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
+}
+
+#[tokio::test]
+async fn a_part_that_is_a_pipe_or_a_folder_now_is_worthless_and_not_waited_for() {
+    let dir = folder();
+    let pipe = dir.path().join("a.part");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .expect("made");
+    let resumed = tokio::time::timeout(
+        std::time::Duration::from_secs(20),
+        PartWriter::resume(pipe.clone(), 4, hash(b"0123"), Vec::new()),
+    );
+    let resumed = resumed.await.expect("it does not wait");
+    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    let mut writer = PartWriter::new(pipe.clone(), &[]);
+    writer.push(Bytes::from_static(b"image")).await.expect("taken");
+    writer.settle().await.expect("written");
+    assert_eq!(std::fs::read(&pipe).expect("a file now"), b"image");
+}
+
+#[tokio::test]
+async fn a_settled_writer_has_written_all_it_took_and_goes_on() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    let mut writer = PartWriter::new(path.clone(), &[]);
+    for _ in 0..2 {
+        writer.push(Bytes::from_static(b"abc")).await.expect("taken");
+        writer.settle().await.expect("written");
+    }
+    assert_eq!(std::fs::read(&path).expect("readable"), b"abcabc");
+    writer.push(Bytes::from_static(b"d")).await.expect("taken");
+    assert_eq!(writer.finish().await.expect("finished").bytes, 7);
+    assert_eq!(std::fs::read(&path).expect("readable"), b"abcabcd");
+}
+
+#[tokio::test]
+async fn a_part_that_is_whole_at_once_lies_in_the_folder_of_its_first_letter() {
+    let dir = folder();
+    for round in 0..2 {
+        let mut writer = PartWriter::new(dir.path().join("a.part"), &[]);
+        writer.push(Bytes::from(vec![round; PIECE - 1])).await.expect("taken");
+        let part = writer.finish().await.expect("written");
+        assert_eq!(part.path, dir.path().join("a/a.part"));
+        assert_eq!(std::fs::read(&part.path).expect("readable"), vec![round; PIECE - 1]);
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(dir.path().join("a")).expect("there").permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o700);
+    let mut writer = PartWriter::new(dir.path().join("b.part"), &[]);
+    writer.push(Bytes::from(vec![1; PIECE])).await.expect("taken");
+    assert_eq!(writer.finish().await.expect("written").path, dir.path().join("b.part"));
+}
+
+#[tokio::test]
+async fn nothing_writes_behind_a_discarded_part() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    let mut writer = PartWriter::new(path.clone(), &[]);
+    writer.push(Bytes::from(vec![0; PIECE])).await.expect("taken");
+    writer.discard().await;
+    assert!(!path.exists(), "the write had ended, and its file is gone");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_part_whose_bytes_changed_is_worthless() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    std::fs::write(&path, b"0123X56789").expect("written");
+    let resumed = PartWriter::resume(path, 10, hash(b"0123456789"), Vec::new()).await;
+    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+}
+
+#[tokio::test]
+async fn a_part_that_is_kept_tells_its_hash() {
+    let dir = folder();
+    let mut writer = PartWriter::new(dir.path().join("a.part"), &[]);
+    writer.push(Bytes::from_static(b"0123456789")).await.expect("written");
+    assert_eq!(writer.keep().await.expect("kept"), (10, hash(b"0123456789")));
+}
+
+#[tokio::test]
+async fn a_symbolic_link_in_the_way_is_replaced_and_never_written_through() {
+    let dir = folder();
+    let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
+    std::fs::write(&target, b"precious").expect("written");
+    std::os::unix::fs::symlink(&target, &path).expect("linked");
+    let mut writer = PartWriter::new(path.clone(), &[]);
+    writer.push(Bytes::from_static(b"image")).await.expect("written");
+    writer.settle().await.expect("written");
+    assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
+    assert!(!std::fs::symlink_metadata(&path).expect("there").is_symlink());
+}
