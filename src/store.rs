@@ -4,9 +4,11 @@
 //! durable, gives them their final names and tells the ledger, many at a time. Modes are 0600 and 0700 whatever
 //! the umask is.
 
+mod block;
 pub mod commit;
 mod make;
 mod part;
+mod sink;
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

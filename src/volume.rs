@@ -55,6 +55,14 @@ impl Volume {
         // ext2 to ext4, XFS, Btrfs, F2FS, tmpfs
         matches!(self.0, Some(0xEF53 | 0x5846_5342 | 0x9123_683E | 0xF2F5_2010 | 0x0102_1994))
     }
+
+    /// Whether writes of large blocks may pass by the page cache (`O_DIRECT`, open(2)): on local disks that take them
+    /// as they come. A share makes each wait for its server, Btrfs copies for its checksums.
+    #[must_use]
+    pub const fn takes_direct_writes(self) -> bool {
+        // ext2 to ext4, XFS
+        matches!(self.0, Some(0xEF53 | 0x5846_5342))
+    }
 }
 
 /// SQLite's mode that needs no shared memory: with full synchronisation the truncated journal is flushed, too, so that

@@ -2,7 +2,7 @@
 # A fault at the first, second, third … durable call (write, fsync, rename, open for writing, mkdir, unlink …) of a
 # run, until a run gets through without one. After each: what the ledger calls delivered is true, the next run ends
 # well, and then everything is there.
-# INJECTOR=PROGRAM every_call.sh kill|EIO|ENOSPC|EDQUOT|short [STEP]
+# INJECTOR=PROGRAM [ROWS=6] [BYTES=5000, of an image] every_call.sh kill|EIO|ENOSPC|EDQUOT|short [STEP]
 #
 # INJECTOR runs `INJECTOR PROGRAM ARGS…`, counts the durable calls of all its threads on paths that contain FA_PATH,
 # does FA_MODE at call FA_N, and leaves the count in the last line of the file FA_COUNT (seccomp notification can).
@@ -10,7 +10,7 @@
 mode=$1 step=${2:-1}
 : "${INJECTOR:?the program that makes calls fail}"
 rows=${ROWS:-6}
-start_sandbox "$rows" 5000
+start_sandbox "$rows" "${BYTES:-5000}"
 out=$work/export
 n=1 points=0 false=0 unfinished=0 codes=""
 while [ "$points" -lt 5000 ]; do

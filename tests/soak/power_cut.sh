@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Power cuts in the middle of runs on a loop-mounted file system, one migration through all of them.
-# power_cut.sh ext4|xfs [CUTS]
+# [ROWS=4000] [BYTES=8000, of an image] [DISK=600M] power_cut.sh ext4|xfs [CUTS]
 . "$(dirname "$0")/lib.sh"
 kind=$1 cuts=${2:-60}
 rows=${ROWS:-4000}
-start_sandbox "$rows" 8000
-truncate -s 600M "$work/disk.img"
+start_sandbox "$rows" "${BYTES:-8000}"
+truncate -s "${DISK:-600M}" "$work/disk.img"
 if [ "$kind" = xfs ]; then mkfs.xfs -q "$work/disk.img"; else mkfs.ext4 -q -F "$work/disk.img"; fi
 mkdir "$work/m"
 mounts+=("$work/m")

@@ -1,3 +1,4 @@
+use super::super::block::SIZE;
 use super::*;
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -16,7 +17,7 @@ async fn what_is_hashed_is_what_is_in_the_file() {
     let mut writer = PartWriter::new(path.clone(), &[Algorithm::Md5]);
     let body: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
     // large pieces and small ones, in any order
-    let (mut rest, mut lengths) = (&*body, [77_777, 1, 5, SMALL - 1, SMALL, 3].into_iter().cycle());
+    let (mut rest, mut lengths) = (&*body, [77_777, 1, 5, 4095, 4096, 3].into_iter().cycle());
     while !rest.is_empty() {
         let (piece, more) = rest.split_at(rest.len().min(lengths.next().expect("without an end")));
         writer.push(Bytes::copy_from_slice(piece)).await.expect("written");
@@ -111,18 +112,41 @@ async fn a_part_that_is_whole_at_once_lies_in_the_folder_of_its_first_letter() {
     let dir = folder();
     for round in 0..2 {
         let mut writer = PartWriter::new(dir.path().join("a.part"), &[]);
-        writer.push(Bytes::from(vec![round; PIECE - 1])).await.expect("taken");
+        writer.push(Bytes::from(vec![round; SIZE - 1])).await.expect("taken");
         let part = writer.finish().await.expect("written");
         assert_eq!(part.path, dir.path().join("a/a.part"));
-        assert_eq!(std::fs::read(&part.path).expect("readable"), vec![round; PIECE - 1]);
+        assert_eq!(std::fs::read(&part.path).expect("readable"), vec![round; SIZE - 1]);
     }
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(dir.path().join("a")).expect("there").permissions(),
     );
     assert_eq!(mode & 0o777, 0o700);
     let mut writer = PartWriter::new(dir.path().join("b.part"), &[]);
-    writer.push(Bytes::from(vec![1; PIECE])).await.expect("taken");
+    writer.push(Bytes::from(vec![1; SIZE])).await.expect("taken");
     assert_eq!(writer.finish().await.expect("written").path, dir.path().join("b.part"));
+}
+
+#[tokio::test]
+async fn a_large_part_goes_on_from_anywhere_in_blocks_of_the_disk() {
+    let dir = folder();
+    let path = dir.path().join("a.part");
+    let body: Vec<u8> = (0..251).cycle().take(4 * SIZE + 77).collect();
+    for from in [1, 4096, SIZE - 1, SIZE, SIZE + 5000] {
+        let mut writer = PartWriter::new(path.clone(), &[]);
+        writer.push(Bytes::copy_from_slice(&body[..from])).await.expect("written");
+        let kept = writer.keep().await.expect("kept");
+        assert_eq!(kept, (from as u64, hash(&body[..from])));
+        let mut writer = PartWriter::resume(path.clone(), kept.0, kept.1, Vec::new()).await.expect("resumed");
+        let middle = 3 * SIZE + 11;
+        writer.push(Bytes::copy_from_slice(&body[from..middle])).await.expect("written");
+        writer.settle().await.expect("written");
+        writer.push(Bytes::copy_from_slice(&body[middle..])).await.expect("written");
+        let part = writer.finish().await.expect("finished");
+        assert!(std::fs::read(&path).expect("readable") == body, "from {from}");
+        assert_eq!((part.bytes, part.sums.sha256), (body.len() as u64, hash(&body)), "from {from}");
+        assert_eq!(part.tail, body[body.len() - TAIL..]);
+        std::fs::remove_file(&path).expect("removed");
+    }
 }
 
 #[tokio::test]
@@ -130,7 +154,7 @@ async fn nothing_writes_behind_a_discarded_part() {
     let dir = folder();
     let path = dir.path().join("a.part");
     let mut writer = PartWriter::new(path.clone(), &[]);
-    writer.push(Bytes::from(vec![0; PIECE])).await.expect("taken");
+    writer.push(Bytes::from(vec![0; SIZE])).await.expect("taken");
     writer.discard().await;
     assert!(!path.exists(), "the write had ended, and its file is gone");
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
