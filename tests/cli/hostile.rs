@@ -251,7 +251,7 @@ fn an_image_that_comes_byte_by_byte_costs_no_more_memory_than_another() {
     let (ran, peak) = watched(world.command(&args).spawn().expect("started"));
     assert!(matches!(ran.code, Some(1 | 3)), "{}", ran.stderr);
     assert!(server.connections() >= 32);
-    // each of the 32 may hold 256 KiB, and what it reads into
+    // each of the 32 may hold 512 KiB, and what it reads into
     assert!(peak < usual + 2 * SLACK, "{peak} KiB, usual are {usual}");
 }
 
