@@ -123,9 +123,9 @@ for name in $corpora; do
         for tool in $order; do
             clear "$work/dest"
             run_tool "$tool" "$name" "$work/dest"
-            # the round before the first only warms up and is checked
-            # and how long until the bytes would survive a power cut, which exporter waits for anyway
+            # until the bytes would survive a power cut, which exporter has waited for already
             began=$(date +%s%N); sync -f "$work/dest"; flushed=$((($(date +%s%N) - began) / 1000000))
+            # the round before the first only warms up and is checked
             if [ "$round" = 0 ]; then check "$tool" "$name" "$work/dest"
             else echo "$name $tool $(cat "$work/time") $flushed" >>"$work/results"; fi
         done
@@ -163,14 +163,14 @@ for name, shape in shapes.items():
            for (corpus, tool) in runs if corpus == name}
     hashing = med.pop("sha256sum")
     base = med["exporter"][0]
-    out += [f"**{shape}**", "", "| tool | seconds | spread | exporter takes | s until it is on the disk | CPU s | CPU s per GB | peak MiB "
-            "| what it does |", "|---|---|---|---|---|---|---|---|---|"]
+    out += [f"**{shape}**", "", "| tool | seconds | spread | exporter takes | s until it is on the disk | CPU s "
+            "| CPU s per GB | peak MiB | what it does |", "|---|---|---|---|---|---|---|---|---|"]
     for tool, (wall, user, system, peak, _) in sorted(med.items(), key=lambda item: item[1][0]):
         walls = [run[0] for run in runs[name, tool]]
         durable = statistics.median(run[0] + run[4] / 1000 for run in runs[name, tool])
         gb = volume[name] / 1e9
-        out.append(f"| {tool} | {wall:.2f} | {min(walls):.2f}-{max(walls):.2f} | {base / wall:.2f} x | {durable:.2f} | {user + system:.2f} "
-                   f"| {(user + system) / gb:.2f} | {peak / 1024:.0f} | {does[tool]} |")
+        out.append(f"| {tool} | {wall:.2f} | {min(walls):.2f}-{max(walls):.2f} | {base / wall:.2f} x "
+                   f"| {durable:.2f} | {user + system:.2f} | {(user + system) / gb:.2f} | {peak / 1024:.0f} | {does[tool]} |")
     both = [a + b for a, b in zip(med["curl"], hashing)]
     out.append(f"| curl, then sha256sum | {both[0]:.2f} | | {base / both[0]:.2f} x | | {both[1] + both[2]:.2f} "
                f"| {(both[1] + both[2]) / (volume[name] / 1e9):.2f} | | downloads and hashes |")

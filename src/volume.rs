@@ -142,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn only_local_disks_that_are_known_for_it_take_direct_writes() {
+        let direct = |number| Volume(Some(number)).takes_direct_writes();
+        assert!(direct(0xEF53) && direct(0x5846_5342));
+        for other in [0x9123_683E, 0x0102_1994, 0x6573_5546, 0x794C_7630, 0x6969, 0xFF53_4D42] {
+            assert!(!direct(other), "{other:x}");
+        }
+        assert!(!Volume(None).takes_direct_writes());
+    }
+
+    #[test]
     fn the_warning_about_a_share_names_the_way_out() {
         let text = on_share(Path::new("/mnt/export/.exporter"), "NFS");
         assert!(

@@ -9,7 +9,7 @@ const FIRST: usize = 64 * 1024;
 
 /// Writes that pass by the page cache want memory, place and length in multiples of the disk's blocks (open(2), under
 /// `O_DIRECT`); of 512 or 4,096 bytes they are nearly everywhere.
-pub(super) const ALIGNED: usize = 4096;
+const ALIGNED: usize = 4096;
 
 /// Bytes that a block has room for whose first one has this place in the file: blocks end at multiples of [`SIZE`], so
 /// that also behind a part that was gone on from anywhere the next one begins where the disk wants it.

@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::block::SIZE;
 use super::failure;
 use super::make::{NO_FOLLOW, NO_WAIT, create, create_spread, spread};
@@ -56,7 +58,7 @@ impl Sink {
             // gone, or something else in its place: the image is fetched from its first byte
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound
-                    || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+                    || Errno::from_io_error(&error) == Some(Errno::LOOP) =>
             {
                 return Err(Failure::PartWorthless(format!("{} is gone: {error}", sink.path.display())));
             }
@@ -96,17 +98,23 @@ impl Sink {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.file.is_none() {
-            self.file = Some(create(&self.path)?);
-        }
-        self.put(bytes).map_err(|error| failure("writing", &self.path, &error))?;
-        self.bytes += bytes.len() as u64;
-        self.begin_flush();
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => create(&self.path)?,
+        };
+        self.write_to(&mut file, bytes)?;
+        self.file = Some(file);
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+    fn write_to(&mut self, file: &mut File, bytes: &[u8]) -> Result<(), Failure> {
+        self.put(file, bytes).map_err(|error| failure("writing", &self.path, &error))?;
+        self.bytes += bytes.len() as u64;
+        self.begin_flush(file);
+        Ok(())
+    }
+
+    fn put(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         // a whole block begins at a multiple of its size, too
         let whole = bytes.len() == SIZE;
         if whole && self.cache == Cache::Unknown {
@@ -125,7 +133,10 @@ impl Sink {
                 Ok(written) => rest = &rest[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // the rest of a write that was cut short is not aligned, and there are disks with larger blocks
-                Err(error) if self.cache == Cache::PassedBy && is_invalid(&error) => {
+                Err(error)
+                    if self.cache == Cache::PassedBy
+                        && Errno::from_io_error(&error) == Some(Errno::INVAL) =>
+                {
                     pass_by(file, false);
                     self.cache = Cache::Always;
                 }
@@ -137,16 +148,14 @@ impl Sink {
 
     /// Sends a large file's bytes to the disk while more are received, so that its flush at the end is short, and
     /// gives back the memory of those that are there.
-    fn begin_flush(&mut self) {
+    fn begin_flush(&mut self, file: &File) {
         if self.bytes - self.sent < FLUSH_EVERY {
             return;
         }
-        if let Some(file) = &self.file {
-            let from = self.sent.saturating_sub(FLUSH_EVERY);
-            let length = std::num::NonZero::new(self.bytes - from);
-            // a hint: where it is not taken the flush at the end does all
-            let _ = rustix::fs::fadvise(file, from, length, rustix::fs::Advice::DontNeed);
-        }
+        let from = self.sent.saturating_sub(FLUSH_EVERY);
+        let length = std::num::NonZero::new(self.bytes - from);
+        // a hint: where it is not taken the flush at the end does all
+        let _ = rustix::fs::fadvise(file, from, length, rustix::fs::Advice::DontNeed);
         self.sent = self.bytes;
     }
 
@@ -158,15 +167,15 @@ impl Sink {
 
     /// Writes the last bytes; the file, and where it is.
     pub(super) fn finish(mut self, last: &[u8]) -> Result<(PathBuf, File), Failure> {
-        if self.file.is_none() {
-            self.path = spread(&self.path);
-            self.file = Some(create_spread(&self.path)?);
-        }
-        self.write(last)?;
-        match self.file {
-            Some(file) => Ok((self.path, file)),
-            None => Err(Failure::Disk(format!("{} was not made", self.path.display()))),
-        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                self.path = spread(&self.path);
+                create_spread(&self.path)?
+            }
+        };
+        self.write_to(&mut file, last)?;
+        Ok((self.path, file))
     }
 }
 
@@ -188,10 +197,6 @@ fn pass_by(file: &File, pass_by: bool) -> Cache {
 #[cfg(not(target_os = "linux"))]
 fn pass_by(_file: &File, _pass_by: bool) -> Cache {
     Cache::Always
-}
-
-fn is_invalid(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn look(opener: &mut Opener, job: &Job, buffer: &mut [u8], progress: &Progress) 
         Ok((bytes, sha256)) if sha256 == job.sha256 => Ok(Seen::Right(bytes)),
         Ok(_) => Ok(Seen::Changed),
         // bytes that the disk does not give back are not those of the delivery
-        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(Seen::Changed),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(Seen::Changed),
         Err(error) => Err(wrong(error)),
     }
 }
