@@ -16,7 +16,7 @@ use exporter::item::Sha256;
 use exporter::ledger::{self, Cursor, Delivered, Ledger, Loading, RunRecord, Write};
 use exporter::manifest::{self, Manifest, ManifestOptions};
 use exporter::store::PartWriter;
-use exporter::{layout, report, time};
+use exporter::{layout, report, timestamp};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -56,7 +56,7 @@ fn load(connection: &mut Connection, text: &str) {
 
 fn begin(connection: &Connection) -> i64 {
     let record = RunRecord {
-        started_at: time::now(),
+        started_at: timestamp::now(),
         manifest_sha256: String::new(),
         host: "bench".to_owned(),
         user: "bench".to_owned(),

@@ -1,4 +1,4 @@
-//! Hashes of bytes that pass: always SHA-256, and those that something will be held against. Pure.
+//! MultiHasher of bytes that pass: always SHA-256, and those that something will be held against. Pure.
 //!
 //! The names are S3's (`x-amz-checksum-<name>`); its values are base64 of the big-endian bytes.
 
@@ -86,15 +86,15 @@ impl Checksum {
     }
 }
 
-/// Hashes that grow with the bytes.
+/// MultiHasher that grow with the bytes.
 #[derive(Clone)]
-pub struct Hashes {
+pub struct MultiHasher {
     sha256: sha2::Sha256,
-    more: Vec<(Algorithm, Growing)>,
+    more: Vec<(Algorithm, Hasher)>,
 }
 
 #[derive(Clone)]
-enum Growing {
+enum Hasher {
     Sha512(sha2::Sha512),
     Sha1(sha1::Sha1),
     Md5(md5::Md5),
@@ -102,14 +102,14 @@ enum Growing {
     Crc64(CrcDigest<'static, u64, Fast>),
 }
 
-impl Hashes {
+impl MultiHasher {
     /// Of no byte yet: SHA-256, and these.
     #[must_use]
     pub fn new(algorithms: &[Algorithm]) -> Self {
         let more = Algorithm::ALL.into_iter().filter(|one| algorithms.contains(one));
         Self {
             sha256: sha2::Sha256::new(),
-            more: more.filter_map(|one| Some((one, Growing::new(one)?))).collect(),
+            more: more.filter_map(|one| Some((one, Hasher::new(one)?))).collect(),
         }
     }
 
@@ -123,21 +123,21 @@ impl Hashes {
 
     /// What became of them.
     #[must_use]
-    pub fn finish(self) -> Sums {
-        Sums {
+    pub fn finish(self) -> Digests {
+        Digests {
             sha256: Sha256(self.sha256.finalize().into()),
             more: self.more.into_iter().map(|(one, growing)| (one, growing.finish())).collect(),
         }
     }
 }
 
-impl std::fmt::Debug for Hashes {
+impl std::fmt::Debug for MultiHasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.more.iter().map(|(algorithm, _)| algorithm)).finish()
     }
 }
 
-impl Growing {
+impl Hasher {
     /// `None` for SHA-256, which is there already.
     fn new(algorithm: Algorithm) -> Option<Self> {
         Some(match algorithm {
@@ -172,15 +172,15 @@ impl Growing {
     }
 }
 
-/// Hashes of all bytes.
+/// MultiHasher of all bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sums {
+pub struct Digests {
     /// The one that the ledger remembers.
     pub sha256: Sha256,
     more: Vec<(Algorithm, Vec<u8>)>,
 }
 
-impl Sums {
+impl Digests {
     /// The hash of that kind; `None` where it was not asked for.
     #[must_use]
     pub fn of(&self, algorithm: Algorithm) -> Option<&[u8]> {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn each_hash_has_its_published_check_value_however_the_bytes_come() {
-        let mut hashes = Hashes::new(&Algorithm::ALL);
+        let mut hashes = MultiHasher::new(&Algorithm::ALL);
         for piece in ["12", "", "3456", "789"] {
             hashes.update(piece.as_bytes());
         }
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn only_what_was_asked_for_is_computed() {
-        let sums = Hashes::new(&[Algorithm::Crc32]).finish();
+        let sums = MultiHasher::new(&[Algorithm::Crc32]).finish();
         assert!(sums.of(Algorithm::Crc32).is_some() && sums.of(Algorithm::Sha256).is_some());
         assert!(sums.of(Algorithm::Md5).is_none());
     }

@@ -4,8 +4,8 @@
 //! behind.
 
 mod disk;
+mod ledger;
 mod network;
-mod state;
 
 use std::path::PathBuf;
 
@@ -74,7 +74,7 @@ pub async fn doctor(options: &DoctorOptions) -> Diagnosis {
     let mut checks = Checks::default();
     network::check(options, &mut checks).await;
     disk::check(options, &mut checks);
-    state::check(options, &mut checks);
+    ledger::check(options, &mut checks);
     let ok = checks.0.iter().all(|check| check.result != Outcome::Problem);
     Diagnosis { ok, checks: checks.0 }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong, in three sizes.
 //!
-//! - [`Failure`]: one attempt at one image went wrong. What follows from it is decided in [`crate::retry`].
+//! - [`Failure`]: one attempt at one image went wrong. What follows from it is decided in [`crate::fetch::retry`].
 //! - [`ItemError`]: one row is given up (or left untried). It is data: recorded, counted and reported.
 //! - [`RunError`]: the whole run cannot go on, or never began.
 //!
@@ -12,11 +12,13 @@ mod clean;
 mod code;
 mod failure;
 mod run;
+mod stop_reason;
 
 pub use clean::{CLEAN_LIMIT, clean};
 pub use code::ErrorCode;
-pub use failure::{Failure, ItemError, Said, Service};
-pub use run::{RunError, Unusable};
+pub use failure::{ErrorResponse, Failure, ItemError, Service};
+pub use run::{LedgerState, RunError};
+pub use stop_reason::StopReason;
 
 /// An error and its causes, joined by `": "`. A cause that only repeats what was said is left out.
 #[must_use]

@@ -1,10 +1,12 @@
 //! One image from end to end: wait for the way, ask for its URL, download, check, deliver; and again where that
-//! may help. What to do after a failure is decided in [`crate::retry`]; how bytes come in `download`.
+//! may help. What to do after a failure is decided in [`crate::fetch::retry`]; how bytes come in `download`.
 
+mod attempts;
 mod download;
-mod journey;
+pub mod retry;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +14,14 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::control::Control;
+use crate::admission::Admission;
 use crate::error::Service;
 use crate::event::{Event, Progress};
 use crate::ledger::{Given, Ledger, Work};
 use crate::options::RunOptions;
 use crate::remote::Remote;
 use crate::store::{Committer, Folder, Receipt};
-use journey::Journey;
+use attempts::Attempts;
 
 /// What every image needs.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct Fetcher<R> {
     /// The network.
     pub remote: R,
     /// The run.
-    pub control: Control,
+    pub control: Admission,
     /// The disk.
     pub folder: Arc<Folder>,
     /// Delivers.
@@ -78,7 +80,7 @@ impl<R: Remote> Fetcher<R> {
     pub fn new(
         options: &RunOptions,
         remote: R,
-        control: Control,
+        control: Admission,
         folder: Arc<Folder>,
         committer: Committer,
         ledger: Ledger,
@@ -111,7 +113,7 @@ impl<R: Remote> Fetcher<R> {
 
     /// Brings one image home, or says why not.
     pub async fn fetch(&self, work: &Work) -> Outcome {
-        let mut journey = Journey::new(self, work);
+        let mut journey = Attempts::new(self, work);
         loop {
             let failure = match journey.attempt().await {
                 Ok(receipt) => {

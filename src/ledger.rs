@@ -4,13 +4,13 @@
 //! one flush of the disk; whoever asked is answered when the commit is durable. Every other question is a
 //! closure that is run there. No other part of the program writes to the file.
 
-mod begin;
 mod existing;
 mod link;
 mod load;
 mod open;
+mod queue;
 mod rebuild;
-mod work;
+mod runs;
 mod write;
 
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -19,19 +19,19 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub use begin::{RunRecord, begin_run, end_run};
 pub use existing::{Holder, attach, check_sound, holder, open_locked, open_nameless, open_read_only};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub(crate) use open::{ANOTHER, disk as disk_error, no_folder};
 pub use open::{LEDGER_FILE, LOCK_FILE, NOTES, STATE_DIR, State, open_state, state_folder};
-pub use rebuild::{Condition, Rebuild, condition};
-pub use work::{
+pub use queue::{
     Cursor, REPAIRED, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, prepare_work,
     repaired, wanted_parts,
 };
+pub use rebuild::{Condition, Rebuild, condition};
+pub use runs::{RunRecord, begin_run, end_run};
 pub use write::{Delivered, Given, PartRecord, Tally, Write};
 
-use crate::error::{RunError, Unusable, chain};
+use crate::error::{LedgerState, RunError, chain};
 
 /// Writes that share a transaction at most: bounds the time a lock is held and what a failure takes along.
 const BATCH: usize = 1024;
@@ -204,7 +204,7 @@ pub(crate) fn sqlite_error(error: rusqlite::Error) -> RunError {
             RunError::Disk(format!("the ledger cannot be written ({error})"))
         }
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-            RunError::Ledger { path, what: format!("is damaged ({error})"), kind: Unusable::Damaged }
+            RunError::Ledger { path, what: format!("is damaged ({error})"), kind: LedgerState::Damaged }
         }
         _ => RunError::Sqlite(error),
     }

@@ -5,10 +5,10 @@
 //! 1. [`manifest`]: CSV → rows, each with its line; every row is checked before any request.
 //! 2. [`ledger`]: rows → SQLite, linked to what is delivered already. The one truth.
 //! 3. [`limit`]: the request clock, which lets a row's request go.
-//! 4. [`http`]: the API gives a signed URL, the storage the object behind it.
-//! 5. [`fetch`]: one image through its tries; [`retry`] decides what follows from a failure, [`health`] whether
+//! 4. [`remote::http`]: the API gives a signed URL, the storage the object behind it.
+//! 5. [`fetch`]: one image through its tries; [`fetch::retry`] decides what follows from a failure, [`admission::breaker`] whether
 //!    it is the image's fault at all.
-//! 6. [`check`]: is it the whole image, and an image?
+//! 6. [`fetch::validate`]: is it the whole image, and an image?
 //! 7. [`store`]: part file → durable → final name → ledger, many at a time.
 //! 8. [`report`]: ledger → reports, atomically.
 //!
@@ -20,13 +20,13 @@ pub mod options;
 pub mod error;
 pub mod event;
 pub mod item;
-pub mod stop;
-pub mod time;
+pub mod shutdown;
+pub mod timestamp;
 
 pub mod layout;
 pub mod manifest;
 
-pub mod volume;
+pub mod disk;
 
 pub mod ledger;
 
@@ -36,18 +36,11 @@ pub mod checksum;
 
 pub mod remote;
 
-pub mod http;
-
-pub mod health;
-pub mod retry;
-
-pub mod control;
+pub mod admission;
 
 pub mod fetch;
 
 pub mod image;
-
-pub mod check;
 
 pub mod store;
 

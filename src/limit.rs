@@ -4,7 +4,6 @@
 //! The rule is the vendor's: 1,000 requests per 60 s for the whole app, over a sliding window
 //! (<https://docs.maxcare.ai>, guides/rate-limits). Runs of one user on one machine keep one clock between them.
 
-pub mod headers;
 mod journal;
 pub mod policy;
 mod shared;
@@ -19,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub use headers::Hints;
+use crate::remote::rate_headers::RateHeaders;
 pub use policy::{Decision, Policy, Ticket};
 
 use self::shared::Shared;
@@ -158,7 +157,7 @@ impl Limiter {
         clippy::needless_pass_by_value,
         reason = "a ticket is good for one request: it is given up here"
     )]
-    pub fn answered(&self, ticket: Ticket, hints: &Hints) {
+    pub fn answered(&self, ticket: Ticket, hints: &RateHeaders) {
         lock(&self.core.policy).answered(&ticket, Instant::now(), hints);
         self.core.tell(&ticket, Some(hints));
     }
@@ -281,7 +280,7 @@ impl Core {
         self.tell(ticket, None);
     }
 
-    fn tell(self: &Arc<Self>, ticket: &Ticket, answer: Option<&Hints>) {
+    fn tell(self: &Arc<Self>, ticket: &Ticket, answer: Option<&RateHeaders>) {
         self.changed.notify_waiters();
         let Some(shared) = self.sharing() else { return };
         shared.tell(ticket, answer);

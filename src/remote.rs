@@ -1,7 +1,10 @@
 //! The one seam to the network: ask for a signed URL, open what it leads to.
 //!
-//! A trait, so that the rest is tested on a paused clock; [`crate::http`] is the real one. Nothing here knows of
+//! A trait, so that the rest is tested on a paused clock; [`crate::remote::http`] is the real one. Nothing here knows of
 //! retries, files or rows beyond the ids.
+
+pub mod http;
+pub mod rate_headers;
 
 use std::fmt;
 use std::future::Future;
@@ -10,20 +13,20 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
+use self::rate_headers::RateHeaders;
 use crate::checksum::{Algorithm, Checksum};
 use crate::error::Failure;
 use crate::item::{Item, Sha256};
-use crate::limit::Hints;
 
 /// A signed URL: a bearer secret. It has no `Display`, and its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SignedUrl {
+pub struct PresignedUrl {
     url: String,
     /// When it was handed out; it is asked for just before it is used.
     pub issued: Instant,
 }
 
-impl SignedUrl {
+impl PresignedUrl {
     /// Takes the text as the API gave it.
     #[must_use]
     pub const fn new(url: String, issued: Instant) -> Self {
@@ -45,9 +48,9 @@ impl SignedUrl {
     }
 }
 
-impl fmt::Debug for SignedUrl {
+impl fmt::Debug for PresignedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SignedUrl(..)")
+        f.write_str("PresignedUrl(..)")
     }
 }
 
@@ -55,16 +58,16 @@ impl fmt::Debug for SignedUrl {
 #[derive(Debug)]
 pub struct Resolved {
     /// What the headers say about the allowance.
-    pub hints: Hints,
+    pub hints: RateHeaders,
     /// Version of the key that was sent.
     pub key: u64,
     /// The URL.
-    pub url: Result<SignedUrl, Failure>,
+    pub url: Result<PresignedUrl, Failure>,
 }
 
 /// What the storage's headers say about the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
+pub struct ObjectMeta {
     /// Size of the whole object, where announced.
     pub length: Option<u64>,
     /// As received, may be empty.
@@ -81,7 +84,7 @@ pub struct Meta {
     pub of_range: bool,
 }
 
-impl Meta {
+impl ObjectMeta {
     /// The hashes that the bytes will be held against, besides SHA-256.
     #[must_use]
     pub fn algorithms(&self) -> Vec<Algorithm> {
@@ -91,24 +94,27 @@ impl Meta {
 }
 
 /// The storage's answer, whose body is still to be read.
-pub struct Opened {
+pub struct ObjectBody {
     /// The headers.
-    pub meta: Meta,
+    pub meta: ObjectMeta,
     /// Position in the object of the first byte that comes: 0, or where the part ends.
     pub from: u64,
     /// The body. Ends early with a failure where the connection does.
     pub body: BoxStream<'static, Result<Bytes, Failure>>,
 }
 
-impl fmt::Debug for Opened {
+impl fmt::Debug for ObjectBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened").field("meta", &self.meta).field("from", &self.from).finish_non_exhaustive()
+        f.debug_struct("ObjectBody")
+            .field("meta", &self.meta)
+            .field("from", &self.from)
+            .finish_non_exhaustive()
     }
 }
 
 /// Bytes that are at hand already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resume {
+pub struct ResumeFrom {
     /// So many, from the start of the object.
     pub from: u64,
     /// Of the version that they belong to.
@@ -125,9 +131,9 @@ pub trait Remote: Send + Sync + 'static {
     /// Asks the storage for the object. One request, no redirect followed.
     fn open(
         &self,
-        url: &SignedUrl,
-        resume: Option<&Resume>,
-    ) -> impl Future<Output = Result<Opened, Failure>> + Send;
+        url: &PresignedUrl,
+        resume: Option<&ResumeFrom>,
+    ) -> impl Future<Output = Result<ObjectBody, Failure>> + Send;
 
     /// A request with this version of the key was refused: reads the key again where it came from. True if there
     /// is another one now.

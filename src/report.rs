@@ -6,15 +6,15 @@
 //! ledger's view `results`; nothing here decides it again.
 
 mod again;
+pub(crate) mod archive;
 mod atomic;
 mod bag;
 mod csv;
-pub(crate) mod earlier;
-mod exit;
+mod exit_code;
 mod last_run;
 mod notes;
 mod rows;
-mod same;
+mod shared_content;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -29,7 +29,7 @@ pub use self::again::{RunLine, again, runs};
 pub use self::atomic::remove_leftovers;
 use self::atomic::{Draft, Tag};
 use self::bag::Payload;
-pub use self::exit::exit_code;
+pub use self::exit_code::exit_code;
 use self::last_run::LastRun;
 pub use self::notes::{IncompleteNote, Notes};
 pub use self::summary::{Counts, Org, Summary, counts, summary};
@@ -76,7 +76,7 @@ fn write_files(
     transaction.commit()?;
     // one view of the ledger for all files
     let snapshot = conn.unchecked_transaction()?;
-    earlier::keep(folder, &summary.manifest_sha256)?;
+    archive::keep(folder, &summary.manifest_sha256)?;
     bag::make_payload_folder(folder)?;
     let second = second(conn)?;
     let (written, listed) = std::thread::scope(|scope| {

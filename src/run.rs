@@ -3,78 +3,28 @@
 //! Nothing is made before the manifest is known to be good. From then on, whatever happens, the run ends by
 //! writing down how it ended and the reports of what was done.
 
-mod end;
+mod finish;
 mod pipeline;
 mod prepare;
 
 pub(crate) use prepare::{host, open_manifest, user};
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::Control;
-use crate::error::{ErrorCode, ItemError, RunError};
+use crate::admission::Admission;
+use crate::error::{RunError, StopReason};
 use crate::event::{Event, Events, Progress};
 use crate::fetch::Fetcher;
-use crate::http::{Http, ProxySettings};
 use crate::ledger::{self, Ledger, State};
 use crate::options::RunOptions;
+use crate::remote::http::{Http, ProxySettings};
 use crate::report::Summary;
-use crate::stop::{Signal, StopHandle};
+use crate::shutdown::{Signal, StopHandle};
 use crate::store::{Committer, Folder};
 
 /// Threads have so long to end what they were given.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why a run ended before all rows were tried.
-#[derive(Debug)]
-pub enum Stopped {
-    /// A signal.
-    Signal(Signal),
-    /// `--until` or `--max-duration`.
-    Deadline,
-    /// The API asks to wait beyond `--until` or `--max-duration`.
-    Limited(ItemError),
-    /// It could not go on.
-    Error(RunError),
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signal(signal) => write!(f, "stopped by {}", signal.name()),
-            Self::Deadline => f.write_str("the time of --until or --max-duration was up"),
-            Self::Limited(_) => {
-                f.write_str("the API asks to wait beyond the time of --until or --max-duration")
-            }
-            Self::Error(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl Stopped {
-    /// What the exit code goes by where several reasons came together: an error, a signal, the time.
-    pub(crate) const fn gravity(&self) -> u8 {
-        match self {
-            Self::Error(_) => 2,
-            Self::Signal(_) => 1,
-            Self::Deadline | Self::Limited(_) => 0,
-        }
-    }
-
-    const fn is_error(&self) -> bool {
-        matches!(self, Self::Error(_))
-    }
-
-    fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Error(error) => error.code(),
-            Self::Limited(error) => error.code,
-            Self::Signal(_) | Self::Deadline => None,
-        }
-    }
-}
 
 /// A run that was begun and has written its reports.
 #[derive(Debug)]
@@ -84,7 +34,7 @@ pub struct Finished {
     /// Exit code of the run, computed from the rows' states and the stop.
     pub exit_code: u8,
     /// Why it ended early, if it did.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<StopReason>,
     /// Why the reports could not be written, if so.
     pub reports: Option<RunError>,
 }
@@ -140,16 +90,16 @@ pub async fn run(
         Ok(folder) => Arc::new(folder),
         Err(error) => {
             // the error is what counts: whether it can be written down too is not
-            let _ = end::give_up(&ledger, run, &error, options.out.clone()).await;
+            let _ = finish::give_up(&ledger, run, &error, options.out.clone()).await;
             return Err(error);
         }
     };
     let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
-    for what in crate::volume::warnings(&options.out, &state).into_iter().chain(folder.warning()) {
+    for what in crate::disk::warnings(&options.out, &state).into_iter().chain(folder.warning()) {
         events.send(Event::Warning { line: None, what });
     }
     let todo = unless_aborted(&stop, prepare::work(&ledger, &folder, &events, &loaded)).await?;
-    let control = Control::new(&options, events.clone());
+    let control = Admission::new(&options, events.clone());
     let (committer, committer_thread) = Committer::start(Arc::clone(&folder), ledger.clone(), run)?;
     let fetcher = Arc::new(Fetcher::new(
         &options,
@@ -163,7 +113,7 @@ pub async fn run(
     match todo {
         Ok(0) => {}
         Ok(todo) => pipeline::drive(&fetcher, run, todo, &stop, began).await,
-        Err(error) => fetcher.control.stop(Stopped::Error(error)),
+        Err(error) => fetcher.control.stop(StopReason::Error(error)),
     }
     let stopped = fetcher.control.take_reason();
     let tally = pipeline::tally(&fetcher, began);
@@ -176,7 +126,8 @@ pub async fn run(
         Ok(())
     })
     .await?;
-    let finished = unless_aborted(&stop, end::end(&ledger, run, stopped, tally, options.out.clone())).await?;
+    let finished =
+        unless_aborted(&stop, finish::end(&ledger, run, stopped, tally, options.out.clone())).await?;
     drop(ledger);
     ended(move || ledger_thread.join()).await?;
     drop(locks);

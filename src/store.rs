@@ -4,11 +4,11 @@
 //! durable, gives them their final names and tells the ledger, many at a time. Modes are 0600 and 0700 whatever
 //! the umask is.
 
-mod block;
+mod buffer;
 pub mod commit;
-mod make;
+mod create;
 mod part;
-mod sink;
+mod part_file;
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -97,9 +97,9 @@ impl Folder {
     /// Whether there is room for `more` bytes above what must stay free, on the disk that the run began with.
     ///
     /// # Errors
-    /// [`Failure::DiskLost`] where there is not.
+    /// [`Failure::DiskFatal`] where there is not.
     pub fn room_for(&self, more: u64) -> Result<(), Failure> {
-        let lost = |what: String| Failure::DiskLost { what };
+        let lost = |what: String| Failure::DiskFatal { what };
         let show = self.root.display();
         let here = std::fs::metadata(&self.root).map_err(|error| lost(format!("{show}: {error}")))?;
         if here.dev() != self.device {
@@ -118,7 +118,7 @@ impl Folder {
     /// Removes a part file wherever it is, if it is anywhere.
     pub fn remove_part(&self, name: &str) {
         let path = self.part(name);
-        for path in [make::spread(&path), path] {
+        for path in [create::spread(&path), path] {
             // best effort: what stays is swept away at the next start
             let _ = std::fs::remove_file(path);
         }
@@ -193,5 +193,5 @@ fn failure(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
         ]
         .contains(&Errno::from_raw_os_error(code))
     });
-    if for_all { Failure::DiskLost { what } } else { Failure::Disk(what) }
+    if for_all { Failure::DiskFatal { what } } else { Failure::Disk(what) }
 }

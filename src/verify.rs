@@ -5,13 +5,11 @@
 //! the lock, so that a check of hours keeps nobody out. `--repair` holds the lock from the beginning.
 
 mod adopt;
+mod checked_at;
 mod foreign;
 mod hash;
-mod names;
-mod note;
-mod open;
+mod no_follow;
 mod repair;
-mod restore;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +19,8 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 pub use adopt::adopt;
-use hash::{Job, Seen};
-use note::Noter;
+use checked_at::CheckLog;
+use hash::{FileState, Job};
 
 use crate::error::RunError;
 use crate::item::Sha256;
@@ -121,7 +119,7 @@ impl Progress {
 /// An image that is not as it was delivered.
 struct Problem {
     job: Job,
-    seen: Seen,
+    seen: FileState,
 }
 
 /// Verifies an export.
@@ -147,14 +145,14 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
     choose(&connection, options.oldest, progress).map_err(sqlite_error)?;
 
     let mut verified = Verified::default();
-    let mut noter = Noter::new(out, state_dir, locks.is_some());
+    let mut noter = CheckLog::new(out, state_dir, locks.is_some());
     let mut problems = Vec::new();
     let mut after = 0;
     let next = || page(&connection, &mut after).map_err(sqlite_error);
     hash::look_at_all(out, next, progress, |job, seen| {
         verified.checked += 1;
         match seen {
-            Seen::Right(_) => noter.right(&connection, job.id, job.sha256)?,
+            FileState::Right(_) => noter.right(&connection, job.id, job.sha256)?,
             seen => problems.push(Problem { job, seen }),
         }
         Ok(())
@@ -176,7 +174,7 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
     }
     verified.ok = verified.checked - problems.len() as u64;
     for Problem { job, seen } in problems {
-        let list = if seen == Seen::Missing { &mut verified.missing } else { &mut verified.changed };
+        let list = if seen == FileState::Missing { &mut verified.missing } else { &mut verified.changed };
         list.push(job.path);
     }
     verified.missing.sort_unstable();
@@ -280,7 +278,7 @@ fn look_again(
         let mut again = Some(again);
         let next = || Ok(again.take().unwrap_or_default());
         hash::look_at_all(out, next, &Progress::default(), |job, seen| {
-            if !matches!(seen, Seen::Right(_)) {
+            if !matches!(seen, FileState::Right(_)) {
                 problems.push(Problem { job, seen });
             }
             Ok(())

@@ -13,11 +13,11 @@ use std::time::Duration;
 use exporter::options;
 use proptest::prelude::*;
 
-use server::{Algorithm, Rate, RateHeaders};
+use server::{Algorithm, Rate, SendHeaders};
 use sim::{Case, Outcome, least, run};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed];
-const HEADERS: [RateHeaders; 3] = [RateHeaders::Always, RateHeaders::Only429, RateHeaders::Never];
+const HEADERS: [SendHeaders; 3] = [SendHeaders::Always, SendHeaders::Only429, SendHeaders::Never];
 const WINDOW: Duration = Duration::from_secs(3);
 
 fn cells(limit: u32) -> impl Iterator<Item = Rate> {
@@ -63,7 +63,7 @@ fn a_job_that_fits_is_not_slowed() {
 #[test]
 fn four_machines_share_by_headers_alone() {
     for algorithm in ALGORITHMS {
-        for (headers, share, limited) in [(RateHeaders::Always, 0.94, 1.0), (RateHeaders::Only429, 0.75, 2.5)]
+        for (headers, share, limited) in [(SendHeaders::Always, 0.94, 1.0), (SendHeaders::Only429, 0.75, 2.5)]
         {
             for seed in 0_u32..3 {
                 let server = Rate { limit: 400, window: WINDOW, algorithm, headers };
@@ -85,7 +85,7 @@ fn four_machines_share_by_headers_alone() {
 #[test]
 fn what_a_stranger_leaves_is_used_and_all_of_it_after_he_is_gone() {
     for algorithm in ALGORITHMS {
-        let server = Rate { limit: 200, window: WINDOW, algorithm, headers: RateHeaders::Always };
+        let server = Rate { limit: 200, window: WINDOW, algorithm, headers: SendHeaders::Always };
         let gone = WINDOW * 5;
         let case =
             Case { stranger: Some((100, Duration::ZERO, gone)), phase: 0.3, ..Case::new(server, 2000) };
@@ -103,7 +103,7 @@ fn a_start_right_after_a_run_on_another_machine_costs_one_429() {
         let case = Case { before: 100, phase: 0.4, ..Case::new(server, 300) };
         let outcome = run(&case);
         // who is not told how long waits 1 s, then 2 s: 3 s are a window here
-        let most = if server.headers == RateHeaders::Never { 2 } else { 1 };
+        let most = if server.headers == SendHeaders::Never { 2 } else { 1 };
         assert!(outcome.limited(&case) <= most, "{server:?}: {}", outcome.limited(&case));
     }
 }

@@ -14,7 +14,7 @@ use support::Sandbox;
 use support::config::{API_KEY, Config};
 use support::faults::{ApiFault, StorageFault};
 use support::images::{jpeg, png};
-use support::limiter::{Rate, RateHeaders};
+use support::limiter::{Rate, SendHeaders};
 use support::log::Face;
 use support::manifest::ORGS;
 use support::presign::hex;
@@ -383,9 +383,9 @@ async fn heads_lie_as_scripted() {
 #[tokio::test]
 async fn rate_headers_come_when_the_policy_says_so() {
     for (headers, on_200, on_429) in [
-        (RateHeaders::Always, true, true),
-        (RateHeaders::Only429, false, true),
-        (RateHeaders::Never, false, false),
+        (SendHeaders::Always, true, true),
+        (SendHeaders::Only429, false, true),
+        (SendHeaders::Never, false, false),
     ] {
         let rate = Rate { headers, ..Rate::new(1, Duration::from_mins(1)) };
         let sandbox = with(Config { rate: Some(rate), ..Config::default() }).await;

@@ -11,7 +11,7 @@ mod sim;
 
 use std::time::Duration;
 
-use server::{Algorithm, Rate, RateHeaders};
+use server::{Algorithm, Rate, SendHeaders};
 use sim::{Case, Outcome, least, run};
 
 /// How far the server's window is when the clients begin; figures are the worst of these.
@@ -48,7 +48,7 @@ fn main() -> std::io::Result<()> {
 fn cells(limit: u32, seconds: u64) -> Vec<Rate> {
     let mut cells = Vec::new();
     for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
-        for headers in [RateHeaders::Always, RateHeaders::Only429, RateHeaders::Never] {
+        for headers in [SendHeaders::Always, SendHeaders::Only429, SendHeaders::Never] {
             cells.push(Rate { limit, window: Duration::from_secs(seconds), algorithm, headers });
         }
     }
@@ -62,9 +62,9 @@ fn named(server: Rate) -> String {
         Algorithm::Fixed => "fixed window",
     };
     let headers = match server.headers {
-        RateHeaders::Always => "always",
-        RateHeaders::Only429 => "on a 429",
-        RateHeaders::Never => "never",
+        SendHeaders::Always => "always",
+        SendHeaders::Only429 => "on a 429",
+        SendHeaders::Never => "never",
     };
     format!("| {} per {} s | {algorithm} | {headers} |", server.limit, server.window.as_secs())
 }

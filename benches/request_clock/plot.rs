@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::server::{Algorithm, Rate, RateHeaders};
+use crate::server::{Algorithm, Rate, SendHeaders};
 use crate::sim::{Case, Outcome, run};
 
 const WIDTH: f64 = 820.0;
@@ -21,8 +21,8 @@ const STEP: f64 = 0.25;
 pub fn svg() -> String {
     let server =
         |headers| Rate { limit: 100, window: Duration::from_secs(3), algorithm: Algorithm::Counter, headers };
-    let told = Case { phase: 0.2, ..Case::new(server(RateHeaders::Always), 650) };
-    let untold = Case { phase: 0.2, ..Case::new(server(RateHeaders::Never), 650) };
+    let told = Case { phase: 0.2, ..Case::new(server(SendHeaders::Always), 650) };
+    let untold = Case { phase: 0.2, ..Case::new(server(SendHeaders::Never), 650) };
     let naive = Case { naive: true, ..told.clone() };
     let panels = [
         ("the exporter, rate headers on every answer", told),

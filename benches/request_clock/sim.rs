@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use exporter::limit::{Hints, Limiter};
+use exporter::limit::Limiter;
 use exporter::options;
+use exporter::remote::rate_headers::RateHeaders;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::server::{Limiter as Server, Rate, RateHeaders};
+use crate::server::{Limiter as Server, Rate, SendHeaders};
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -122,7 +123,7 @@ impl Outcome {
 
 struct World {
     server: Mutex<Server>,
-    headers: RateHeaders,
+    headers: SendHeaders,
     begin: Instant,
     /// Unix time at the begin, in milliseconds: `Reset` is in whole seconds.
     wall: u64,
@@ -147,7 +148,7 @@ impl World {
     }
 
     /// One request from here to the server and back.
-    async fn ask(&self, client: u32, latency: (u64, u64)) -> Hints {
+    async fn ask(&self, client: u32, latency: (u64, u64)) -> RateHeaders {
         let whole = latency.0 + self.chance() % (latency.1 - latency.0 + 1);
         let there = if whole == 0 { 0 } else { self.chance() % (whole + 1) };
         pass(there).await;
@@ -159,11 +160,11 @@ impl World {
         pass(whole - there).await;
         let limited = !decision.admitted;
         let shown = match self.headers {
-            RateHeaders::Always => true,
-            RateHeaders::Only429 => limited,
-            RateHeaders::Never => false,
+            SendHeaders::Always => true,
+            SendHeaders::Only429 => limited,
+            SendHeaders::Never => false,
         };
-        let mut hints = Hints { limited, ..Hints::default() };
+        let mut hints = RateHeaders { limited, ..RateHeaders::default() };
         if shown {
             let wall = self.wall + u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
             let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -245,7 +246,7 @@ async fn client(world: Arc<World>, case: Case, number: u32) {
     outcome.spans.push(Instant::now() - begin);
 }
 
-async fn row(world: &World, limiter: &Limiter, case: &Case, number: u32, left: u64) -> Hints {
+async fn row(world: &World, limiter: &Limiter, case: &Case, number: u32, left: u64) -> RateHeaders {
     if case.naive {
         let hints = world.ask(number, case.latency).await;
         if hints.limited {
@@ -287,7 +288,7 @@ pub fn least(case: &Case) -> Duration {
             if rows == 0 {
                 let least = now - begin;
                 // who is told nothing cannot know that more would pass
-                let told = case.server.headers == RateHeaders::Always;
+                let told = case.server.headers == SendHeaders::Always;
                 return if told { least } else { least.max(even) };
             }
         }

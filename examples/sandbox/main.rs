@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use support::Sandbox;
 use support::config::{API_KEY, Config};
-use support::limiter::{Algorithm, Rate, RateHeaders};
+use support::limiter::{Algorithm, Rate, SendHeaders};
 use support::log::{Counts, Face};
 use support::server::AnyError;
 
@@ -73,9 +73,9 @@ async fn main() -> Result<(), AnyError> {
             _ => Algorithm::Counter,
         },
         headers: match &*options.headers {
-            "429" => RateHeaders::Only429,
-            "never" => RateHeaders::Never,
-            _ => RateHeaders::Always,
+            "429" => SendHeaders::Only429,
+            "never" => SendHeaders::Never,
+            _ => SendHeaders::Always,
         },
         ..rate
     });

@@ -18,7 +18,7 @@ pub enum Algorithm {
 
 /// Which answers carry `X-RateLimit-Limit`, `-Remaining` and `-Reset`: the vendor's page says both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RateHeaders {
+pub enum SendHeaders {
     Always,
     /// On a 429 only, together with `Retry-After`.
     Only429,
@@ -32,13 +32,13 @@ pub struct Rate {
     pub limit: u32,
     pub window: Duration,
     pub algorithm: Algorithm,
-    pub headers: RateHeaders,
+    pub headers: SendHeaders,
 }
 
 impl Rate {
     /// The vendor's kind: a sliding-window counter with headers on every answer.
     pub fn new(limit: u32, window: Duration) -> Self {
-        Self { limit, window, algorithm: Algorithm::Counter, headers: RateHeaders::Always }
+        Self { limit, window, algorithm: Algorithm::Counter, headers: SendHeaders::Always }
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
 
     fn limiter(algorithm: Algorithm) -> (Limiter, Instant) {
         let start = Instant::now();
-        let rate = Rate { limit: 10, window: WINDOW, algorithm, headers: RateHeaders::Always };
+        let rate = Rate { limit: 10, window: WINDOW, algorithm, headers: SendHeaders::Always };
         (Limiter::new(rate, start), start)
     }
 

@@ -7,7 +7,7 @@ use hyper::{HeaderMap, Response};
 use serde_json::json;
 
 use super::images::mix;
-use super::limiter::{Decision, Rate, RateHeaders};
+use super::limiter::{Decision, Rate, SendHeaders};
 use super::server::{Answer, Body, Step, full, stepped};
 use super::shape::insert;
 
@@ -73,9 +73,9 @@ pub fn endless(every: Duration, bytes: usize) -> Response<Body> {
 
 pub fn rate_headers(headers: &mut HeaderMap, rate: Rate, decision: Decision) {
     let wanted = match rate.headers {
-        RateHeaders::Always => true,
-        RateHeaders::Only429 => !decision.admitted,
-        RateHeaders::Never => false,
+        SendHeaders::Always => true,
+        SendHeaders::Only429 => !decision.admitted,
+        SendHeaders::Never => false,
     };
     // What the script has set stands.
     let mut set = |name: &'static str, value: u64| {

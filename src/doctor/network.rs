@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Checks, DoctorOptions};
-use crate::error::{Failure, Said};
+use crate::error::{ErrorResponse, Failure};
 use crate::event::Events;
-use crate::http::{Asked, Context, Http, ProxySettings, certificates};
 use crate::item::{ImageId, Item, NoteId, OrgId};
 use crate::limit::Limiter;
 use crate::options::STALL_TIMEOUT;
 use crate::remote::Remote;
+use crate::remote::http::{Asked, Context, Http, ProxySettings, certificates};
 
 /// A clock that is off by less does no harm: certificates and signed addresses live for an hour and longer.
 const CLOCK: Duration = Duration::from_mins(2);
@@ -128,7 +128,7 @@ fn api(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
         Failure::Tls { .. } => {
             "check the address, the clock and the certificates (--ca-file names more to trust)"
         }
-        Failure::NotFound(_) | Failure::ApiRefused(_) | Failure::ApiNonsense(_) => {
+        Failure::NotFound(_) | Failure::ApiRejected(_) | Failure::ApiMalformed(_) => {
             "check --api-url (MAXAI_API_URL): a base address such as https://api.maxcare.ai/v2"
         }
         Failure::ApiDown(_) => "try again later; a run waits out an outage of --max-outage",
@@ -192,7 +192,7 @@ fn same_id(a: &str, b: &str) -> bool {
 
 fn scopes(asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
     const NAME: &str = "scopes";
-    let refused = |said: &Said| format!("the API answered {said}");
+    let refused = |said: &ErrorResponse| format!("the API answered {said}");
     match (tried, &asked.context) {
         (Some(Failure::Forbidden(said)), _) | (None, Err(Failure::Forbidden(said))) => {
             checks.problem(NAME, refused(said), GRANT);
@@ -237,7 +237,7 @@ fn clock(date: Option<SystemTime>, now: SystemTime, checks: &mut Checks) {
 mod tests {
     use super::super::Outcome;
     use super::*;
-    use crate::limit::Hints;
+    use crate::remote::rate_headers::RateHeaders;
 
     fn outcome(check: impl FnOnce(&mut Checks)) -> (Outcome, String) {
         let mut checks = Checks::default();
@@ -265,14 +265,15 @@ mod tests {
 
     #[test]
     fn a_403_names_what_is_missing_whichever_request_met_it() {
-        let said = || Said {
+        let said = || ErrorResponse {
             status: 403,
             code: "forbidden".to_owned(),
             message: "Insufficient scope. Required: read:notes".to_owned(),
             trace_id: String::new(),
         };
-        let fine = || Asked { date: None, hints: Hints::default(), context: Ok(Context::default()) };
-        let refused = Asked { date: None, hints: Hints::default(), context: Err(Failure::Forbidden(said())) };
+        let fine = || Asked { date: None, hints: RateHeaders::default(), context: Ok(Context::default()) };
+        let refused =
+            Asked { date: None, hints: RateHeaders::default(), context: Err(Failure::Forbidden(said())) };
         for (asked, tried) in [
             (&refused, None),
             (&refused, Some(&Failure::Forbidden(said()))),
@@ -282,7 +283,7 @@ mod tests {
             assert_eq!(result, Outcome::Problem);
             assert!(found.contains("Required: read:notes"), "{found}");
         }
-        let missing = Failure::NotFound(Said::default());
+        let missing = Failure::NotFound(ErrorResponse::default());
         assert_eq!(outcome(|checks| scopes(&fine(), Some(&missing), checks)).0, Outcome::Ok);
         assert_eq!(outcome(|checks| scopes(&fine(), None, checks)).0, Outcome::Warning);
     }

@@ -24,7 +24,7 @@ impl fmt::Display for Service {
 
 /// What a server said of a refusal, cleaned: safe to show and to write down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ErrorResponse {
     /// HTTP status, 0 where there was none.
     pub status: u16,
     /// The server's own code (`not_found`, `AccessDenied`), may be empty.
@@ -35,7 +35,7 @@ pub struct Said {
     pub trace_id: String,
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         if !self.code.is_empty() {
@@ -52,39 +52,39 @@ impl fmt::Display for Said {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
     /// API, 400: the request is wrong.
-    BadRequest(Said),
+    BadRequest(ErrorResponse),
     /// API, 401: the key is refused.
-    Unauthorized(Said),
+    Unauthorized(ErrorResponse),
     /// API, 403: organization or scope refused.
-    Forbidden(Said),
+    Forbidden(ErrorResponse),
     /// API, 404.
-    NotFound(Said),
+    NotFound(ErrorResponse),
     /// API, 429. The wait is the limiter's business.
-    RateLimited(Said),
+    RateLimited(ErrorResponse),
     /// API, 5xx, 408 or 425: no whole answer.
-    ApiDown(Said),
+    ApiDown(ErrorResponse),
     /// API, an answer that does not fit the contract (HTML, broken JSON, no URL in it): may be passing.
-    ApiNonsense(String),
+    ApiMalformed(String),
     /// API, an answer that will not change: a redirect, another 4xx.
-    ApiRefused(Said),
+    ApiRejected(ErrorResponse),
     /// The API's signed URL is one that must not be dialled.
     UrlRefused(String),
     /// The signed URL cannot be sent byte for byte.
-    UrlChanged(String),
+    UrlNotVerbatim(String),
     /// Storage, 400 or 403: expired, signature or policy.
-    Denied(Said),
+    Denied(ErrorResponse),
     /// Storage, 404.
-    Missing(Said),
+    Missing(ErrorResponse),
     /// Storage, 403 `InvalidObjectState`.
-    Archived(Said),
+    Archived(ErrorResponse),
     /// Storage, 3xx.
-    Redirected(Said),
+    Redirected(ErrorResponse),
     /// Storage, 5xx, 408, 429 or `RequestTimeout`: no whole answer.
-    StorageDown(Said),
+    StorageDown(ErrorResponse),
     /// Storage, any other status.
-    StorageRefused(Said),
+    StorageRefused(ErrorResponse),
     /// Storage, 412 or 416, or a 206 that does not continue what is at hand: the part is worthless.
-    PartWorthless(String),
+    PartUnusable(String),
     /// The image is larger than allowed.
     TooLarge {
         /// Bytes that came or were announced.
@@ -121,7 +121,7 @@ pub enum Failure {
         what: String,
     },
     /// The connection was closed without a byte of an answer, as an idle one may be at any time.
-    Stale {
+    StaleConnection {
         /// Who closed it.
         service: Service,
         /// In words, without URL.
@@ -141,7 +141,7 @@ pub enum Failure {
     /// The disk refused, for this file only.
     Disk(String),
     /// The disk refused for every file: full, read-only, gone, no file handles.
-    DiskLost {
+    DiskFatal {
         /// Where and why.
         what: String,
     },
@@ -154,7 +154,7 @@ pub enum Failure {
 impl Failure {
     /// The ledger cannot be written.
     pub(crate) fn ledger(error: &super::RunError) -> Self {
-        Self::DiskLost { what: format!("the ledger cannot be written: {}", super::chain(error)) }
+        Self::DiskFatal { what: format!("the ledger cannot be written: {}", super::chain(error)) }
     }
 
     /// The code and the words under which a row is given up after this failure.
@@ -166,12 +166,14 @@ impl Failure {
             Self::Forbidden(said) => (ErrorCode::Forbidden, api(said), &*said.trace_id),
             Self::NotFound(said) => (ErrorCode::NotFound, api(said), &*said.trace_id),
             Self::RateLimited(said) => (ErrorCode::RateLimited, api(said), &*said.trace_id),
-            Self::ApiDown(said) | Self::ApiRefused(said) => (ErrorCode::ApiError, api(said), &*said.trace_id),
-            Self::ApiNonsense(what) => {
+            Self::ApiDown(said) | Self::ApiRejected(said) => {
+                (ErrorCode::ApiError, api(said), &*said.trace_id)
+            }
+            Self::ApiMalformed(what) => {
                 (ErrorCode::ApiError, format!("the API's answer does not fit its contract: {what}"), "")
             }
             Self::UrlRefused(what) => (ErrorCode::ApiError, format!("signed URL refused: {what}"), ""),
-            Self::UrlChanged(what) => {
+            Self::UrlNotVerbatim(what) => {
                 (ErrorCode::StorageError, format!("signed URL cannot be sent unchanged: {what}"), "")
             }
             Self::Denied(said) => (ErrorCode::StorageDenied, storage(said), &*said.trace_id),
@@ -180,7 +182,7 @@ impl Failure {
             Self::Redirected(said) | Self::StorageDown(said) | Self::StorageRefused(said) => {
                 (ErrorCode::StorageError, storage(said), &*said.trace_id)
             }
-            Self::PartWorthless(what) => (ErrorCode::StorageError, what.clone(), ""),
+            Self::PartUnusable(what) => (ErrorCode::StorageError, what.clone(), ""),
             Self::TooLarge { bytes, limit } => (
                 ErrorCode::StorageError,
                 format!("the image has {bytes} bytes or more, --max-size allows {limit}"),
@@ -190,11 +192,11 @@ impl Failure {
             | Self::Tls { what, .. }
             | Self::Proxy { what, .. }
             | Self::Broken { what, .. }
-            | Self::Stale { what, .. } => (ErrorCode::Network, what.clone(), ""),
+            | Self::StaleConnection { what, .. } => (ErrorCode::Network, what.clone(), ""),
             Self::Timeout { what, .. } => (ErrorCode::Timeout, what.clone(), ""),
             Self::Corrupt(what) => (ErrorCode::Integrity, what.clone(), ""),
             Self::NotAnImage(what) => (ErrorCode::NotAnImage, what.clone(), ""),
-            Self::Disk(what) | Self::DiskLost { what } => (ErrorCode::Disk, what.clone(), ""),
+            Self::Disk(what) | Self::DiskFatal { what } => (ErrorCode::Disk, what.clone(), ""),
             Self::OrgClosed(refusal) => return refusal.clone(),
             Self::Stopped => (ErrorCode::Network, "the run stopped first".to_owned(), ""),
         };
@@ -202,11 +204,11 @@ impl Failure {
     }
 }
 
-fn api(said: &Said) -> String {
+fn api(said: &ErrorResponse) -> String {
     format!("the API answered {said}")
 }
 
-fn storage(said: &Said) -> String {
+fn storage(said: &ErrorResponse) -> String {
     format!("the storage answered {said}")
 }
 

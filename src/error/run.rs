@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ErrorCode, Said, Service};
+use super::{ErrorCode, ErrorResponse, Service};
 use crate::manifest::{BadRow, ManifestError};
-use crate::stop::Signal;
+use crate::shutdown::Signal;
 
 /// Why a ledger cannot be used: what to do depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
+pub enum LedgerState {
     /// It is damaged, or none of ours.
     Damaged,
     /// It is not there, but images are.
@@ -19,7 +19,7 @@ pub enum Unusable {
     Newer,
 }
 
-impl Unusable {
+impl LedgerState {
     /// What to do about it.
     #[must_use]
     pub const fn advice(self) -> &'static str {
@@ -91,7 +91,7 @@ pub enum RunError {
         /// What is wrong with it.
         what: String,
         /// Of what kind that is.
-        kind: Unusable,
+        kind: LedgerState,
     },
     /// The ledger could not be read or written.
     #[error("ledger")]
@@ -106,7 +106,7 @@ pub enum RunError {
     },
     /// The API refuses the key.
     #[error("the API refuses the key: {0}. Check MAXAI_API_KEY or --api-key-file and run again")]
-    Unauthorized(Said),
+    Unauthorized(ErrorResponse),
     /// The disk is full, read-only or gone.
     #[error("{0}. What is delivered is safe; make room or mend the disk, and run again to go on")]
     Disk(String),

@@ -9,13 +9,13 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::Fetcher;
-use super::journey::Journey;
+use super::attempts::Attempts;
 use crate::checksum::Checksum;
 use crate::error::{Failure, Service};
 use crate::event::Progress;
 use crate::item::{Item, Sha256};
 use crate::ledger::{PartRecord, Write};
-use crate::remote::{Meta, Opened, Remote, Resume, SignedUrl};
+use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Remote, ResumeFrom};
 use crate::store::{Part, PartWriter};
 
 /// A download that is cut is kept for a later run from that size on; below it, it is sooner fetched again.
@@ -25,7 +25,7 @@ const KEEP_FROM: u64 = 1 << 20;
 const NOTHING: Sha256 = Sha256([0; 32]);
 
 /// Bytes of an earlier try, and the version that they belong to.
-pub(super) struct AtHand {
+pub(super) struct Partial {
     /// `None`: in a file that an earlier run made durable.
     writer: Option<PartWriter>,
     record: PartRecord,
@@ -33,7 +33,7 @@ pub(super) struct AtHand {
     checksums: Vec<Checksum>,
 }
 
-impl AtHand {
+impl Partial {
     pub(super) const fn of_earlier_run(record: PartRecord) -> Self {
         Self { writer: None, record, checksums: Vec::new() }
     }
@@ -48,18 +48,18 @@ impl AtHand {
     }
 }
 
-impl<R: Remote> Journey<'_, R> {
+impl<R: Remote> Attempts<'_, R> {
     /// Downloads the whole object.
-    pub(super) async fn download(&mut self, url: &SignedUrl) -> Result<(Part, Meta), Failure> {
+    pub(super) async fn download(&mut self, url: &PresignedUrl) -> Result<(Part, ObjectMeta), Failure> {
         let object = url.object();
         let resume =
             self.part.as_ref().filter(|part| part.record.object == object && part.lacks_some()).map(|part| {
-                Resume { from: part.bytes(), etag: part.record.etag.clone(), length: part.record.length }
+                ResumeFrom { from: part.bytes(), etag: part.record.etag.clone(), length: part.record.length }
             });
         let opened = self.fetcher.remote.open(url, resume.as_ref()).await?;
         self.url_taken();
         self.fits(&opened)?;
-        let Opened { mut meta, from, body } = opened;
+        let ObjectBody { mut meta, from, body } = opened;
         let mut writer = self.writer(from, &mut meta).await?;
         match self.receive(body, meta.length, &mut writer).await {
             Ok(()) => Ok((writer.finish().await?, meta)),
@@ -71,7 +71,7 @@ impl<R: Remote> Journey<'_, R> {
                             PartRecord { etag: meta.etag, object, length, durable: 0, sha256: NOTHING };
                         // those of a range say nothing of the next one
                         let checksums = if meta.of_range { Vec::new() } else { meta.checksums };
-                        self.part = Some(AtHand { writer: Some(writer), record, checksums });
+                        self.part = Some(Partial { writer: Some(writer), record, checksums });
                     }
                     _ => writer.discard().await,
                 }
@@ -92,13 +92,13 @@ impl<R: Remote> Journey<'_, R> {
 
     /// The bytes at hand are of no use.
     pub(super) async fn drop_part(&mut self) {
-        if let Some(AtHand { writer: Some(writer), .. }) = self.part.take() {
+        if let Some(Partial { writer: Some(writer), .. }) = self.part.take() {
             writer.discard().await;
         }
     }
 
     /// Refuses what is announced to be too large, before a byte of it is written.
-    fn fits(&self, opened: &Opened) -> Result<(), Failure> {
+    fn fits(&self, opened: &ObjectBody) -> Result<(), Failure> {
         let Some(length) = opened.meta.length else { return Ok(()) };
         if length > self.fetcher.max_size {
             return Err(Failure::TooLarge { bytes: length, limit: self.fetcher.max_size });
@@ -112,7 +112,7 @@ impl<R: Remote> Journey<'_, R> {
     }
 
     /// The part that the body goes into: the one at hand where the body goes on from it, else a new one.
-    async fn writer(&mut self, from: u64, meta: &mut Meta) -> Result<PartWriter, Failure> {
+    async fn writer(&mut self, from: u64, meta: &mut ObjectMeta) -> Result<PartWriter, Failure> {
         let path = self.fetcher.folder.part(&self.item.part);
         if from == 0 {
             self.drop_part().await;
@@ -123,18 +123,18 @@ impl<R: Remote> Journey<'_, R> {
             return Ok(PartWriter::new(path, &meta.algorithms()));
         }
         match self.part.take() {
-            Some(AtHand { writer: Some(writer), checksums, .. }) if writer.received() == from => {
+            Some(Partial { writer: Some(writer), checksums, .. }) if writer.received() == from => {
                 // the same version: what was announced with its first byte is about all of it
                 meta.checksums = checksums;
                 meta.of_range = false;
                 Ok(writer)
             }
-            Some(AtHand { writer: None, record, .. }) if record.durable == from => {
+            Some(Partial { writer: None, record, .. }) if record.durable == from => {
                 PartWriter::resume(path, from, record.sha256, meta.algorithms()).await
             }
             other => {
                 self.part = other;
-                Err(Failure::PartWorthless("the storage continues what is not at hand".to_owned()))
+                Err(Failure::PartUnusable("the storage continues what is not at hand".to_owned()))
             }
         }
     }
@@ -185,8 +185,8 @@ impl<R: Remote> Journey<'_, R> {
     pub(super) async fn end(&mut self) {
         let item = Box::new(self.item.clone());
         let kept = match self.part.take() {
-            Some(AtHand { writer: None, .. }) => return, // as the earlier run left it
-            Some(AtHand { writer: Some(writer), record, .. }) if writer.received() >= KEEP_FROM => {
+            Some(Partial { writer: None, .. }) => return, // as the earlier run left it
+            Some(Partial { writer: Some(writer), record, .. }) if writer.received() >= KEEP_FROM => {
                 writer.keep().await.ok().map(|(durable, sha256)| PartRecord { durable, sha256, ..record })
             }
             _ => None,

@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use crate::error::{ErrorCode, Failure, Said};
+use crate::error::{ErrorCode, ErrorResponse, Failure};
 use crate::event::Events;
 use crate::item::{ImageId, Item, NoteId, OrgId};
 use crate::ledger;
-use crate::limit::Hints;
 use crate::manifest::ManifestOptions;
 use crate::options::{self, ApiOptions, OnBadRow, Source};
-use crate::remote::{Meta, Opened, Resolved, Resume, SignedUrl};
+use crate::remote::rate_headers::RateHeaders;
+use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Resolved, ResumeFrom};
 use futures::StreamExt;
 
 const JPEG: &[u8] = b"\xff\xd8\xff\xe0 an image \xff\xd9";
@@ -31,20 +31,20 @@ impl Remote for Told {
         match failure {
             Some((failure, retry_after)) => {
                 let limited = matches!(failure, Failure::RateLimited(_));
-                let hints = Hints { limited, retry_after, ..Hints::default() };
+                let hints = RateHeaders { limited, retry_after, ..RateHeaders::default() };
                 Resolved { hints, key: 0, url: Err(failure) }
             }
             None => {
-                let url = SignedUrl::new("https://storage/object?signature".to_owned(), Instant::now());
-                Resolved { hints: Hints::default(), key: 0, url: Ok(url) }
+                let url = PresignedUrl::new("https://storage/object?signature".to_owned(), Instant::now());
+                Resolved { hints: RateHeaders::default(), key: 0, url: Ok(url) }
             }
         }
     }
 
-    async fn open(&self, _url: &SignedUrl, _resume: Option<&Resume>) -> Result<Opened, Failure> {
-        let meta = Meta { length: Some(JPEG.len() as u64), ..Meta::default() };
+    async fn open(&self, _url: &PresignedUrl, _resume: Option<&ResumeFrom>) -> Result<ObjectBody, Failure> {
+        let meta = ObjectMeta { length: Some(JPEG.len() as u64), ..ObjectMeta::default() };
         let body = futures::stream::iter([Ok(bytes::Bytes::from_static(JPEG))]).boxed();
-        Ok(Opened { meta, from: 0, body })
+        Ok(ObjectBody { meta, from: 0, body })
     }
 
     fn renew_key(&self, _refused: u64) -> bool {
@@ -100,7 +100,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
     let folder = Arc::new(Folder::open(dir.path(), 0).expect("a folder"));
     let (committer, _thread) = Committer::start(Arc::clone(&folder), ledger.clone(), 1).expect("a thread");
     let remote = Told { api: Mutex::new(failures.into()), asked: Mutex::new(Vec::new()) };
-    let control = Control::new(&options, Events::none());
+    let control = Admission::new(&options, Events::none());
     let fetcher = Fetcher::new(&options, remote, control, folder, committer, ledger, Arc::default());
     let item = Item {
         seq: 1,
@@ -119,7 +119,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
 }
 
 fn down() -> (Failure, Option<Duration>) {
-    (Failure::ApiDown(Said { status: 503, ..Said::default() }), None)
+    (Failure::ApiDown(ErrorResponse { status: 503, ..ErrorResponse::default() }), None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +145,8 @@ async fn tries_end_with_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_429_waits_as_long_as_the_server_asked_and_is_no_try() {
     let wait = Duration::from_secs(37);
-    let limited = || (Failure::RateLimited(Said { status: 429, ..Said::default() }), Some(wait));
+    let limited =
+        || (Failure::RateLimited(ErrorResponse { status: 429, ..ErrorResponse::default() }), Some(wait));
     let (outcome, asked) = fetch(vec![limited(), limited(), limited(), limited()]).await;
     assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
     assert_eq!(asked.len(), 5, "more than the tries that an image has");
@@ -155,11 +156,11 @@ async fn a_429_waits_as_long_as_the_server_asked_and_is_no_try() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_change_is_asked_once() {
     for failure in [
-        Failure::NotFound(Said::default()),
-        Failure::BadRequest(Said::default()),
-        Failure::Forbidden(Said::default()),
-        Failure::ApiRefused(Said::default()),
-        Failure::Unauthorized(Said::default()),
+        Failure::NotFound(ErrorResponse::default()),
+        Failure::BadRequest(ErrorResponse::default()),
+        Failure::Forbidden(ErrorResponse::default()),
+        Failure::ApiRejected(ErrorResponse::default()),
+        Failure::Unauthorized(ErrorResponse::default()),
     ] {
         let (outcome, asked) = fetch(vec![(failure, None)]).await;
         assert!(matches!(outcome, Outcome::Given(_)), "{outcome:?}");

@@ -15,7 +15,7 @@ use super::open::{
     CACHE_KIB, LEDGER_FILE, LOCK_FILE, State, VERSION, check_version, disk, locks, named, prepare,
     state_folder,
 };
-use crate::error::{RunError, Unusable};
+use crate::error::{LedgerState, RunError};
 
 /// SQLite's header: magic, and `user_version` at byte 60 (<https://sqlite.org/fileformat2.html>, 1.3).
 const HEADER: usize = 100;
@@ -231,19 +231,19 @@ fn empty(out: &Path, path: &Path) -> RunError {
 pub(super) fn newer(path: &Path, version: i64) -> RunError {
     let what =
         format!("has version {version}, this program knows {VERSION}: it was written by a newer exporter");
-    RunError::Ledger { path: path.to_owned(), what, kind: Unusable::Newer }
+    RunError::Ledger { path: path.to_owned(), what, kind: LedgerState::Newer }
 }
 
 /// Of a ledger that cannot be used as it is.
 pub(super) fn damaged(path: &Path, what: &str) -> RunError {
-    RunError::Ledger { path: path.to_owned(), what: what.to_owned(), kind: Unusable::Damaged }
+    RunError::Ledger { path: path.to_owned(), what: what.to_owned(), kind: LedgerState::Damaged }
 }
 
 /// A folder without a ledger must have no images.
 pub(super) fn not_lost(out: &Path, path: &Path) -> Result<(), RunError> {
     if holds_images(out) {
         let what = "is missing, but data/ holds images".to_owned();
-        return Err(RunError::Ledger { path: path.to_owned(), what, kind: Unusable::Missing });
+        return Err(RunError::Ledger { path: path.to_owned(), what, kind: LedgerState::Missing });
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::io;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
-use super::begin::{RunRecord, begin_run};
 use super::link;
+use super::runs::{RunRecord, begin_run};
 use super::sqlite_error;
 use super::write::int;
 use crate::error::RunError;

@@ -13,8 +13,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::existing::{Holder, check_header, damaged, holder, newer, not_lost};
 use super::sqlite_error;
+use crate::disk::{SAFE_JOURNAL, Volume, journal_mode};
 use crate::error::{RunError, chain};
-use crate::volume::{SAFE_JOURNAL, Volume, journal_mode};
 
 /// The state folder in the export folder.
 pub const STATE_DIR: &str = ".exporter";

@@ -9,21 +9,21 @@
 //! - *Speed* below the ceiling: told by `X-RateLimit-Remaining` where the answers have it (`guide`), else a pace
 //!   that is safe without being told (`pace`). A job that surely fits into what is free needs neither.
 
+mod credit;
 mod gate;
-mod guide;
 mod pace;
-mod slots;
+mod window;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::credit::{Credit, Say};
 use self::gate::Gate;
-use self::guide::{Guide, Say};
 use self::pace::Pace;
-use self::slots::Slots;
-use super::headers::Hints;
+use self::window::Window;
 use crate::options::Rate;
+use crate::remote::rate_headers::RateHeaders;
 
 /// The right to send one request; to be given back with its answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,10 +64,10 @@ pub struct Policy {
     /// N: `--rate`'s, or the server's newest where that is lower.
     limit: u32,
     window: Duration,
-    slots: Slots,
+    slots: Window,
     gate: Gate,
     pace: Pace,
-    guide: Guide,
+    guide: Credit,
     /// Until when the last question had to wait.
     waiting: Option<Instant>,
 }
@@ -80,10 +80,10 @@ impl Policy {
             most: rate.requests,
             limit: rate.requests,
             window: rate.window,
-            slots: Slots::new(rate.window),
+            slots: Window::new(rate.window),
             gate: Gate::half_open(),
             pace: Pace::new(rate.requests, rate.window, now),
-            guide: Guide::new(rate.window, now),
+            guide: Credit::new(rate.window, now),
             waiting: None,
         }
     }
@@ -143,7 +143,7 @@ impl Policy {
     }
 
     /// An answer has come, or its connection is lost.
-    pub fn answered(&mut self, ticket: &Ticket, now: Instant, hints: &Hints) {
+    pub fn answered(&mut self, ticket: &Ticket, now: Instant, hints: &RateHeaders) {
         self.slots.forget(now);
         self.slots.answer(ticket.id, now, !hints.limited);
         // a Limit that was nonsense is corrected by the next one

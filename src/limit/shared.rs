@@ -15,7 +15,7 @@ use rustix::process::{Pid, test_kill_process};
 use tokio::time::Instant;
 
 use super::journal::{Entry, Fact, Journal, Now};
-use super::{Decision, Hints, Policy, Ticket, lock};
+use super::{Decision, Policy, RateHeaders, Ticket, lock};
 
 /// An answer that others owe for so long is asked after.
 const OWED: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl Shared {
     }
 
     /// Remembers what became of a request, to be told at the next visit.
-    pub(super) fn tell(&self, ticket: &Ticket, answer: Option<&Hints>) {
+    pub(super) fn tell(&self, ticket: &Ticket, answer: Option<&RateHeaders>) {
         let fact = answer.map_or(Fact::Unsent, |hints| Fact::Answered(hints.clone()));
         // where the clock cannot be read the next visit fails, and says so
         let at = (self.now)().unwrap_or_default();

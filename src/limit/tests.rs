@@ -16,7 +16,7 @@ async fn send(limiter: &Limiter, rows: u64, latency: Duration) -> Vec<Instant> {
         let ticket = limiter.ready(left).await;
         sent.push(Instant::now());
         tokio::time::sleep(latency).await;
-        limiter.answered(ticket, &Hints::default());
+        limiter.answered(ticket, &RateHeaders::default());
     }
     sent
 }
@@ -25,7 +25,7 @@ async fn send(limiter: &Limiter, rows: u64, latency: Duration) -> Vec<Instant> {
 async fn open() -> Limiter {
     let limiter = Limiter::new(RATE);
     let ticket = limiter.ready(10).await;
-    limiter.answered(ticket, &Hints::default());
+    limiter.answered(ticket, &RateHeaders::default());
     limiter
 }
 
@@ -59,7 +59,8 @@ async fn a_429_waits_as_long_as_the_server_asked() {
     let limiter = Limiter::new(RATE);
     let ticket = limiter.ready(10).await;
     let wait = Duration::from_secs(7);
-    limiter.answered(ticket, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    limiter
+        .answered(ticket, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
     let start = Instant::now();
     let _ticket = limiter.ready(10).await;
     assert_eq!(start.elapsed(), wait);
@@ -70,8 +71,9 @@ async fn a_success_that_was_under_way_does_not_open_the_gate() {
     let limiter = open().await;
     let (refused, fine) = (limiter.ready(10).await, limiter.ready(9).await);
     let wait = Duration::from_secs(7);
-    limiter.answered(refused, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
-    limiter.answered(fine, &Hints::default());
+    limiter
+        .answered(refused, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
+    limiter.answered(fine, &RateHeaders::default());
     let start = Instant::now();
     let _ticket = limiter.ready(10).await;
     assert_eq!(start.elapsed(), wait);
@@ -89,11 +91,11 @@ async fn the_first_request_goes_ahead_alone() {
 async fn one_request_goes_ahead_alone_after_a_429() {
     let limiter = Limiter::new(RATE);
     let ticket = limiter.ready(10).await;
-    limiter.answered(ticket, &Hints { limited: true, ..Hints::default() });
+    limiter.answered(ticket, &RateHeaders { limited: true, ..RateHeaders::default() });
     let probe = limiter.ready(10).await;
     let second = tokio::time::timeout(Duration::from_mins(1), limiter.ready(9)).await;
     assert!(second.is_err(), "a second request went out before the probe was answered");
-    limiter.answered(probe, &Hints::default());
+    limiter.answered(probe, &RateHeaders::default());
     let start = Instant::now();
     let _ticket = limiter.ready(9).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -105,11 +107,11 @@ async fn waits_that_the_server_does_not_name_double_up_to_the_window() {
     let mut waits = Vec::new();
     for _ in 0..4 {
         let ticket = limiter.ready(10).await;
-        limiter.answered(ticket, &Hints { limited: true, ..Hints::default() });
+        limiter.answered(ticket, &RateHeaders { limited: true, ..RateHeaders::default() });
         let start = Instant::now();
         let ticket = limiter.ready(10).await;
         waits.push(start.elapsed().as_secs());
-        limiter.answered(ticket, &Hints { limited: true, ..Hints::default() });
+        limiter.answered(ticket, &RateHeaders { limited: true, ..RateHeaders::default() });
     }
     assert_eq!(waits[0], 1);
     assert!(waits.is_sorted() && waits.iter().all(|wait| *wait <= 3), "{waits:?}");
@@ -120,7 +122,7 @@ async fn a_lower_limit_of_the_server_counts_and_a_higher_one_does_not() {
     let limiter = Limiter::new(RATE);
     for limit in [500, 40] {
         let ticket = limiter.ready(1000).await;
-        limiter.answered(ticket, &Hints { limit: Some(limit), ..Hints::default() });
+        limiter.answered(ticket, &RateHeaders { limit: Some(limit), ..RateHeaders::default() });
     }
     let sent = send(&limiter, 300, Duration::ZERO).await;
     assert!(most_in_a_window(&sent, RATE.window) <= 40);

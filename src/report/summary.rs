@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::last_run::LastRun;
 use super::notes::{NoteTotals, Notes};
-use super::same::{Found, SameFinder};
+use super::shared_content::{Found, SameFinder};
 use super::{bytes, text};
 use crate::ledger;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::{JoinSet, unconstrained};
 use tokio::time::{Instant, sleep_until};
 
-use super::Stopped;
+use crate::error::StopReason;
 use crate::error::{ErrorCode, ItemError, RunError, Service};
 use crate::event::{Event, Progress};
 use crate::fetch::{Fetcher, Outcome, open_files};
@@ -23,7 +23,7 @@ use crate::layout::without_names;
 use crate::ledger::{self, Cursor, Given, Tally, Work, Write, sqlite_error};
 use crate::options::DRAIN;
 use crate::remote::Remote;
-use crate::stop::StopHandle;
+use crate::shutdown::StopHandle;
 
 /// Rows taken from the ledger at a time.
 const CHUNK: u32 = 256;
@@ -81,7 +81,7 @@ pub(super) async fn drive<R: Remote>(
         limit: task_limit(fetcher.concurrency),
     };
     if let Err(error) = pipeline.drive(stop, began).await {
-        fetcher.control.stop(Stopped::Error(error));
+        fetcher.control.stop(StopReason::Error(error));
     }
 }
 
@@ -114,9 +114,9 @@ impl<R: Remote> Pipeline<R> {
         loop {
             // a signal may have come, or the time be up, before there was a loop to see it
             if let Some(signal) = stop.signal() {
-                control.stop(Stopped::Signal(signal));
+                control.stop(StopReason::Signal(signal));
             } else if control.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
-                control.stop(Stopped::Deadline);
+                control.stop(StopReason::Deadline);
             }
             // a row asks the request clock as soon as it is begun
             control.set_left(self.left());
@@ -143,7 +143,7 @@ impl<R: Remote> Pipeline<R> {
                 biased;
                 () = stop.aborted() => {
                     if let Some(signal) = stop.signal() {
-                        control.stop(Stopped::Signal(signal));
+                        control.stop(StopReason::Signal(signal));
                     }
                     self.tasks.abort_all();
                     break;
@@ -290,7 +290,7 @@ impl<R: Remote> Pipeline<R> {
             if given.error.code == Some(ErrorCode::StorageDenied) {
                 self.denied += 1;
                 if self.denied == DENIED {
-                    control.stop(Stopped::Error(RunError::StorageDenied {
+                    control.stop(StopReason::Error(RunError::StorageDenied {
                         rows: DENIED,
                         said: given.error.error.clone(),
                     }));

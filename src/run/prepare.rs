@@ -13,10 +13,10 @@ use crate::manifest::{self, Manifest, ManifestError, ManifestOptions};
 use crate::options::{OnBadRow, RunOptions, Source};
 use crate::report;
 use crate::store::Folder;
-use crate::time;
+use crate::timestamp;
 
 /// A manifest that can be read: a file that can be read twice, and its hash.
-pub(super) struct Readable {
+pub(super) struct CheckedManifest {
     file: File,
     sha256: Sha256,
     options: ManifestOptions,
@@ -25,7 +25,7 @@ pub(super) struct Readable {
 }
 
 /// Rows in the ledger.
-pub(super) struct InLedger {
+pub(super) struct LoadedManifest {
     /// The run that began with them.
     pub run: i64,
     /// Rows, bad ones too.
@@ -35,7 +35,7 @@ pub(super) struct InLedger {
 }
 
 /// Opens the manifest and checks every row of it, unless the ledger knows it already. Makes nothing.
-pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
+pub(super) fn read(options: &RunOptions) -> Result<CheckedManifest, RunError> {
     let path = options.source.path();
     let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
     let io_wrong = |error: io::Error| wrong(error.into());
@@ -50,7 +50,7 @@ pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
         file.rewind().map_err(io_wrong)?;
         let known = ledger::is_loaded(&connection, &sha256, &reading_key(&reading)).unwrap_or(None);
         if known.is_some_and(|loaded| loaded.bad == 0) {
-            return Ok(Readable { file, sha256, options: reading, warning: None });
+            return Ok(CheckedManifest { file, sha256, options: reading, warning: None });
         }
     }
     let checked = manifest::check(BufReader::new(&file), &reading).map_err(wrong)?;
@@ -64,7 +64,7 @@ pub(super) fn read(options: &RunOptions) -> Result<Readable, RunError> {
             if rows == 1 { "row has" } else { "rows have" }
         )
     });
-    Ok(Readable { file, sha256: checked.fingerprint, options: reading, warning })
+    Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading, warning })
 }
 
 /// What has to be the same for the rows in the ledger to be those of a manifest with the same bytes.
@@ -97,14 +97,14 @@ fn spool(mut from: impl io::Read) -> io::Result<File> {
 /// Brings the rows into the ledger, where they are not there already, and begins the run.
 pub(super) async fn load(
     ledger: &Ledger,
-    readable: Readable,
+    readable: CheckedManifest,
     options: &RunOptions,
-) -> Result<InLedger, RunError> {
-    let Readable { file, sha256, options: reading, .. } = readable;
+) -> Result<LoadedManifest, RunError> {
+    let CheckedManifest { file, sha256, options: reading, .. } = readable;
     let skip_bad = options.on_bad_row == OnBadRow::Skip;
     let path = options.source.path();
     let run = RunRecord {
-        started_at: time::now(),
+        started_at: timestamp::now(),
         manifest_sha256: sha256.to_string(),
         host: host(),
         user: user(),
@@ -116,7 +116,7 @@ pub(super) async fn load(
             let known = ledger::is_loaded(connection, &sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
                 let run = ledger::begin_run(connection, &run).map_err(sqlite_error)?;
-                return Ok(InLedger { run, rows: loaded.rows, bad: loaded.bad });
+                return Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad });
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
             let manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
@@ -133,7 +133,7 @@ pub(super) async fn load(
                 Loading { sha256, reading: key, header, entries: manifest, skip_bad, run: Some(run) };
             let loaded = ledger::load(connection, loading, same)?;
             match loaded.run {
-                Some(run) => Ok(InLedger { run, rows: loaded.rows, bad: loaded.bad }),
+                Some(run) => Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad }),
                 None => Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused }),
             }
         })
@@ -145,7 +145,7 @@ pub(super) async fn work(
     ledger: &Ledger,
     folder: &Arc<Folder>,
     events: &Events,
-    in_ledger: &InLedger,
+    in_ledger: &LoadedManifest,
 ) -> Result<u64, RunError> {
     folder.room_for(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
     report::remove_leftovers(folder.root())?;
@@ -153,7 +153,7 @@ pub(super) async fn work(
     folder.sweep_parts(|name| parts.contains(name))?;
     let root = folder.root().to_owned();
     events.send(Event::Checking);
-    let &InLedger { rows, bad, .. } = in_ledger;
+    let &LoadedManifest { rows, bad, .. } = in_ledger;
     let (vanished, skipped, todo) = ledger
         .ask(move |connection| {
             let (looked, vanished) = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;

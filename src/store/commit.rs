@@ -16,10 +16,10 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::{Folder, Part, failure};
+use crate::disk::Volume;
 use crate::error::{Failure, RunError};
 use crate::item::Sha256;
 use crate::ledger::{Delivered, Ledger, Write};
-use crate::volume::Volume;
 
 /// Parts in a batch at most: bounds how long the first one waits for the last.
 const BATCH: usize = 512;
@@ -84,10 +84,10 @@ impl Committer {
     /// Delivers a part and waits until it would survive a power cut.
     ///
     /// # Errors
-    /// [`Failure::Disk`] where this file could not be delivered, [`Failure::DiskLost`] where none can be.
+    /// [`Failure::Disk`] where this file could not be delivered, [`Failure::DiskFatal`] where none can be.
     pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt, Failure> {
         let (answer, wait) = oneshot::channel();
-        let gone = || Failure::DiskLost { what: "the committing thread ended early".to_owned() };
+        let gone = || Failure::DiskFatal { what: "the committing thread ended early".to_owned() };
         self.jobs.send((delivery, answer)).map_err(|_| gone())?;
         wait.await.map_err(|_| gone())?
     }
@@ -178,7 +178,7 @@ fn write_down(writes: Vec<Write>, ledger: &Ledger) -> Result<(), Failure> {
 fn answer_all(batch: Vec<(Delivery, Answer)>, failure: &Failure) {
     for (_, answer) in batch {
         drop(answer.send(Err(match failure {
-            Failure::DiskLost { what } => Failure::DiskLost { what: what.clone() },
+            Failure::DiskFatal { what } => Failure::DiskFatal { what: what.clone() },
             other => Failure::Disk(other.describe().error),
         })));
     }
@@ -249,7 +249,7 @@ fn flush_folders(
 }
 
 fn flush_lost(path: &Path, error: &io::Error) -> Failure {
-    Failure::DiskLost { what: format!("flushing {}: {error}", path.display()) }
+    Failure::DiskFatal { what: format!("flushing {}: {error}", path.display()) }
 }
 
 /// What gets the final name must be the file that was written and hashed: another program, or another run with a

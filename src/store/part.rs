@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::block::{self, Block};
-use super::sink::Sink;
-use crate::checksum::{Algorithm, Hashes, Sums};
+use super::buffer::{self, Buffer};
+use super::part_file::PartFile;
+use crate::checksum::{Algorithm, Digests, MultiHasher};
 use crate::error::Failure;
 use crate::image::{HEAD, TAIL};
 use crate::item::Sha256;
@@ -28,8 +28,8 @@ pub struct Part {
     pub file: File,
     /// Size.
     pub bytes: u64,
-    /// Hashes of all bytes.
-    pub sums: Sums,
+    /// MultiHasher of all bytes.
+    pub sums: Digests,
     /// The first bytes, at most [`HEAD`].
     pub head: Vec<u8>,
     /// The last bytes, at most [`TAIL`].
@@ -40,14 +40,14 @@ pub struct Part {
 #[derive(Debug)]
 struct Seen {
     bytes: u64,
-    hashes: Hashes,
+    hashes: MultiHasher,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
 impl Seen {
     fn new(hashes: &[Algorithm]) -> Self {
-        Self { bytes: 0, hashes: Hashes::new(hashes), head: Vec::new(), tail: Vec::new() }
+        Self { bytes: 0, hashes: MultiHasher::new(hashes), head: Vec::new(), tail: Vec::new() }
     }
 
     fn update(&mut self, piece: &[u8]) {
@@ -71,16 +71,16 @@ impl Seen {
 pub struct PartWriter {
     seen: Seen,
     /// The last of the bytes, not handed over yet.
-    block: Block,
+    block: Buffer,
     /// Memory of a block that is written.
-    spare: Option<Block>,
+    spare: Option<Buffer>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Here(Box<Sink>),
-    Busy(JoinHandle<Result<(Box<Sink>, Block), Failure>>),
+    Here(Box<PartFile>),
+    Busy(JoinHandle<Result<(Box<PartFile>, Buffer), Failure>>),
     /// A write failed; the file is not to be trusted.
     Lost,
 }
@@ -89,14 +89,14 @@ impl PartWriter {
     /// A new part file at `path`, made with its first bytes. `hashes` are computed besides SHA-256.
     #[must_use]
     pub fn new(path: PathBuf, hashes: &[Algorithm]) -> Self {
-        Self::over(Sink::new(path), Seen::new(hashes))
+        Self::over(PartFile::new(path), Seen::new(hashes))
     }
 
     /// Goes on behind the first `from` bytes of the part file at `path`, which must have this hash: they are read
     /// and hashed again.
     ///
     /// # Errors
-    /// [`Failure::PartWorthless`] where the file does not have them, [`Failure::Disk`] where it cannot be read.
+    /// [`Failure::PartUnusable`] where the file does not have them, [`Failure::Disk`] where it cannot be read.
     pub async fn resume(
         path: PathBuf,
         from: u64,
@@ -106,9 +106,9 @@ impl PartWriter {
         blocking(move || {
             let mut seen = Seen::new(&hashes);
             let what = path.display().to_string();
-            let mut sink = Sink::resume(path, from, |piece| seen.update(piece))?;
+            let mut sink = PartFile::resume(path, from, |piece| seen.update(piece))?;
             if seen.hashes.clone().finish().sha256 != sha256 {
-                return Err(Failure::PartWorthless(format!("{what} has changed since")));
+                return Err(Failure::PartUnusable(format!("{what} has changed since")));
             }
             sink.cut()?;
             Ok(Self::over(sink, seen))
@@ -116,8 +116,8 @@ impl PartWriter {
         .await
     }
 
-    fn over(sink: Sink, seen: Seen) -> Self {
-        Self { seen, block: Block::default(), spare: None, state: State::Here(Box::new(sink)) }
+    fn over(sink: PartFile, seen: Seen) -> Self {
+        Self { seen, block: Buffer::default(), spare: None, state: State::Here(Box::new(sink)) }
     }
 
     /// Bytes taken so far.
@@ -133,7 +133,7 @@ impl PartWriter {
     pub async fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
         let mut rest = &*piece;
         while !rest.is_empty() {
-            let room = block::room_at(self.seen.bytes);
+            let room = buffer::room_at(self.seen.bytes);
             let (now, later) = rest.split_at(rest.len().min(room));
             self.seen.update(self.block.extend(now));
             rest = later;
@@ -207,7 +207,7 @@ impl PartWriter {
         }
     }
 
-    async fn sink(&mut self) -> Result<Box<Sink>, Failure> {
+    async fn sink(&mut self) -> Result<Box<PartFile>, Failure> {
         match std::mem::replace(&mut self.state, State::Lost) {
             State::Here(sink) => Ok(sink),
             State::Busy(task) => {

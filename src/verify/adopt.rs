@@ -1,21 +1,24 @@
 //! A new ledger from what is on the disk: every file that matches its line in `manifest-sha256.txt` is delivered
 //! again, under the ids that the reports or its path tell. Files and reports stay as they are.
 
+mod owners;
+mod rows;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::hash::{Job, Seen, look_at_all};
-use super::names::{self, Known};
-use super::{PAGE, Progress, Verified, VerifyOptions, foreign, restore, seconds};
+use self::owners::Known;
+use super::hash::{FileState, Job, look_at_all};
+use super::{PAGE, Progress, Verified, VerifyOptions, foreign, seconds};
 use crate::error::RunError;
 use crate::item::{NoteId, OrgId, Sha256};
 use crate::layout;
 use crate::ledger::{self, Condition, Rebuild, sqlite_error};
-use crate::report::{self, earlier};
-use crate::time;
+use crate::report::{self, archive};
+use crate::timestamp;
 
 /// The list of what was delivered.
 const LIST: &str = "manifest-sha256.txt";
@@ -66,7 +69,7 @@ pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, R
             return Err(error);
         }
     };
-    let now = time::now().replace(':', "-");
+    let now = timestamp::now().replace(':', "-");
     let aside = rebuild.finish(&format!(".damaged-{now}"))?;
     if let (Some(path), Some(why)) = (aside, damaged) {
         verified.notices.push(format!("the old ledger {why}; it is kept as {}", path.display()));
@@ -84,7 +87,7 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
     images(connection, out, progress, &mut verified)?;
     verified.foreign = foreign::find(connection, out, OWNED)?.foreign;
     let manifest_sha256 = last.map(|told| told.manifest_sha256).unwrap_or_default();
-    let now = time::now();
+    let now = timestamp::now();
     let run = ledger::begin_run(
         connection,
         &ledger::RunRecord {
@@ -96,7 +99,7 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
         },
     )
     .map_err(sqlite_error)?;
-    let restored = restore::rows(connection, &out.join("report.csv"), &manifest_sha256, run);
+    let restored = rows::rows(connection, &out.join("report.csv"), &manifest_sha256, run);
     if let Err(error) = &restored {
         // the next run reads its manifest anyway
         verified.notices.push(format!("the rows of report.csv are not known again: {error}"));
@@ -158,19 +161,19 @@ fn learn(
     connection: &Connection,
     out: &Path,
     notices: &mut Vec<String>,
-) -> Result<Option<restore::Told>, RunError> {
-    names::begin(connection).map_err(sqlite_error)?;
+) -> Result<Option<rows::Told>, RunError> {
+    owners::begin(connection).map_err(sqlite_error)?;
     let mut folders =
-        earlier::folders(out).map_err(RunError::io(format!("reading {}", out.join("reports").display())))?;
+        archive::folders(out).map_err(RunError::io(format!("reading {}", out.join("reports").display())))?;
     folders.push(out.to_owned());
     let mut last = None;
     for folder in folders {
-        let told = restore::told(&folder.join("summary.json"));
+        let told = rows::told(&folder.join("summary.json"));
         let run = match &told {
-            Some(told) => restore::run(connection, told).map_err(sqlite_error)?,
+            Some(told) => rows::run(connection, told).map_err(sqlite_error)?,
             None => 0,
         };
-        match names::learn(connection, &folder.join("report.csv"), run) {
+        match owners::learn(connection, &folder.join("report.csv"), run) {
             Err(error @ RunError::Io { .. }) => {
                 notices.push(format!("{error}: ids that it would tell are read from the paths"));
             }
@@ -189,13 +192,13 @@ fn images(
     verified: &mut Verified,
 ) -> Result<(), RunError> {
     let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
-    let now = time::now();
+    let now = timestamp::now();
     let mut after = 0;
     let mut nameless = 0_u64;
     let next = || page(connection, &mut after).map_err(sqlite_error);
     look_at_all(out, next, progress, |job, seen| {
         match seen {
-            Seen::Right(bytes) => {
+            FileState::Right(bytes) => {
                 verified.ok += 1;
                 let stored_at = || modified(&out.join(&job.path)).unwrap_or_else(|| now.clone());
                 if take(connection, &job, bytes, &now, stored_at).map_err(sqlite_error)? {
@@ -204,8 +207,8 @@ fn images(
                     nameless += 1;
                 }
             }
-            Seen::Missing => verified.missing.push(job.path),
-            Seen::Changed => {
+            FileState::Missing => verified.missing.push(job.path),
+            FileState::Changed => {
                 connection
                     .prepare_cached("UPDATE listed SET changed = 1 WHERE n = ?1")
                     .and_then(|mut update| update.execute([job.id]))
@@ -246,7 +249,8 @@ fn take(
     now: &str,
     modified: impl FnOnce() -> String,
 ) -> rusqlite::Result<bool> {
-    let (Some(known), Some([org, note, _])) = (names::of(connection, &job.path)?, names::segments(&job.path))
+    let (Some(known), Some([org, note, _])) =
+        (owners::of(connection, &job.path)?, owners::segments(&job.path))
     else {
         return Ok(false);
     };

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use sha2::Digest;
 
 use super::Progress;
-use super::open::Opener;
+use super::no_follow::Opener;
 use crate::error::RunError;
 use crate::item::Sha256;
 
@@ -38,7 +38,7 @@ pub(super) struct Job {
 
 /// What it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum FileState {
     /// As it must be, with so many bytes.
     Right(u64),
     /// Not there.
@@ -48,7 +48,7 @@ pub(super) enum Seen {
 }
 
 type Batch = Vec<Job>;
-type Looked = Result<Vec<(Job, Seen)>, RunError>;
+type Looked = Result<Vec<(Job, FileState)>, RunError>;
 
 /// Looks at every file that `next` gives, until it gives none. `done` hears of each, in no certain order, on the
 /// calling thread, as `next` is asked there.
@@ -56,7 +56,7 @@ pub(super) fn look_at_all(
     root: &Path,
     mut next: impl FnMut() -> Result<Batch, RunError>,
     progress: &Progress,
-    mut done: impl FnMut(Job, Seen) -> Result<(), RunError>,
+    mut done: impl FnMut(Job, FileState) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
     let (jobs, inbox) = sync_channel::<Batch>(2 * threads);
@@ -124,25 +124,30 @@ fn work(root: &Path, inbox: &Mutex<Receiver<Batch>>, progress: &Progress, tell: 
     }
 }
 
-fn look(opener: &mut Opener, job: &Job, buffer: &mut [u8], progress: &Progress) -> Result<Seen, RunError> {
+fn look(
+    opener: &mut Opener,
+    job: &Job,
+    buffer: &mut [u8],
+    progress: &Progress,
+) -> Result<FileState, RunError> {
     let wrong = |error: io::Error| RunError::io(format!("reading {}", job.path))(error);
     let mut file = match opener.open(&job.path) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(Seen::Missing),
+        Err(Errno::NOENT) => return Ok(FileState::Missing),
         // a link, a file or a socket in the place of a folder or a file
-        Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::IO) => return Ok(Seen::Changed),
+        Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::IO) => return Ok(FileState::Changed),
         // everything else would be met by every file: rights, open files, a dead share
         Err(error) => return Err(wrong(error.into())),
     };
     let meta = file.metadata().map_err(wrong)?;
     if !meta.is_file() || job.bytes.is_some_and(|bytes| bytes != meta.len()) {
-        return Ok(Seen::Changed);
+        return Ok(FileState::Changed);
     }
     match hash(&mut file, meta.len(), buffer, progress) {
-        Ok((bytes, sha256)) if sha256 == job.sha256 => Ok(Seen::Right(bytes)),
-        Ok(_) => Ok(Seen::Changed),
+        Ok((bytes, sha256)) if sha256 == job.sha256 => Ok(FileState::Right(bytes)),
+        Ok(_) => Ok(FileState::Changed),
         // bytes that the disk does not give back are not those of the delivery
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(Seen::Changed),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(FileState::Changed),
         Err(error) => Err(wrong(error)),
     }
 }
@@ -229,9 +234,9 @@ mod tests {
         })
         .expect("looked");
         assert_eq!(found.len(), 101);
-        assert_eq!((found[&100], found[&7]), (Seen::Right(large.len() as u64), Seen::Missing));
+        assert_eq!((found[&100], found[&7]), (FileState::Right(large.len() as u64), FileState::Missing));
         let changed: Vec<i64> =
-            found.iter().filter(|(_, seen)| **seen == Seen::Changed).map(|(id, _)| *id).collect();
+            found.iter().filter(|(_, seen)| **seen == FileState::Changed).map(|(id, _)| *id).collect();
         assert_eq!(changed, [5, 6, 8, 9, 11]);
         assert_eq!(progress.seen.load(Ordering::Relaxed), 101);
     }
@@ -245,7 +250,7 @@ mod tests {
             let job = Job { id: count, path: "none".to_owned(), bytes: None, sha256: Sha256([0; 32]) };
             Ok(vec![job; 100])
         };
-        let stop = |_: Job, _: Seen| Err(RunError::Internal("enough".to_owned()));
+        let stop = |_: Job, _: FileState| Err(RunError::Internal("enough".to_owned()));
         let error = look_at_all(folder.path(), next, &Progress::default(), stop).expect_err("stopped");
         assert!(error.to_string().contains("enough"));
     }

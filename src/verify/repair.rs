@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::Problem;
-use super::hash::Seen;
+use super::hash::FileState;
 use crate::error::{ErrorCode, RunError};
 use crate::ledger::{REPAIRED, sqlite_error};
 use crate::report;
@@ -27,7 +27,7 @@ fn mark(connection: &Connection, problems: &[Problem]) -> rusqlite::Result<()> {
         let mut insert = transaction.prepare("INSERT INTO broken VALUES (?1, ?2)")?;
         for Problem { job, seen } in problems {
             let error = match seen {
-                Seen::Missing => REPAIRED[0],
+                FileState::Missing => REPAIRED[0],
                 _ => REPAIRED[1],
             };
             insert.execute(params![job.id, error])?;

@@ -3,8 +3,8 @@
 
 mod ahead;
 mod api;
+mod commands;
 mod config;
-mod look;
 mod manual;
 mod pace;
 mod run;
@@ -21,14 +21,17 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use self::ahead::{DoctorArgs, PlanArgs};
 pub use self::api::ApiArgs;
+pub use self::commands::{FolderArgs, ReportArgs, StatusArgs, VerifyArgs};
 pub use self::config::ConfigArgs;
-pub use self::look::{FolderArgs, ReportArgs, StatusArgs, VerifyArgs};
 pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::pace::PaceArgs;
 pub use self::run::{ManifestArgs, RunArgs};
 pub use self::screen::{LogArgs, ScreenArgs};
 use crate::settings::table;
-use crate::{exit, human, log, out};
+use crate::{
+    exit,
+    output::{self, format, log},
+};
 
 /// Brings a clinic's note images home, completely and provably
 ///
@@ -115,21 +118,21 @@ fn answer(error: &clap::Error) -> ExitCode {
             log::start(log::Format::Json, LevelFilter::ERROR);
             tracing::error!("{}", text.trim_start_matches("error: "));
         } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            out::stderr_line(&text);
+            output::stderr_line(&text);
         } else {
-            out::stderr_line(&format!("exporter: {text}"));
+            output::stderr_line(&format!("exporter: {text}"));
         }
         return ExitCode::from(exit::USAGE);
     }
     let coloured = log::coloured() && std::io::stdout().is_terminal();
     let text = if coloured { text.ansi().to_string() } else { text.to_string() };
-    if out::stdout(&text).is_err() { ExitCode::from(exit::TROUBLE) } else { ExitCode::SUCCESS }
+    if output::stdout(&text).is_err() { ExitCode::from(exit::TROUBLE) } else { ExitCode::SUCCESS }
 }
 
 /// What might be an API key (`max_<environment>_ak_<secret>`) is not shown, wherever on the command line it is.
 fn without_keys(text: &str, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
-    let keys = arguments.filter(|argument| human::holds_key(argument));
+    let keys = arguments.filter(|argument| format::holds_key(argument));
     keys.fold(text.to_owned(), |text, key| text.replace(&*key, "(not shown)"))
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use exporter::error::{RunError, chain};
 use exporter::manifest::BadRow;
 
-use crate::{human, log};
+use crate::output::{format, log};
 
 /// Wrong usage, settings or manifest: nothing was attempted.
 pub const USAGE: u8 = 2;
@@ -53,7 +53,7 @@ pub fn say(error: &RunError) {
 
 /// Names bad rows that are left out.
 pub fn warn_bad_rows(bad: u64, first: &[BadRow]) {
-    tracing::warn!("{} would count as failed", human::counted(bad, "bad row"));
+    tracing::warn!("{} would count as failed", format::counted(bad, "bad row"));
     for (line, reason) in named(first) {
         tracing::warn!(target: log::DETAIL, line, "{reason}");
     }
@@ -68,5 +68,5 @@ fn named(first: &[BadRow]) -> impl Iterator<Item = (u64, &str)> {
 
 fn rest(bad: u64, first: &[BadRow]) -> Option<String> {
     let rest = bad.saturating_sub(first.len().min(BAD_ROWS) as u64);
-    (rest > 0).then(|| format!("and {} more", human::count(rest)))
+    (rest > 0).then(|| format!("and {} more", format::count(rest)))
 }

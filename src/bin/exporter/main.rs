@@ -2,26 +2,19 @@
 //! and turns its end into an exit code. Whatever decides about an image is in the library.
 
 mod cli;
-mod command;
-mod doctor;
+mod commands;
 mod exit;
-mod human;
-mod log;
-mod manual;
 mod metrics;
-mod out;
-mod plan;
+mod output;
 mod process;
-mod report;
-mod run;
+mod screen;
 mod settings;
 mod signals;
 mod start;
-mod status;
-mod ui;
-mod verify;
 
 use std::process::ExitCode;
+
+use self::commands::{doctor, manual, plan, report, run, status, verify};
 
 fn main() -> ExitCode {
     process::harden();
@@ -36,6 +29,6 @@ fn main() -> ExitCode {
         Ok(cli::Command::Status(args)) => status::run(&args),
         Err(code) => code,
     };
-    out::flush();
+    output::flush();
     code
 }

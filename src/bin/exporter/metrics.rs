@@ -17,7 +17,7 @@ use exporter::report::{Counts, Summary};
 use jiff::Timestamp;
 
 use self::text::Numbers;
-use crate::human;
+use crate::output::format;
 
 /// How often it is written: at least every 15 s is promised.
 const EVERY: Duration = Duration::from_secs(10);
@@ -153,7 +153,7 @@ impl Writer {
         if let Err(error) = replace(&self.path, &text)
             && !std::mem::replace(&mut self.told, true)
         {
-            let path = human::safe(&self.path.to_string_lossy());
+            let path = format::safe(&self.path.to_string_lossy());
             tracing::warn!("the metrics file {path} cannot be written, the run goes on without it: {error}");
         }
     }

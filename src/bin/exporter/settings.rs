@@ -4,19 +4,19 @@
 //! user wrote it, its value, and what is allowed.
 
 mod again;
-mod file;
-mod find;
-mod folder;
+mod config_file;
+mod config_path;
+mod export;
 mod key;
 mod manifest;
 mod number;
-mod place;
 mod screen;
 mod show;
+mod sources;
 pub mod table;
-mod time;
 mod until;
 mod url;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -26,11 +26,11 @@ use exporter::plan::PlanOptions;
 use secrecy::SecretString;
 
 pub use self::again::{again, for_failed};
-pub use self::find::{Refusal, Sources};
-pub use self::folder::{Export, folder, share};
-pub use self::place::Environment;
+pub use self::config_path::Environment;
+pub use self::export::{Export, folder, share};
 pub use self::screen::{Progress, Screen, log, screen};
 pub use self::show::list;
+pub use self::sources::{Refusal, Sources};
 pub use self::until::Deadline;
 use crate::cli::{ApiArgs, DoctorArgs, ManifestArgs, PlanArgs, RunArgs};
 
@@ -50,8 +50,8 @@ pub struct Settings {
 /// # Errors
 /// The first setting that cannot be used.
 pub fn plan(args: &PlanArgs, sources: &Sources<'_>) -> Result<PlanOptions, Refusal> {
-    let folder::Export { out, state_dir } =
-        folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
+    let export::Export { out, state_dir } =
+        export::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
     Ok(PlanOptions {
         source: source(args.manifest.as_deref()),
         manifest: manifest::options(sources, &args.columns)?,
@@ -120,10 +120,10 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
         number::whole(text, number::ATTEMPTS_MAX, options::MAX_ATTEMPTS)
     })?;
     let stall_timeout =
-        sources.text(&table::STALL_TIMEOUT, pace.stall_timeout.as_deref(), time::some_duration)?;
+        sources.text(&table::STALL_TIMEOUT, pace.stall_timeout.as_deref(), values::some_duration)?;
     let max_retry_time =
-        sources.text(&table::MAX_RETRY_TIME, pace.max_retry_time.as_deref(), time::duration)?;
-    let max_outage = sources.text(&table::MAX_OUTAGE, pace.max_outage.as_deref(), time::duration)?;
+        sources.text(&table::MAX_RETRY_TIME, pace.max_retry_time.as_deref(), values::duration)?;
+    let max_outage = sources.text(&table::MAX_OUTAGE, pace.max_outage.as_deref(), values::duration)?;
     let max_size = sources.text(&table::MAX_SIZE, pace.max_size.as_deref(), number::some_size)?;
     let deadline = until::deadline(sources, pace)?;
     let api = api(&args.api, sources)?;
@@ -166,8 +166,8 @@ fn clock_dir(sources: &Sources<'_>, warnings: &mut Vec<String>) -> Option<PathBu
 /// # Errors
 /// The first setting that cannot be used.
 pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions, Vec<String>), Refusal> {
-    let folder::Export { out, state_dir } =
-        folder::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
+    let export::Export { out, state_dir } =
+        export::of(args.out.as_deref(), args.state_dir.as_deref(), sources)?;
     let mut api = api(&args.api, sources)?;
     let mut warnings = Vec::new();
     let no_key = match key::find(sources, args.api.api_key_file.as_deref(), &mut warnings) {
@@ -183,7 +183,7 @@ pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions
     let min_free = sources.text(&table::MIN_FREE, args.min_free.as_deref(), number::size)?;
     // no flag of doctor's: its requests count towards what the runs are given
     let rate = sources.text(&table::RATE, None, number::rate)?.unwrap_or(options::RATE);
-    let org = folder::org(args.org.as_deref())?;
+    let org = export::org(args.org.as_deref())?;
     let min_free = min_free.unwrap_or(options::MIN_FREE);
     let clock_dir = clock_dir(sources, &mut warnings);
     Ok((DoctorOptions { api, no_key, rate, clock_dir, org, out, state_dir, min_free }, warnings))

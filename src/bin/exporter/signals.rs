@@ -8,12 +8,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use exporter::options::DRAIN;
-use exporter::stop::{Signal, StopHandle};
+use exporter::shutdown::{Signal, StopHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{human, out};
+use crate::output::{self, format};
 
 /// Listens from now on, as long as the runtime lives. `over` is cancelled when the run has returned.
 ///
@@ -54,7 +54,7 @@ async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle,
         }
         if over.is_cancelled() {
             // where somebody does read, the run's own code is given meanwhile
-            tokio::time::sleep(out::PATIENCE).await;
+            tokio::time::sleep(output::PATIENCE).await;
         }
         if over.is_cancelled() || before > 1 {
             // the first signal decides the code, as in the run itself
@@ -65,7 +65,7 @@ async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle,
         if before == 0 {
             tracing::warn!(
                 "stopping: finishing what is in flight, at most {}; {} to stop at once",
-                human::duration(DRAIN),
+                format::duration(DRAIN),
                 if signal == Signal::Interrupt { "press Ctrl-C again" } else { "send the signal again" },
             );
         } else {

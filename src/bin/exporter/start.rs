@@ -6,7 +6,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{ConfigArgs, LogArgs};
 use crate::settings::{self, Environment, Sources};
-use crate::{exit, log};
+use crate::{exit, output::log};
 
 /// Finds the config file and starts the log. Whatever is refused is said in the form that was asked for, as far
 /// as that is known; then there is an exit code besides what the settings come from.

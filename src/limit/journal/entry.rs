@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::limit::Hints;
+use crate::remote::rate_headers::RateHeaders;
 
 /// Bytes of an entry, and of the header.
 pub(super) const SIZE: usize = 44;
@@ -21,7 +21,7 @@ pub(in crate::limit) enum Fact {
     /// A request was sent by one who still needs so many.
     Sent { left: u32 },
     /// Its answer came, or never will.
-    Answered(Hints),
+    Answered(RateHeaders),
     /// It was not sent after all.
     Unsent,
 }
@@ -102,7 +102,7 @@ impl Entry {
         let time = |millis: u32| Duration::from_millis(millis.into());
         let fact = match bytes[20] {
             1 => Fact::Sent { left: number(bytes, 24) },
-            2 => Fact::Answered(Hints {
+            2 => Fact::Answered(RateHeaders {
                 limited: bytes[21] & LIMITED != 0,
                 limit: told(LIMIT, 24),
                 remaining: told(REMAINING, 28),

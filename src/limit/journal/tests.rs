@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limit::Hints;
+use crate::remote::rate_headers::RateHeaders;
 
 #[expect(clippy::unnecessary_wraps, reason = "the clock's type")]
 fn noon() -> io::Result<Duration> {
@@ -14,8 +14,8 @@ fn entry(number: u32, at: u64) -> Entry {
     Entry { at: Duration::from_secs(at), client: 7, pid: 1, number, fact: Fact::Sent { left: 5 } }
 }
 
-fn hints() -> Hints {
-    Hints {
+fn hints() -> RateHeaders {
+    RateHeaders {
         limited: true,
         retry_after: Some(Duration::from_hours(24)),
         reset: None,
@@ -55,7 +55,7 @@ fn an_entry_comes_back_as_it_was_written_and_only_in_its_place() {
         Fact::Wants { left: 4 },
         Fact::Unsent,
         Fact::Answered(hints()),
-        Fact::Answered(Hints::default()),
+        Fact::Answered(RateHeaders::default()),
     ];
     for fact in facts {
         let entry = Entry { at: Duration::from_nanos(12_345_678_901), client: 1, pid: 2, number: 3, fact };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Ticket, Wait};
-use crate::limit::headers::Hints;
+use crate::remote::rate_headers::RateHeaders;
 
 /// First own wait after a 429 that names none, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Gate {
     }
 
     /// A 429 came.
-    pub(super) fn close(&mut self, ticket: &Ticket, now: Instant, hints: &Hints, window: Duration) {
+    pub(super) fn close(&mut self, ticket: &Ticket, now: Instant, hints: &RateHeaders, window: Duration) {
         let first = ticket.era == self.era;
         let named = hints.named_wait(window);
         let wait = named.unwrap_or_else(|| {

@@ -20,8 +20,8 @@ fn go(policy: &mut Policy, now: Instant) -> Ticket {
     }
 }
 
-fn told(remaining: u32) -> Hints {
-    Hints { remaining: Some(remaining), limit: Some(N), ..Hints::default() }
+fn told(remaining: u32) -> RateHeaders {
+    RateHeaders { remaining: Some(remaining), limit: Some(N), ..RateHeaders::default() }
 }
 
 /// A policy whose first answer has told.
@@ -47,7 +47,7 @@ fn an_eighth_of_the_credit_is_in_flight_at_most_in_the_first_window() {
     for (limit, expected) in [(800, 89), (100, 11), (40, 5), (10, 1)] {
         let mut policy = Policy::new(Rate { requests: limit, window: WINDOW }, now);
         let ticket = go(&mut policy, now);
-        policy.answered(&ticket, now, &Hints { remaining: Some(limit - 1), ..Hints::default() });
+        policy.answered(&ticket, now, &RateHeaders { remaining: Some(limit - 1), ..RateHeaders::default() });
         let mut sent = 0;
         while let Decision::Go(_) = policy.ask(now, MANY) {
             sent += 1;
@@ -93,13 +93,13 @@ fn what_got_through_before_a_429_without_headers_is_asked_for_after_it() {
     let mut policy = Policy::new(RATE, begin);
     let mut now = begin;
     let mut sent = 0;
-    let limited = Hints { limited: true, ..Hints::default() };
+    let limited = RateHeaders { limited: true, ..RateHeaders::default() };
     // the server's limit is 50
     loop {
         match policy.ask(now, MANY) {
             Decision::Go(ticket) if sent < 50 => {
                 sent += 1;
-                policy.answered(&ticket, now, &Hints::default());
+                policy.answered(&ticket, now, &RateHeaders::default());
             }
             Decision::Go(ticket) => {
                 policy.answered(&ticket, now, &limited);
@@ -114,7 +114,7 @@ fn what_got_through_before_a_429_without_headers_is_asked_for_after_it() {
         match policy.ask(now, MANY) {
             Decision::Go(ticket) => {
                 after += u32::from(now >= from);
-                policy.answered(&ticket, now, &Hints::default());
+                policy.answered(&ticket, now, &RateHeaders::default());
             }
             Decision::WaitUntil(until) => now = until,
             Decision::WaitForAnswer => panic!("nothing is in flight"),
@@ -139,7 +139,11 @@ fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
     for (retry_after, reset, expected) in cases {
         let mut policy = Policy::new(RATE, now);
         let ticket = go(&mut policy, now);
-        policy.answered(&ticket, now, &Hints { limited: true, retry_after, reset, ..Hints::default() });
+        policy.answered(
+            &ticket,
+            now,
+            &RateHeaders { limited: true, retry_after, reset, ..RateHeaders::default() },
+        );
         assert_eq!(policy.ask(now, 1), Decision::WaitUntil(now + expected), "{retry_after:?} {reset:?}");
     }
 }
@@ -168,7 +172,7 @@ fn the_newest_limit_counts_up_to_that_of_the_rate() {
     let mut policy = Policy::new(RATE, now);
     for (told, expected) in [(Some(40), 40), (None, 40), (Some(1), 1), (Some(60), 60), (Some(1_000), 100)] {
         let ticket = policy.heard(now);
-        policy.answered(&ticket, now, &Hints { limit: told, ..Hints::default() });
+        policy.answered(&ticket, now, &RateHeaders { limit: told, ..RateHeaders::default() });
         assert_eq!(policy.limit(), expected, "{told:?}");
     }
 }
@@ -191,25 +195,29 @@ fn a_request_of_somebody_who_did_not_hear_of_the_429_ends_no_wait() {
     let mut policy = guided(now, 99);
     let wait = Duration::from_secs(7);
     let ticket = go(&mut policy, now);
-    policy.answered(&ticket, now, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    policy.answered(
+        &ticket,
+        now,
+        &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() },
+    );
     let stranger = policy.heard(now + millis(100));
     assert_eq!(policy.closed_until(), Some(now + wait));
-    policy.answered(&stranger, now + millis(200), &Hints::default());
+    policy.answered(&stranger, now + millis(200), &RateHeaders::default());
     assert_eq!(policy.ask(now + millis(300), 1), Decision::WaitUntil(now + wait));
     // after the wait it is a probe as any other
     let probe = policy.heard(now + wait);
     assert_eq!(policy.ask(now + wait, 1), Decision::WaitForAnswer);
-    policy.answered(&probe, now + wait, &Hints::default());
+    policy.answered(&probe, now + wait, &RateHeaders::default());
     assert!(matches!(policy.ask(now + wait + WINDOW, 1), Decision::Go(_)));
 }
 
-/// Hints as no server in its senses would send them.
-fn nonsense() -> impl Strategy<Value = Hints> {
+/// RateHeaders as no server in its senses would send them.
+fn nonsense() -> impl Strategy<Value = RateHeaders> {
     let seconds =
         prop_oneof![Just(None), (1_u64..=86_400).prop_map(|seconds| Some(Duration::from_secs(seconds)))];
     let number = || prop_oneof![Just(None), any::<u32>().prop_map(Some), (0_u32..200).prop_map(Some)];
     (prop::bool::weighted(0.1), seconds, number(), number()).prop_map(|(limited, reset, limit, remaining)| {
-        Hints { limited, retry_after: None, reset, limit: limit.filter(|limit| *limit > 0), remaining }
+        RateHeaders { limited, retry_after: None, reset, limit: limit.filter(|limit| *limit > 0), remaining }
     })
 }
 
@@ -221,7 +229,7 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let mut policy = Policy::new(RATE, now);
-        let mut in_flight: Vec<(Instant, Ticket, Hints)> = Vec::new();
+        let mut in_flight: Vec<(Instant, Ticket, RateHeaders)> = Vec::new();
         let mut sent: Vec<Instant> = Vec::new();
         for (hints, latency, soon) in answers {
             loop {

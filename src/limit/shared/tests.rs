@@ -16,7 +16,7 @@ use crate::options::Rate;
 #[path = "../../../examples/support/limiter.rs"]
 mod server;
 
-use server::{Algorithm, Limiter as Server, RateHeaders};
+use server::{Algorithm, Limiter as Server, SendHeaders};
 
 const WINDOW: Duration = Duration::from_secs(3);
 const RATE: Rate = Rate { requests: 100, window: WINDOW };
@@ -53,7 +53,7 @@ async fn send(limiter: &Limiter, count: u64) -> Vec<Instant> {
     for left in (1..=count).rev() {
         let ticket = limiter.ready(left).await;
         sent.push(Instant::now());
-        limiter.answered(ticket, &Hints::default());
+        limiter.answered(ticket, &RateHeaders::default());
     }
     sent
 }
@@ -83,7 +83,7 @@ async fn a_429_closes_the_gate_for_all() {
     send(&other, 1).await;
     let wait = Duration::from_secs(7);
     let ticket = one.ready(10).await;
-    one.answered(ticket, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    one.answered(ticket, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
     let start = Instant::now();
     let sent = send(&other, 1).await;
     let waited = sent[0] - start;
@@ -104,13 +104,13 @@ async fn a_run_that_begins_knows_what_the_one_before_sent() {
 async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
     let machine = Machine::new();
     let rule =
-        server::Rate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: RateHeaders::Always };
+        server::Rate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: SendHeaders::Always };
     let world = Mutex::new((Server::new(rule, Instant::now().into_std()), Vec::new(), 0_usize));
     let mut took = Vec::new();
     for _ in 0..2 {
         let (limiter, start) = (machine.run(RATE), Instant::now());
         for left in (1..=350).rev() {
-            assert!(!ask(&limiter, &world, RateHeaders::Always, left, 1).await, "a 429");
+            assert!(!ask(&limiter, &world, SendHeaders::Always, left, 1).await, "a 429");
         }
         took.push(start.elapsed());
         sleep(Duration::from_millis(100)).await;
@@ -125,7 +125,7 @@ async fn a_wait_that_was_announced_to_an_earlier_run_is_kept() {
     let one = machine.run(RATE);
     let ticket = one.ready(10).await;
     let wait = Duration::from_mins(5);
-    one.answered(ticket, &Hints { limited: true, retry_after: Some(wait), ..Hints::default() });
+    one.answered(ticket, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
     sleep(Duration::from_mins(2)).await;
     let start = Instant::now();
     send(&machine.run(RATE), 1).await;
@@ -246,7 +246,7 @@ async fn granted_too_late() {
     let mut ready = Box::pin(limiter.ready(10));
     ask_the_disk(ready.as_mut());
     tokio::time::advance(Duration::from_secs(31)).await;
-    limiter.answered(ready.await, &Hints::default());
+    limiter.answered(ready.await, &RateHeaders::default());
     tokio::time::advance(WINDOW).await;
     // the disk answers, and the first question is granted although nobody asks any more
     drop(hangs);
@@ -317,7 +317,7 @@ async fn four(rule: server::Rate) -> (usize, Vec<Duration>, Vec<Instant>) {
 async fn ask(
     limiter: &Limiter,
     world: &Mutex<(Server, Vec<Instant>, usize)>,
-    headers: RateHeaders,
+    headers: SendHeaders,
     left: u64,
     latency: u64,
 ) -> bool {
@@ -333,8 +333,8 @@ async fn ask(
         }
         (decision, world.0.rate.limit)
     };
-    let mut hints = Hints { limited: !decision.admitted, ..Hints::default() };
-    if headers == RateHeaders::Always {
+    let mut hints = RateHeaders { limited: !decision.admitted, ..RateHeaders::default() };
+    if headers == SendHeaders::Always {
         (hints.limit, hints.remaining) = (Some(limit), Some(decision.remaining));
     }
     limiter.answered(ticket, &hints);
@@ -344,7 +344,7 @@ async fn ask(
 #[tokio::test(start_paused = true)]
 async fn four_runs_of_one_machine_are_as_good_as_one() {
     for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
-        for headers in [RateHeaders::Always, RateHeaders::Never] {
+        for headers in [SendHeaders::Always, SendHeaders::Never] {
             let rule = server::Rate { limit: 100, window: WINDOW, algorithm, headers };
             let (limited, spans, admitted) = four(rule).await;
             assert_eq!((limited, admitted.len()), (0, 652), "{rule:?}");

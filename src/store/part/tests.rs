@@ -1,4 +1,4 @@
-use super::super::block::SIZE;
+use super::super::buffer::SIZE;
 use super::*;
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -52,7 +52,7 @@ async fn a_part_that_is_shorter_than_recorded_is_worthless() {
     let path = dir.path().join("a.part");
     std::fs::write(&path, b"0123").expect("written");
     let resumed = PartWriter::resume(path, 10, hash(b"0123456789"), Vec::new()).await;
-    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    assert!(matches!(resumed, Err(Failure::PartUnusable(_))), "{resumed:?}");
 }
 
 #[tokio::test]
@@ -60,11 +60,11 @@ async fn a_part_that_is_gone_or_is_a_link_now_is_worthless() {
     let dir = folder();
     let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
     let resumed = PartWriter::resume(path.clone(), 4, hash(b"0123"), Vec::new()).await;
-    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    assert!(matches!(resumed, Err(Failure::PartUnusable(_))), "{resumed:?}");
     std::fs::write(&target, b"precious").expect("written");
     std::os::unix::fs::symlink(&target, &path).expect("linked");
     let resumed = PartWriter::resume(path, 4, hash(b"0123"), Vec::new()).await;
-    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    assert!(matches!(resumed, Err(Failure::PartUnusable(_))), "{resumed:?}");
     assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
 }
 
@@ -85,7 +85,7 @@ async fn a_part_that_is_a_pipe_or_a_folder_now_is_worthless_and_not_waited_for()
         PartWriter::resume(pipe.clone(), 4, hash(b"0123"), Vec::new()),
     );
     let resumed = resumed.await.expect("it does not wait");
-    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    assert!(matches!(resumed, Err(Failure::PartUnusable(_))), "{resumed:?}");
     let mut writer = PartWriter::new(pipe.clone(), &[]);
     writer.push(Bytes::from_static(b"image")).await.expect("taken");
     writer.settle().await.expect("written");
@@ -167,7 +167,7 @@ async fn a_part_whose_bytes_changed_is_worthless() {
     let path = dir.path().join("a.part");
     std::fs::write(&path, b"0123X56789").expect("written");
     let resumed = PartWriter::resume(path, 10, hash(b"0123456789"), Vec::new()).await;
-    assert!(matches!(resumed, Err(Failure::PartWorthless(_))), "{resumed:?}");
+    assert!(matches!(resumed, Err(Failure::PartUnusable(_))), "{resumed:?}");
 }
 
 #[tokio::test]

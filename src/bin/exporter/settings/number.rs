@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use exporter::options::Rate;
 
-use super::time;
+use super::values;
 
 /// Most tries for one image: beyond it the limit is no limit.
 pub const ATTEMPTS_MAX: u32 = 1000;
@@ -65,7 +65,7 @@ pub fn rate(text: &str) -> Result<Rate, String> {
         .and_then(|number| u32::try_from(number).ok())
         .filter(|number| (1..=REQUESTS_MAX).contains(number))
         .ok_or_else(|| format!("N must be a whole number from 1 to {REQUESTS_MAX}; {SHAPE}"))?;
-    let window = time::duration(window).map_err(|why| format!("the window: {why}; {SHAPE}"))?;
+    let window = values::duration(window).map_err(|why| format!("the window: {why}; {SHAPE}"))?;
     if window.is_zero() || window > WINDOW_MAX {
         return Err(format!("the window must be more than 0 and at most 24h; {SHAPE}"));
     }

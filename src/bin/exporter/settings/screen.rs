@@ -4,7 +4,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Refusal, Sources, number, table};
 use crate::cli::{LogArgs, ScreenArgs};
-use crate::log::Format;
+use crate::output::log::Format;
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

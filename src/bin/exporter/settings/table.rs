@@ -111,7 +111,7 @@ pub fn find(flag: &str) -> Option<&'static Setting> {
 mod tests {
     use exporter::options;
 
-    use super::super::{number, time, url};
+    use super::super::{number, url, values};
     use super::*;
 
     #[test]
@@ -123,9 +123,9 @@ mod tests {
         assert_eq!(number::rate(text(RATE)), Ok(options::RATE));
         assert_eq!(text(CONCURRENCY), options::CONCURRENCY.to_string());
         assert_eq!(text(MAX_ATTEMPTS), options::MAX_ATTEMPTS.to_string());
-        assert_eq!(time::duration(text(STALL_TIMEOUT)), Ok(options::STALL_TIMEOUT));
-        assert_eq!(time::duration(text(MAX_RETRY_TIME)), Ok(options::MAX_RETRY_TIME));
-        assert_eq!(time::duration(text(MAX_OUTAGE)), Ok(options::MAX_OUTAGE));
+        assert_eq!(values::duration(text(STALL_TIMEOUT)), Ok(options::STALL_TIMEOUT));
+        assert_eq!(values::duration(text(MAX_RETRY_TIME)), Ok(options::MAX_RETRY_TIME));
+        assert_eq!(values::duration(text(MAX_OUTAGE)), Ok(options::MAX_OUTAGE));
         assert_eq!(number::size(text(MAX_SIZE)), Ok(options::MAX_SIZE));
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::ZonedDateTime;
 use jiff::civil::Time;
 
-use super::{Refusal, Sources, number, table, time};
+use super::{Refusal, Sources, number, table, values};
 use crate::cli::PaceArgs;
-use crate::human;
+use crate::output::format;
 
 /// The end of the time that a run may take new images.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ pub struct Deadline {
 pub fn deadline(sources: &Sources<'_>, pace: &PaceArgs) -> Result<Option<Deadline>, Refusal> {
     let now = ZonedDateTime::now();
     let until = sources.text(&table::UNTIL, pace.until.as_deref(), |text| wait(clock(text)?, &now))?;
-    let longest = sources.text(&table::MAX_DURATION, pace.max_duration.as_deref(), time::some_duration)?;
+    let longest = sources.text(&table::MAX_DURATION, pace.max_duration.as_deref(), values::some_duration)?;
     let Some(wait) = until.into_iter().chain(longest).min() else { return Ok(None) };
     let end = now.checked_add(wait).map_err(|error| Refusal::new("the end of the run", error))?;
-    let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M"), human::duration(wait));
+    let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M"), format::duration(wait));
     Ok(Some(Deadline { instant: tokio::time::Instant::now() + wait, shown }))
 }
 

@@ -1,0 +1,188 @@
+//! `exporter plan`: what a run would do.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use exporter::error::RunError;
+use exporter::options::Rate;
+use exporter::plan::{Plan, PlanOptions, plan};
+
+use crate::cli::PlanArgs;
+use crate::settings::table::{self, Setting};
+use crate::{commands, exit, output::format, settings};
+
+/// What the run must be given, too, to do what the plan says.
+const AGAIN: [&Setting; 5] =
+    [&table::OUT, &table::STATE_DIR, &table::COLUMNS, &table::DELIMITER, &table::ON_BAD_ROW];
+
+/// Does it.
+pub fn run(args: &PlanArgs) -> ExitCode {
+    let read = |sources: &settings::Sources<'_>| {
+        let options = settings::plan(args, sources)?;
+        Ok((options, settings::again(sources, &AGAIN)))
+    };
+    let (options, flags) = match commands::begin(&args.config, &args.log, read) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let plan = match plan(&options) {
+        Ok(plan) => plan,
+        Err(error) => return exit::failed(&error),
+    };
+    if let Some(why) = &plan.no_folder {
+        tracing::warn!("{why}");
+    }
+    let code = if plan.refused || plan.bad_rows > 0 { refuse(&options, &plan) } else { 0 };
+    let text = if args.json { commands::json(&plan) } else { text(&plan, &options, &flags) };
+    commands::answer(&text, code)
+}
+
+/// Names the bad rows; the exit code where a run would refuse the manifest for them.
+fn refuse(options: &PlanOptions, plan: &Plan) -> u8 {
+    let error =
+        RunError::BadRows { path: options.source.path(), bad: plan.bad_rows, first: plan.first_bad.clone() };
+    if plan.refused {
+        exit::say(&error);
+        return exit::USAGE;
+    }
+    exit::warn_bad_rows(plan.bad_rows, &plan.first_bad);
+    0
+}
+
+/// The answer, one fact a line. `flags` are those of the run that it is about.
+fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
+    let mut text = headline(plan) + "\n";
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    if plan.rows > 0 {
+        fact("rows", rows(plan));
+    }
+    fact("requests", format!("{} to the API", format::count(plan.api_requests)));
+    if plan.to_fetch > 0 {
+        fact("time", time(plan, options.rate));
+    }
+    let files =
+        plan.disk_free_files.map_or_else(String::new, |files| format!(", {} files", format::count(files)));
+    let folder = format::safe(&options.out.to_string_lossy());
+    fact("disk", format!("{} free{files}, for {folder}", format::bytes(plan.disk_free_bytes)));
+    if plan.refused {
+        fact("next", "correct the bad rows, or let --on-bad-row skip leave them out".to_owned());
+    } else if plan.to_fetch > 0 {
+        let manifest = format::shell(&options.source.path());
+        fact("next", format!("exporter run {manifest}{flags}"));
+    }
+    text
+}
+
+fn headline(plan: &Plan) -> String {
+    if plan.refused {
+        return format!("a run would refuse this manifest: {}", format::counted(plan.bad_rows, "bad row"));
+    }
+    match (plan.rows, plan.to_fetch) {
+        (0, _) => "nothing to do: the manifest has no rows".to_owned(),
+        (_, 0) => "nothing to do: no row is left to fetch".to_owned(),
+        (_, images) => format!("{} to fetch", format::counted(images, "image")),
+    }
+}
+
+/// `50,000 = 40,000 to fetch + 9,000 delivered + 1,000 duplicate`.
+fn rows(plan: &Plan) -> String {
+    let parts = [
+        (plan.to_fetch, "to fetch"),
+        (plan.delivered, "delivered"),
+        (plan.duplicates, "duplicate"),
+        (plan.bad_rows, "bad"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{} {what}", format::count(number)))
+        .collect();
+    format!("{} = {}", format::count(plan.rows), parts.join(" + "))
+}
+
+/// `at least 50 min at 1000/60s: done by 2026-03-01 14:05 at the earliest`.
+fn time(plan: &Plan, rate: Rate) -> String {
+    if plan.shortest().is_zero() {
+        return format!("all requests fit into one window of {rate}");
+    }
+    let time = format::duration(plan.shortest());
+    // a time that the calendar does not reach is left out
+    let end = jiff::ZonedDateTime::now().checked_add(plan.shortest());
+    let end = end.map_or_else(
+        |_| String::new(),
+        |end| format!(": begun now it ends at {} at the earliest", end.strftime("%Y-%m-%d %H:%M")),
+    );
+    format!("at least {time} at {rate}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use exporter::manifest::ManifestOptions;
+    use exporter::options::{self, OnBadRow, Source};
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn shown(to_fetch: u64, delivered: u64, bad_rows: u64, refused: bool) -> String {
+        let plan = Plan {
+            rows: to_fetch + delivered + bad_rows,
+            bad_rows,
+            duplicates: 0,
+            delivered,
+            to_fetch,
+            api_requests: to_fetch,
+            shortest_seconds: options::RATE.shortest(to_fetch).as_secs(),
+            disk_free_bytes: 120 << 30,
+            disk_free_files: Some(3_000_000),
+            first_bad: Vec::new(),
+            refused,
+            no_folder: None,
+        };
+        let options = PlanOptions {
+            source: Source::File("manifest.csv".into()),
+            manifest: ManifestOptions::default(),
+            on_bad_row: OnBadRow::Stop,
+            out: "/srv/export".into(),
+            state_dir: None,
+            rate: options::RATE,
+        };
+        let text = text(&plan, &options, " -o /srv/export");
+        // the time of day is not the same in every test
+        text.lines()
+            .map(|line| line.split(": begun now").next().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn what_is_to_be_done_comes_first() {
+        assert_snapshot!(shown(40_000, 10_000, 0, false), @"
+        40,000 images to fetch
+        rows      50,000 = 40,000 to fetch + 10,000 delivered
+        requests  40,000 to the API
+        time      at least 39 min at 1000/60s
+        disk      120 GiB free, 3,000,000 files, for /srv/export
+        next      exporter run manifest.csv -o /srv/export
+        ");
+    }
+
+    #[test]
+    fn a_manifest_that_would_be_refused_never_looks_like_a_plan() {
+        assert_snapshot!(shown(10, 0, 2, true), @"
+        a run would refuse this manifest: 2 bad rows
+        rows      12 = 10 to fetch + 2 bad
+        requests  10 to the API
+        time      all requests fit into one window of 1000/60s
+        disk      120 GiB free, 3,000,000 files, for /srv/export
+        next      correct the bad rows, or let --on-bad-row skip leave them out
+        ");
+    }
+
+    #[test]
+    fn nothing_to_do_is_said_in_words() {
+        assert!(shown(0, 5, 0, false).starts_with("nothing to do: no row is left to fetch\n"));
+        assert!(shown(0, 0, 0, false).starts_with("nothing to do: the manifest has no rows\n"));
+    }
+}

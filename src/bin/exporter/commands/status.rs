@@ -1,0 +1,226 @@
+//! `exporter status`: how far a run is, once or again and again.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use exporter::report::Counts;
+use exporter::status::{Phase, Run, Status, status};
+use jiff::Timestamp;
+
+use crate::cli::StatusArgs;
+use crate::screen::summary;
+use crate::{
+    commands, exit,
+    output::{self, format},
+    screen, settings,
+};
+
+/// Between two looks with `--watch`.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Does it.
+pub fn run(args: &StatusArgs) -> ExitCode {
+    let export =
+        match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
+            Ok(export) => export,
+            Err(code) => return code,
+        };
+    let redraw = args.watch && !args.json && std::io::stdout().is_terminal();
+    let mut drawn = 0;
+    loop {
+        let status = match status(&export.out, export.state_dir.as_deref(), Timestamp::now()) {
+            Ok(status) => status,
+            Err(error) => return exit::failed(&error),
+        };
+        let last = !args.watch || !status.running;
+        let answer = match (args.json, args.watch) {
+            (true, false) => commands::json(&status),
+            (true, true) => serde_json::to_string(&status).unwrap_or_default() + "\n",
+            (false, _) => text(&status),
+        };
+        // a line that wraps would be two, and one of them would stay
+        let answer = if redraw && !last { screen::fit(&answer, screen::width_of_output()) } else { answer };
+        // back to the first line of what was drawn before, and that away
+        let back = if redraw && drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
+        let apart = if last || redraw || args.json { "" } else { "\n" };
+        drawn = answer.lines().count();
+        match output::written(&format!("{back}{answer}{apart}")) {
+            Ok(true) if last => return ExitCode::SUCCESS,
+            Ok(true) => {}
+            // nobody reads any more
+            Ok(false) => return ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("the answer could not be written to standard output: {error}");
+                return ExitCode::from(exit::TROUBLE);
+            }
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// The answer, one fact a line.
+fn text(status: &Status) -> String {
+    let mut text = headline(status) + "\n";
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    // the numbers are those of the run before
+    let reading = status.phase == Some(Phase::Reading);
+    if status.counts.rows > 0 && !reading {
+        fact("rows", summary::states(&status.counts));
+    }
+    if status.running && !reading {
+        fact("speed", speed(status));
+    }
+    if let Some(run) = &status.run
+        && run.api_requests > 0
+        && !reading
+    {
+        fact("requests", requests(run));
+    }
+    if status.bytes > 0 {
+        fact("delivered", format!("{} in all", format::bytes(status.bytes)));
+    }
+    text
+}
+
+fn headline(status: &Status) -> String {
+    let counts = &status.counts;
+    if status.running {
+        let done = counts.rows - counts.untried;
+        let process = status.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+        if status.phase == Some(Phase::Reading) {
+            return format!("running{process}: reading the manifest");
+        }
+        let percent = screen::percent(done, counts.rows);
+        return format!(
+            "running{process}: {} of {} done ({percent} %)",
+            format::count(done),
+            format::counted(counts.rows, "row")
+        );
+    }
+    let Some(run) = &status.run else { return "not running: no run was begun yet".to_owned() };
+    let time = |text: &str| text.get(..19).unwrap_or(text).replace('T', " ");
+    let Some(finished_at) = &run.finished_at else {
+        let began = time(&run.started_at);
+        return format!(
+            "not running: the run of {began} UTC was killed; give the same command again to go on"
+        );
+    };
+    let end = end(run, counts, counts.untried.saturating_sub(status.repaired));
+    let code = run.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+    let since = summary::since(status.repaired);
+    format!("not running: the last run ended at {} UTC, {end}{code}{since}", time(finished_at))
+}
+
+/// How a run ended that left so many rows untried.
+fn end(run: &Run, counts: &Counts, untried: u64) -> String {
+    let words = match (counts.failed, untried) {
+        (0, 0) => "complete".to_owned(),
+        (0, untried) => format!("{} not tried", format::counted(untried, "row")),
+        (failed, _) => format!("{} of {} failed", format::count(failed), format::counted(counts.rows, "row")),
+    };
+    match (&run.stop, run.exit_code) {
+        (Some(stop), Some(1)) => format::safe(stop),
+        (Some(stop), _) if untried > 0 => format::safe(stop),
+        (Some(stop), Some(0 | 3)) => format::safe(&format!("{words}; {stop}")),
+        _ => words,
+    }
+}
+
+/// `16.0 images/s over the last minute, 40 min left`.
+fn speed(status: &Status) -> String {
+    let mut text = format!("{} images/s over the last minute", format::per_second(status.rows_per_second));
+    if let Some(left) = status.seconds_left {
+        let _ = write!(text, ", {} left", format::duration(Duration::from_secs(left)));
+        let end = jiff::ZonedDateTime::now().checked_add(Duration::from_secs(left));
+        if let Ok(end) = end {
+            let _ = write!(text, " (until {})", end.strftime("%Y-%m-%d %H:%M"));
+        }
+    }
+    text
+}
+
+/// `2,640 to the API, 990 a minute on average, 3 answered 429 (too many), 12 retries`.
+fn requests(run: &Run) -> String {
+    let mut text = format!("{} to the API", format::count(run.api_requests));
+    // below a minute an average of minutes says nothing
+    if run.seconds >= 60.0 {
+        let minute = screen::whole(format::approximate(run.api_requests) / run.seconds * 60.0);
+        let _ = write!(text, ", {} a minute on average", format::count(minute));
+    }
+    if run.api_429 > 0 {
+        let _ = write!(text, ", {} answered 429 (too many)", format::count(run.api_429));
+    }
+    format!("{text}, {}", format::retries(run.retries))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn some(running: bool, run: Run) -> Status {
+        let counts =
+            Counts { rows: 50_000, stored: 2_560, skipped: 9_000, duplicate: 40, failed: 0, untried: 38_400 };
+        Status { running, counts, bytes: 5 << 30, run: Some(run), ..Status::default() }
+    }
+
+    fn run(finished: bool, exit_code: Option<u8>) -> Run {
+        Run {
+            started_at: "2026-03-01T08:00:00.123Z".to_owned(),
+            finished_at: finished.then(|| "2026-03-01T08:02:40.5Z".to_owned()),
+            exit_code,
+            seconds: 160.0,
+            api_requests: 2_640,
+            api_429: 3,
+            retries: 12,
+            ..Run::default()
+        }
+    }
+
+    #[test]
+    fn a_run_is_told_with_its_speed_and_its_requests() {
+        let status = Status { rows_per_second: 16.0, pid: Some(4711), ..some(true, run(false, None)) };
+        assert_snapshot!(text(&status), @"
+        running, process 4711: 11,600 of 50,000 rows done (23 %)
+        rows      50,000 = 2,560 stored + 9,000 skipped + 40 duplicate + 38,400 untried
+        speed     16.0 images/s over the last minute
+        requests  2,640 to the API, 990 a minute on average, 3 answered 429 (too many), 12 retries
+        delivered 5.0 GiB in all
+        ");
+        let left = Status { seconds_left: Some(2400), ..status };
+        assert!(speed(&left).contains("last minute, 40 min left (until 2"), "{}", speed(&left));
+    }
+
+    #[test]
+    fn how_the_last_run_ended_is_said_first() {
+        let first = |status: &Status| text(status).lines().next().unwrap_or_default().to_owned();
+        assert_snapshot!(first(&some(false, run(false, None))), @"not running: the run of 2026-03-01 08:00:00 UTC was killed; give the same command again to go on");
+        let stop = Some("stopped by Ctrl-C".to_owned());
+        assert_snapshot!(first(&some(false, Run { stop, ..run(true, Some(130)) })), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, stopped by Ctrl-C (exit code 130)");
+        let mut done = some(false, run(true, Some(0)));
+        done.counts.untried = 0;
+        assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0)");
+        assert_eq!(first(&Status::default()), "not running: no run was begun yet");
+        (done.counts.stored, done.counts.untried, done.repaired) = (2_558, 2, 2);
+        assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0); since then 2 rows made undelivered by verify --repair");
+        let nothing = Status {
+            run: Some(Run { stop: Some("the ledger was rebuilt".to_owned()), ..run(true, Some(1)) }),
+            ..Status::default()
+        };
+        assert_snapshot!(first(&nothing), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, the ledger was rebuilt (exit code 1)");
+    }
+
+    #[test]
+    fn while_the_manifest_is_read_no_number_of_the_run_before_is_told() {
+        let status = Status { phase: Some(Phase::Reading), ..some(true, run(true, Some(0))) };
+        assert_snapshot!(text(&status), @"
+        running: reading the manifest
+        delivered 5.0 GiB in all
+        ");
+    }
+}

@@ -1,0 +1,232 @@
+//! What the screen knows: the run's phase from its events, its numbers from a sample of the counters, and its
+//! speed from the samples of the last minute. Pure: time comes in as a parameter.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use exporter::event::{Event, Progress};
+
+use crate::output::format;
+
+/// Speed is taken over so long: one window of the API's allowance, so that a burst and the wait after it even out.
+const WINDOW: Duration = Duration::from_mins(1);
+/// One sample a second is kept.
+const STEP: Duration = Duration::from_secs(1);
+/// Before so much time has passed a speed would be a guess.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    pub stored: u64,
+    pub failed: u64,
+    pub received: u64,
+    pub in_flight: u64,
+    pub api_requests: u64,
+    pub api_429: u64,
+    pub retries: u64,
+    pub waiting: Duration,
+}
+
+impl Sample {
+    /// Reads the counters.
+    pub fn of(progress: &Progress) -> Self {
+        Self {
+            stored: Progress::get(&progress.stored),
+            failed: Progress::get(&progress.failed),
+            received: Progress::get(&progress.received),
+            in_flight: Progress::get(&progress.in_flight),
+            api_requests: Progress::get(&progress.api_requests),
+            api_429: Progress::get(&progress.api_429),
+            retries: Progress::get(&progress.retries),
+            waiting: Duration::from_millis(Progress::get(&progress.waiting_ms)),
+        }
+    }
+}
+
+/// What is being done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    #[default]
+    Starting,
+    Reading(String),
+    Checking,
+    Fetching,
+    Reporting,
+    Ended,
+}
+
+/// What the screen knows.
+#[derive(Debug, Default)]
+pub struct State {
+    pub phase: Phase,
+    pub rows: u64,
+    pub bad: u64,
+    pub duplicates: u64,
+    pub skipped: u64,
+    pub todo: u64,
+    /// Why nothing new is tried.
+    pub outage: Option<String>,
+    /// Nothing new is taken.
+    pub draining: bool,
+    pub now: Sample,
+    samples: VecDeque<(Duration, Sample)>,
+}
+
+impl State {
+    /// Takes what happened. `now` is the time since the screen began.
+    pub fn apply(&mut self, event: Event, now: Duration) {
+        match event {
+            Event::Reading { manifest } => {
+                let manifest = format::safe(&manifest.to_string_lossy());
+                self.phase = Phase::Reading(format::without_keys(&manifest).into_owned());
+            }
+            Event::Checking => self.phase = Phase::Checking,
+            Event::Begin { rows, bad, duplicates, skipped, todo, .. } => {
+                (self.rows, self.bad, self.duplicates) = (rows, bad, duplicates);
+                (self.skipped, self.todo) = (skipped, todo);
+                self.phase = Phase::Fetching;
+                self.samples.clear();
+                self.samples.push_back((now, self.now));
+            }
+            Event::Outage { why } => self.outage = Some(format::safe(&why)),
+            Event::Recovered { .. } => self.outage = None,
+            Event::Draining { .. } => self.draining = true,
+            Event::Reporting => self.phase = Phase::Reporting,
+            Event::End => self.phase = Phase::Ended,
+            _ => {}
+        }
+    }
+
+    /// Takes the counters as they are now.
+    pub fn look(&mut self, now: Duration, sample: Sample) {
+        self.now = sample;
+        if self.samples.back().is_some_and(|(last, _)| now >= *last + STEP) {
+            self.samples.push_back((now, sample));
+        }
+        while self.samples.len() > 2 && self.samples[1].0 + WINDOW <= now {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Rows that need nothing any more.
+    pub fn done(&self) -> u64 {
+        (self.skipped + self.duplicates + self.bad + self.now.stored + self.now.failed).min(self.rows)
+    }
+
+    /// Rows given up, bad rows among them.
+    pub fn failed(&self) -> u64 {
+        self.bad + self.now.failed
+    }
+
+    /// Rows and bytes a second over the last minute; `None` while that would be a guess.
+    pub fn speed(&self) -> Option<(f64, f64)> {
+        let ((begin, first), (end, last)) = (self.samples.front()?, self.samples.back()?);
+        let time = end.saturating_sub(*begin);
+        if time < SETTLED {
+            return None;
+        }
+        let rate = |from: u64, to: u64| format::approximate(to.saturating_sub(from)) / time.as_secs_f64();
+        let rows = rate(first.stored + first.failed, last.stored + last.failed);
+        Some((rows, rate(first.received, last.received)))
+    }
+
+    /// Time until all rows are done at that speed; `None` where nothing moves.
+    pub fn left(&self) -> Option<Duration> {
+        let (rows, _) = self.speed()?;
+        let left = self.todo.saturating_sub(self.now.stored + self.now.failed);
+        (rows > 0.0).then(|| Duration::try_from_secs_f64((format::approximate(left) / rows).round()).ok())?
+    }
+
+    /// What is being done or waited for, in plain words.
+    pub fn doing(&self) -> String {
+        match &self.phase {
+            Phase::Starting => "starting".to_owned(),
+            Phase::Reading(manifest) => format!("reading {manifest}"),
+            Phase::Checking => "checking the export folder".to_owned(),
+            Phase::Reporting => "writing the reports".to_owned(),
+            Phase::Ended => "done".to_owned(),
+            Phase::Fetching if self.draining => {
+                format!("stopping, {} in flight", format::count(self.now.in_flight))
+            }
+            Phase::Fetching => match (&self.outage, self.now.waiting.as_secs()) {
+                (Some(why), _) => format!("outage: {why}, probing"),
+                // shorter waits are the ordinary pace
+                (None, 0) => format!("fetching, {} in flight", format::count(self.now.in_flight)),
+                (None, 1..) => format!("allowance spent, {}", format::duration(ceil(self.now.waiting))),
+            },
+        }
+    }
+}
+
+fn ceil(time: Duration) -> Duration {
+    Duration::from_secs(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A run that has just begun.
+    pub fn begun(rows: u64, todo: u64) -> State {
+        let mut state = State::default();
+        let skipped = rows - todo;
+        let event = Event::Begin { folder: "export".into(), rows, bad: 0, duplicates: 0, skipped, todo };
+        state.apply(event, Duration::ZERO);
+        state
+    }
+
+    /// A run of 50,000 rows that has worked for `seconds` at 16 rows and 12 MiB a second.
+    pub fn running(seconds: u64) -> State {
+        let mut state = State::default();
+        let (bad, duplicates, skipped, todo) = (0, 1_000, 9_000, 40_000);
+        let folder = "export".into();
+        state.apply(Event::Begin { folder, rows: 50_000, bad, duplicates, skipped, todo }, Duration::ZERO);
+        for second in 0..=seconds {
+            let sample = Sample {
+                stored: second * 16,
+                received: second * (12 << 20),
+                in_flight: 32,
+                api_requests: second * 16,
+                ..Sample::default()
+            };
+            state.look(Duration::from_secs(second), sample);
+        }
+        state
+    }
+
+    #[test]
+    fn a_speed_is_shown_once_it_is_no_guess_and_forgets_what_is_older_than_a_minute() {
+        assert_eq!(running(2).speed(), None);
+        assert_eq!(running(30).speed().map(|(rows, _)| rows.round()), Some(16.0));
+        let mut state = running(600);
+        for second in 601..=662 {
+            state.look(Duration::from_secs(second), state.now);
+        }
+        assert_eq!(state.speed(), Some((0.0, 0.0)));
+        assert_eq!(state.left(), None);
+    }
+
+    #[test]
+    fn time_left_counts_rows_to_fetch_only() {
+        let state = running(100);
+        assert_eq!(state.done(), 11_600);
+        assert_eq!(state.left(), Some(Duration::from_secs((40_000 - 1_600) / 16)));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_in_words() {
+        let mut state = running(10);
+        assert_eq!(state.doing(), "fetching, 32 in flight");
+        state.now.waiting = Duration::from_millis(900);
+        assert_eq!(state.doing(), "fetching, 32 in flight");
+        state.now.waiting = Duration::from_millis(22_100);
+        assert_eq!(state.doing(), "allowance spent, 23 s");
+        state.apply(Event::Outage { why: "the API answered 503".to_owned() }, Duration::ZERO);
+        assert_eq!(state.doing(), "outage: the API answered 503, probing");
+        state.apply(Event::Draining { why: "Ctrl-C".to_owned() }, Duration::ZERO);
+        assert_eq!(state.doing(), "stopping, 32 in flight");
+        state.apply(Event::Reporting, Duration::ZERO);
+        assert_eq!(state.doing(), "writing the reports");
+    }
+}

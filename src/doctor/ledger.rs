@@ -1,0 +1,120 @@
+//! Ledger and lock: a database that wants a local disk.
+
+use std::fs::File;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Checks, DoctorOptions, plain};
+use crate::disk::{Volume, journal_mode};
+use crate::error::RunError;
+use crate::ledger;
+use crate::plan::nearest;
+
+const LOCAL: &str = "name a folder on a local disk with --state-dir";
+
+pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
+    let state_dir = options.state_dir.as_deref();
+    let place = nearest(&ledger::state_folder(&options.out, state_dir));
+    if !place.is_dir() {
+        let found = format!("{} is in the way and is no folder", place.display());
+        return checks.problem("state", found, LOCAL);
+    }
+    file_system(&place, checks);
+    let own = tempfile::Builder::new().prefix(".exporter-doctor-").tempdir_in(&place);
+    match own {
+        Ok(own) => {
+            locks(own.path(), checks);
+            if let Err(error) = own.close() {
+                checks.warning("locks", format!("a file cannot be removed: {error}"), LOCAL);
+            }
+        }
+        Err(error) => {
+            let found = format!("nothing can be made in {}: {}", place.display(), plain(&error));
+            checks.problem("locks", found, LOCAL);
+        }
+    }
+    export(&options.out, state_dir, checks);
+}
+
+/// Locks of a share come and go with the connection, and its memory is no other machine's.
+fn file_system(place: &Path, checks: &mut Checks) {
+    const NAME: &str = "file_system";
+    let volume = Volume::of(place);
+    match volume.share() {
+        Some(share) => {
+            checks.warning(NAME, format!("ledger and lock would be on a share ({share})"), LOCAL);
+        }
+        None if volume.is_fuse() => checks.warning(
+            NAME,
+            "ledger and lock would be on a FUSE file system, which may be a network disk",
+            LOCAL,
+        ),
+        None => checks.ok(NAME, "ledger and lock are on a local disk"),
+    }
+}
+
+/// A lock that keeps a second holder out, and a database as the ledger is one.
+fn locks(own: &Path, checks: &mut Checks) {
+    const NAME: &str = "locks";
+    let path = own.join("lock");
+    let held = || {
+        let first = File::create(&path)?;
+        first.try_lock().map_err(std::io::Error::other)?;
+        let second = File::open(&path)?;
+        Ok::<_, std::io::Error>(second.try_lock().is_err())
+    };
+    match held() {
+        Ok(true) => {}
+        Ok(false) => return checks.problem(NAME, "a lock keeps nobody out", LOCAL),
+        Err(error) => return checks.problem(NAME, format!("no lock can be taken: {error}"), LOCAL),
+    }
+    let database = || {
+        let connection = Connection::open(own.join("ledger.sqlite"))?;
+        connection.pragma_update(None, "journal_mode", journal_mode(Volume::of(own)))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (1);")?;
+        connection.close().map_err(|(_, error)| error)
+    };
+    match database() {
+        Ok(()) => checks.ok(NAME, "locks hold, and a database can be written"),
+        Err(error) => checks.problem(NAME, format!("no database can be written: {error}"), LOCAL),
+    }
+}
+
+/// The export that is there already, if one is.
+fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
+    const NAME: &str = "ledger";
+    match ledger::open_read_only(out, state_dir) {
+        Err(RunError::NoExport(_)) => return checks.ok(NAME, "none yet"),
+        Err(RunError::Ledger { path, what, kind }) => {
+            return checks.problem(NAME, format!("{} {what}", path.display()), kind.advice());
+        }
+        Err(error) => return checks.problem(NAME, error.to_string(), "see write and locks"),
+        Ok(_) => {}
+    }
+    match ledger::holder(out, state_dir) {
+        Ok(None) => checks.ok(NAME, "there, and nobody works with it"),
+        Ok(Some(holder)) => {
+            let process = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let found = format!("another exporter works with it now{process}");
+            checks.warning(NAME, found, "a run that is started now is refused: wait for its end");
+        }
+        Err(error) => checks.problem(NAME, error.to_string(), "see locks"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_folder_passes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut checks = Checks::default();
+        locks(folder.path(), &mut checks);
+        export(folder.path(), None, &mut checks);
+        let results: Vec<_> = checks.0.iter().map(|check| (check.name, check.result)).collect();
+        assert_eq!(results, [("locks", super::super::Outcome::Ok), ("ledger", super::super::Outcome::Ok)]);
+    }
+}

@@ -1,0 +1,100 @@
+//! What was sent lately, and when it was answered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The requests of the last two windows.
+#[derive(Debug)]
+pub(super) struct Window {
+    window: Duration,
+    /// Sent and not answered, by number.
+    in_flight: BTreeMap<u64, Instant>,
+    /// When answers came, oldest first, and whether the request was admitted.
+    answered: VecDeque<(Instant, bool)>,
+    /// So many at the front of `answered` are older than a window.
+    old: usize,
+    sent: u64,
+}
+
+impl Window {
+    pub(super) const fn new(window: Duration) -> Self {
+        Self { window, in_flight: BTreeMap::new(), answered: VecDeque::new(), old: 0, sent: 0 }
+    }
+
+    /// Forgets what no rule asks for any more.
+    pub(super) fn forget(&mut self, now: Instant) {
+        while self.answered.front().is_some_and(|(at, _)| now >= *at + 2 * self.window) {
+            self.answered.pop_front();
+            self.old = self.old.saturating_sub(1);
+        }
+        while self.answered.get(self.old).is_some_and(|(at, _)| now >= *at + self.window) {
+            self.old += 1;
+        }
+    }
+
+    pub(super) fn send(&mut self, now: Instant) -> u64 {
+        self.sent += 1;
+        self.in_flight.insert(self.sent, now);
+        self.sent
+    }
+
+    pub(super) fn answer(&mut self, id: u64, now: Instant, admitted: bool) {
+        if self.in_flight.remove(&id).is_some() {
+            // others' answers may be heard of late; too late is never too early
+            let at = self.answered.back().map_or(now, |(last, _)| now.max(*last));
+            self.answered.push_back((at, admitted));
+        }
+    }
+
+    pub(super) fn unsend(&mut self, id: u64) {
+        self.in_flight.remove(&id);
+    }
+
+    /// Sent, and not answered longer than a window ago.
+    pub(super) fn used(&self) -> u32 {
+        count(self.in_flight.len() + self.answered.len() - self.old)
+    }
+
+    /// The same for two windows.
+    pub(super) fn used_lately(&self) -> u32 {
+        count(self.in_flight.len() + self.answered.len())
+    }
+
+    /// Sent, and not answered before `then`.
+    pub(super) fn used_since(&self, then: Instant) -> u32 {
+        let earlier = self.answered.partition_point(|(at, _)| *at < then);
+        count(self.in_flight.len() + self.answered.len() - earlier)
+    }
+
+    /// Admitted by the server within the last window, as far as is known.
+    pub(super) fn admitted(&self, now: Instant) -> u32 {
+        let since = self.answered.iter().rev().take_while(|(at, _)| *at + self.window > now);
+        count(since.filter(|(_, admitted)| *admitted).count())
+    }
+
+    /// When the next slot is free; `None` where all are in flight.
+    pub(super) fn next_free(&self) -> Option<Instant> {
+        self.answered.get(self.old).map(|(at, _)| *at + self.window)
+    }
+
+    /// When the first slot became free after `then`, or will.
+    pub(super) fn freed_after(&self, then: Instant) -> Option<Instant> {
+        let before = self.answered.partition_point(|(at, _)| *at + self.window <= then);
+        self.answered.get(before).map(|(at, _)| *at + self.window)
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        count(self.in_flight.len())
+    }
+
+    /// Sent after the one of that number.
+    pub(super) const fn sent_after(&self, id: u64) -> u64 {
+        self.sent - id
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,107 @@
+//! Every status and every code of S3: what it is taken for, what follows, and how a row ends that meets nothing
+//! else. One table to read a change of mind from.
+
+use std::fmt::Write as _;
+
+use insta::assert_snapshot;
+
+use super::{api, object};
+use crate::error::{ErrorResponse, Failure};
+use crate::fetch::retry::{answering_service, silent_service, verdict};
+
+/// The codes of S3's error documents that a GET can meet, with the status they come under (Amazon S3 API
+/// Reference, error responses), and the words of other storages that speak S3.
+const CODES: [(&str, u16); 28] = [
+    ("AccessDenied", 403),
+    ("AccountProblem", 403),
+    ("AllAccessDisabled", 403),
+    ("AuthorizationQueryParametersError", 400),
+    ("BadDigest", 400),
+    ("ExpiredRequest", 403),
+    ("ExpiredToken", 400),
+    ("InternalError", 500),
+    ("InvalidAccessKeyId", 403),
+    ("InvalidArgument", 400),
+    ("InvalidObjectState", 403),
+    ("InvalidRange", 416),
+    ("InvalidToken", 400),
+    ("MethodNotAllowed", 405),
+    ("NoSuchBucket", 404),
+    ("NoSuchKey", 404),
+    ("NoSuchVersion", 404),
+    ("PermanentRedirect", 301),
+    ("PreconditionFailed", 412),
+    ("RequestTimeTooSkewed", 403),
+    ("RequestTimeout", 400),
+    ("ServiceUnavailable", 503),
+    ("SignatureDoesNotMatch", 403),
+    ("SlowDown", 503),
+    ("TemporaryRedirect", 307),
+    ("Throttling", 400),
+    ("ThrottlingException", 400),
+    ("TooManyRequests", 429),
+];
+
+fn said(status: u16, code: &str) -> ErrorResponse {
+    ErrorResponse { status, code: code.to_owned(), ..ErrorResponse::default() }
+}
+
+/// `Failure | Verdict | error_code | whole answer or silence`.
+fn line(failure: &Failure) -> String {
+    let kind = format!("{failure:?}");
+    let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
+    let heard = match (answering_service(failure), silent_service(failure)) {
+        (Some(_), None) => "an answer",
+        (None, Some(_)) => "no answer",
+        (None, None) => "neither",
+        (Some(_), Some(_)) => "both, which cannot be",
+    };
+    let code = failure.describe().code.expect("every refusal has a code");
+    format!("{kind:<15} {:<14} {:<16} {heard}", format!("{:?}", verdict(failure)), code.as_str())
+}
+
+/// One line for neighbours that are treated alike.
+fn table(refusal: impl Fn(u16) -> Failure) -> String {
+    let mut groups: Vec<(u16, u16, String)> = Vec::new();
+    for status in 100..=599 {
+        let line = line(&refusal(status));
+        match groups.last_mut() {
+            Some((_, last, same)) if *same == line => *last = status,
+            _ => groups.push((status, status, line)),
+        }
+    }
+    let mut text = String::new();
+    for (first, last, line) in groups {
+        let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let _ = writeln!(text, "{range:<8} {line}");
+    }
+    text
+}
+
+#[test]
+fn every_status_of_the_api_has_its_verdict() {
+    assert_snapshot!(table(|status| api::refusal(status, said(status, ""))));
+}
+
+#[test]
+fn every_status_of_the_storage_has_its_verdict() {
+    assert_snapshot!(table(|status| object::refusal(status, said(status, ""), false)));
+}
+
+#[test]
+fn every_status_of_the_storage_has_its_verdict_while_a_download_is_continued() {
+    assert_snapshot!(table(|status| object::refusal(status, said(status, ""), true)));
+}
+
+#[test]
+fn every_code_of_s3_has_its_verdict() {
+    let mut text = String::new();
+    for (code, status) in CODES {
+        let _ = writeln!(
+            text,
+            "{code:<34} {status} {}",
+            line(&object::refusal(status, said(status, code), false))
+        );
+    }
+    assert_snapshot!(text);
+}

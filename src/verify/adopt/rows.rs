@@ -1,0 +1,160 @@
+//! Runs and rows of a rebuilt ledger, from the reports: what the last run left failed or untried is known again, and
+//! the table of runs has its lines.
+
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+use serde::Deserialize;
+
+use super::owners::{Line, Lines};
+use crate::error::RunError;
+use crate::item::{ImageId, NoteId, OrgId, Sha256};
+use crate::ledger::{self, Loading, sqlite_error};
+use crate::manifest::{BadRow, Entry, Row};
+
+/// Of a manifest that was not read: the next run reads its own.
+const READING: &str = "adopted";
+/// The columns that the rows are known by.
+const HEADER: &[u8] = b"org,note,image";
+
+/// A run as its `summary.json` tells it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Told {
+    started_at: String,
+    finished_at: String,
+    seconds: f64,
+    pub manifest_sha256: String,
+    host: String,
+    user: String,
+    version: String,
+    exit_code: Option<u8>,
+    stop: Option<String>,
+    bytes: u64,
+    api_requests: u64,
+    api_429: u64,
+    retries: u64,
+}
+
+/// Reads a `summary.json`; `None` where there is none that can be read.
+pub(super) fn told(path: &Path) -> Option<Told> {
+    // a pipe in its place would be waited for
+    let text = std::fs::symlink_metadata(path).ok()?.is_file().then(|| std::fs::read(path).ok())??;
+    let told: Told = serde_json::from_slice(&text).ok()?;
+    (!told.started_at.is_empty()).then_some(told)
+}
+
+/// Writes the run into the table and returns its number.
+pub(super) fn run(connection: &Connection, told: &Told) -> rusqlite::Result<i64> {
+    let int = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    connection.execute(
+        "INSERT INTO runs (started_at, finished_at, seconds, manifest_sha256, host, user, version, exit_code, stop,
+             bytes, api_requests, api_429, retries)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            told.started_at,
+            // a run that was killed has no end; its summary names the time of its newest image
+            told.exit_code.map(|_| &told.finished_at),
+            told.seconds,
+            told.manifest_sha256,
+            told.host,
+            told.user,
+            told.version,
+            told.exit_code,
+            told.stop,
+            int(told.bytes),
+            int(told.api_requests),
+            int(told.api_429),
+            int(told.retries)
+        ],
+    )?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Loads the rows of `report.csv` as a manifest is loaded, linked to the images that are in the ledger already, and
+/// gives those that failed their reasons, as of run `run`. Returns how many there are.
+pub(super) fn rows(
+    connection: &mut Connection,
+    report: &Path,
+    manifest_sha256: &str,
+    run: i64,
+) -> Result<u64, RunError> {
+    let Some(report) = report.is_file().then_some(report) else { return Ok(0) };
+    let entries = Lines::open(report)?.into_iter().flatten().map(|line| {
+        let line = line.map_err(std::io::Error::other)?;
+        Ok(if line.get("error_code") == "bad_row" { Entry::Bad(bad(&line)) } else { Entry::Row(row(&line)?) })
+    });
+    let loading = Loading {
+        sha256: Sha256::from_hex(manifest_sha256).unwrap_or(Sha256([0; 32])),
+        reading: READING.to_owned(),
+        header: HEADER.to_vec(),
+        entries,
+        skip_bad: true,
+        run: None,
+    };
+    let loaded = ledger::load(connection, loading, |_| Ok(()))?;
+    // no summary told it: then nothing is known, and no hash is made up
+    connection.execute("UPDATE manifest SET sha256 = ?1", [manifest_sha256]).map_err(sqlite_error)?;
+    reasons(connection, report, run)?;
+    Ok(loaded.rows)
+}
+
+/// Gives the rows that a report names as failed or untried their reasons; they were loaded in its order.
+fn reasons(connection: &Connection, report: &Path, run: i64) -> Result<(), RunError> {
+    let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
+    {
+        let mut update = transaction
+            .prepare(
+                "UPDATE rows SET run = ?2, failed = ?3, attempts = ?4, code = ?5, error = ?6, trace_id = ?7
+                 WHERE seq = ?1",
+            )
+            .map_err(sqlite_error)?;
+        let mut seq = 0;
+        for line in Lines::open(report)?.into_iter().flatten() {
+            let line = line?;
+            seq += 1;
+            let failed = line.get("state") == "failed";
+            if line.get("error_code") != "bad_row" && (failed || line.get("state") == "untried") {
+                let (code, error) = (line.get("error_code"), line.get("error"));
+                update
+                    .execute(params![
+                        seq,
+                        run,
+                        failed,
+                        line.number("attempts"),
+                        code,
+                        error,
+                        line.get("trace_id")
+                    ])
+                    .map_err(sqlite_error)?;
+            }
+        }
+    }
+    transaction.commit().map_err(sqlite_error)
+}
+
+fn row(line: &Line) -> std::io::Result<Row> {
+    let ids = [line.get("org"), line.get("note"), line.get("image")];
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(ids)?;
+    let mut raw = writer.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?;
+    raw.pop(); // the line end
+    Ok(Row {
+        line: line.get("line").parse().unwrap_or_default(),
+        org: OrgId::new(ids[0]),
+        note: NoteId::new(ids[1]),
+        image: ImageId::new(ids[2]),
+        sha256: None,
+        raw,
+    })
+}
+
+fn bad(line: &Line) -> BadRow {
+    BadRow {
+        line: line.get("line").parse().unwrap_or_default(),
+        org: line.get("org").to_owned(),
+        note: line.get("note").to_owned(),
+        image: line.get("image").to_owned(),
+        reason: line.get("error").to_owned(),
+    }
+}
