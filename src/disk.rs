@@ -4,8 +4,11 @@
 //! Linux tells the kind by a number (statfs(2)). Elsewhere nothing is known, and the careful way is taken that costs
 //! no correctness: a local disk is assumed for the ledger, and files are flushed one by one.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::error::RunError;
 
 /// A file system by its number; `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,48 @@ fn on_share(state: &Path, share: &str) -> String {
          --state-dir puts it on a local disk: faster, and safe from other machines",
         state.display()
     )
+}
+
+/// What is free on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that this user may still write.
+    pub bytes: u64,
+    /// Files that may still be made; `None` where the file system does not count them.
+    pub files: Option<u64>,
+}
+
+impl Room {
+    /// On the disk of a folder, or of the nearest folder above it that is there.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    pub fn at(folder: &Path) -> Result<Self, RunError> {
+        let folder = nearest(folder);
+        let disk = rustix::fs::statvfs(&folder).map_err(|error| {
+            RunError::io(format!("asking the disk of {}", folder.display()))(error.into())
+        })?;
+        Ok(Self {
+            bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+            files: (disk.f_files > 0).then_some(disk.f_favail),
+        })
+    }
+}
+
+/// The folder, or the nearest one above it that is there.
+#[must_use]
+pub fn nearest(folder: &Path) -> PathBuf {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    whole.ancestors().find(|path| path.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned)
+}
+
+/// Bytes that this user may still write on the file system of an open file.
+///
+/// # Errors
+/// Where it cannot be asked.
+pub fn free_bytes(handle: &File) -> std::io::Result<u64> {
+    let rustix::fs::StatVfs { f_bavail, f_frsize, .. } = rustix::fs::fstatvfs(handle)?;
+    Ok(f_bavail.saturating_mul(f_frsize))
 }
 
 #[cfg(test)]

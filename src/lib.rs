@@ -1,57 +1,50 @@
-//! Brings a clinic's note images home, completely and provably.
+//! Exports a clinic's note images: downloads every image that a CSV manifest lists, verifies it, and accounts for
+//! every row.
 //!
-//! The way of the data, once and in one direction; the modules stand in that order:
+//! A row passes through the program once and in one direction:
 //!
-//! 1. [`manifest`]: CSV → rows, each with its line; every row is checked before any request.
-//! 2. [`ledger`]: rows → SQLite, linked to what is delivered already. The one truth.
-//! 3. [`limit`]: the request clock, which lets a row's request go.
-//! 4. [`remote::http`]: the API gives a signed URL, the storage the object behind it.
-//! 5. [`fetch`]: one image through its tries; [`fetch::retry`] decides what follows from a failure, [`admission::breaker`] whether
-//!    it is the image's fault at all.
-//! 6. [`fetch::validate`]: is it the whole image, and an image?
-//! 7. [`store`]: part file → durable → final name → ledger, many at a time.
-//! 8. [`report`]: ledger → reports, atomically.
+//! 1. [`manifest`]: CSV → rows, each with its line; every row is checked before the first request.
+//! 2. [`ledger`]: rows → SQLite, linked to the images that earlier runs delivered. Reports are written from it.
+//! 3. [`admission`]: may this row go ahead, or does the run drain, wait out an outage, or skip its organization?
+//! 4. [`limit`]: the request limiter grants a permit for one API request.
+//! 5. [`remote`]: the API signs a URL, the storage serves the object behind it.
+//! 6. [`fetch`]: one row from its first attempt to its end; `fetch::retry` decides what follows a failure,
+//!    `fetch::validate` whether the bytes are the whole image.
+//! 7. [`store`]: part file → durable → final name → ledger, many images at a time.
+//! 8. [`report`]: ledger → reports, each replaced atomically.
 //!
-//! [`run`] ties them together; [`verify`] reads back what was delivered, [`plan`] tells what a run would do,
-//! [`status`] how far it is, [`doctor`] what would break in it. The core returns and emits [`event`]s; it prints nothing.
+//! [`run`] ties these together. [`plan`], [`status`], [`doctor`] and [`verify`] look at an export without running
+//! it. The library returns values and emits [`event`]s; it never prints.
+//!
+//! The modules below stand in the order of their imports: a module uses only modules above it.
 
-pub mod options;
-
-pub mod error;
-pub mod event;
+// words that everything shares
 pub mod item;
-pub mod shutdown;
+pub(crate) mod csv_field;
 pub mod timestamp;
-
+pub mod shutdown;
+pub mod api_key;
 pub mod layout;
-pub mod manifest;
-
-pub mod disk;
-
-pub mod ledger;
-
-pub mod limit;
-
 pub mod checksum;
-
-pub mod remote;
-
-pub mod admission;
-
-pub mod fetch;
-
 pub mod image;
+pub mod manifest;
+pub mod error;
+pub mod options;
+pub mod event;
 
+// from a row to its image
+pub mod disk;
+pub mod ledger;
+pub mod remote;
+pub mod limit;
 pub mod store;
-
+pub mod admission;
+pub mod fetch;
 pub mod report;
-
 pub mod run;
 
-pub mod verify;
-
+// around a run
 pub mod plan;
-
 pub mod status;
-
 pub mod doctor;
+pub mod verify;

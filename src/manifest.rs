@@ -10,6 +10,7 @@ mod check;
 mod columns;
 mod error;
 mod header;
+mod open;
 mod record;
 mod row;
 mod source;
@@ -21,15 +22,16 @@ use std::path::Path;
 
 use sha2::Digest;
 
-pub use check::{Checked, FIRST_BAD, check};
+pub use check::{Checked, FIRST_BAD_ROWS, check};
 pub use columns::ColumnNames;
 pub use error::ManifestError;
 pub use header::{Header, REASON_COLUMNS};
+pub use open::{Source, open};
 pub use row::{BadRow, Entry, MAX_ID, Row};
 
 use crate::item::Sha256;
 use record::Records;
-use source::{Encoding, Source};
+use source::{ByteSource, Encoding};
 
 /// How a manifest is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl<R: BufRead> Manifest<R> {
         if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n' | 0) {
             return Err(ManifestError::Delimiter);
         }
-        let (source, encoding) = Source::open(reader)?;
+        let (source, encoding) = ByteSource::open(reader)?;
         if encoding == Encoding::Utf16 {
             return Err(ManifestError::Utf16);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::manifest::ManifestOptions;
+use crate::manifest::{ManifestOptions, Source};
 
 /// Base address of the API: the `servers` entry of the vendor's OpenAPI file.
 pub const API_URL: &str = "https://api.maxcare.ai/v2";
@@ -78,26 +78,6 @@ pub enum OnBadRow {
     Skip,
 }
 
-/// Where the manifest comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file.
-    File(PathBuf),
-    /// Standard input.
-    Stdin,
-}
-
-impl Source {
-    /// The name to show: the path, or `-`.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            Self::Stdin => PathBuf::from("-"),
-        }
-    }
-}
-
 /// The API's address and how it may be reached.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
@@ -150,37 +130,6 @@ pub struct RunOptions {
     pub min_free: u64,
     /// Nothing new is taken after that instant.
     pub deadline: Option<tokio::time::Instant>,
-}
-
-/// A file beyond so many bytes holds no key.
-pub const KEY_FILE_MAX: u64 = 4096;
-
-/// Reads a key from the text of a file: one line, whose end is not part of the key.
-///
-/// # Errors
-/// Says what is wrong with it, without showing it.
-pub fn key_of_file(text: &str) -> Result<SecretString, &'static str> {
-    let key = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    check_key(key)?;
-    Ok(SecretString::from(key))
-}
-
-/// What a key cannot be: it goes into an HTTP header, and nobody means the quotes around it.
-///
-/// # Errors
-/// Says what is wrong with it, without showing it.
-pub fn check_key(key: &str) -> Result<(), &'static str> {
-    if key.is_empty() {
-        Err("the key is empty")
-    } else if key.contains(['"', '\'']) {
-        Err("the key has quotes in it; leave them out")
-    } else if key.contains(['\n', '\r']) {
-        Err("the key has more than one line")
-    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err("the key has a blank or another character in it that is not visible ASCII")
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

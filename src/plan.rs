@@ -11,12 +11,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::disk::{Room, nearest};
 use crate::error::RunError;
 use crate::item::Sha256;
 use crate::ledger::{self, ANOTHER, Loading, no_folder, sqlite_error};
-use crate::manifest::{BadRow, Entry, FIRST_BAD, Manifest, ManifestOptions};
-use crate::options::{OnBadRow, Rate, Source};
-use crate::run;
+use crate::manifest::{self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, Source};
+use crate::options::{OnBadRow, Rate};
 
 /// A run that is thought about.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub struct Plan {
 pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     let path = options.source.path();
     let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
-    let file = run::open_manifest(&options.source).map_err(|error| wrong(error.into()))?;
+    let file = manifest::open(&options.source).map_err(|error| wrong(error.into()))?;
     let reading = match &options.source {
         Source::File(path) => options.manifest.clone().for_file(path),
         Source::Stdin => options.manifest.clone(),
@@ -178,7 +178,7 @@ fn first_bad(connection: &Connection) -> rusqlite::Result<Vec<BadRow>> {
         "SELECT r.line, b.org, b.note, b.image, b.reason FROM bad_rows b JOIN rows r ON r.seq = b.seq
          ORDER BY b.seq LIMIT ?1",
     )?;
-    let rows = select.query_map([i64::try_from(FIRST_BAD).unwrap_or(i64::MAX)], |row| {
+    let rows = select.query_map([i64::try_from(FIRST_BAD_ROWS).unwrap_or(i64::MAX)], |row| {
         Ok(BadRow {
             line: row.get::<_, i64>(0)?.unsigned_abs(),
             org: row.get(1)?,
@@ -188,37 +188,4 @@ fn first_bad(connection: &Connection) -> rusqlite::Result<Vec<BadRow>> {
         })
     })?;
     rows.collect()
-}
-
-/// What is free on a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Bytes that this user may still write.
-    pub bytes: u64,
-    /// Files that may still be made; `None` where the file system does not count them.
-    pub files: Option<u64>,
-}
-
-impl Room {
-    /// On the disk of a folder, or of the nearest folder above it that is there.
-    ///
-    /// # Errors
-    /// Where it cannot be asked.
-    pub fn at(folder: &Path) -> Result<Self, RunError> {
-        let folder = nearest(folder);
-        let disk = rustix::fs::statvfs(&folder).map_err(|error| {
-            RunError::io(format!("asking the disk of {}", folder.display()))(error.into())
-        })?;
-        Ok(Self {
-            bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
-            files: (disk.f_files > 0).then_some(disk.f_favail),
-        })
-    }
-}
-
-/// The folder, or the nearest one above it that is there.
-#[must_use]
-pub fn nearest(folder: &Path) -> PathBuf {
-    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    whole.ancestors().find(|path| path.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned)
 }

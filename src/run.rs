@@ -7,8 +7,6 @@ mod finish;
 mod pipeline;
 mod prepare;
 
-pub(crate) use prepare::{host, open_manifest, user};
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -14,11 +14,10 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::StatVfs;
-
 pub use commit::{Committer, Delivery, Receipt};
 pub use part::{Part, PartWriter};
 
+use crate::disk::free_bytes;
 use crate::error::{Failure, RunError};
 use crate::ledger::{STATE_DIR, disk_error};
 
@@ -163,12 +162,6 @@ fn sweep(folder: &Path, keep: impl Fn(&str) -> bool) -> Result<(), RunError> {
         }
     }
     Ok(())
-}
-
-/// Bytes that this user may still write.
-fn free_bytes(handle: &File) -> std::io::Result<u64> {
-    let StatVfs { f_bavail, f_frsize, .. } = rustix::fs::fstatvfs(handle)?;
-    Ok(f_bavail.saturating_mul(f_frsize))
 }
 
 /// Sorts an I/O error: one file's trouble, or the whole disk's.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Failure, ItemError, Service};
-use crate::fetch::retry::silent_service;
 
 /// So many different rows in succession without a whole answer are an outage.
 const ROWS: usize = 5;
@@ -157,7 +156,7 @@ impl Breaker {
     ) -> (Charge, Option<Change>) {
         let probing =
             self.outage.as_mut().is_some_and(|outage| outage.probe.take_if(|row| *row == seq).is_some());
-        let Some(service) = silent_service(failure) else { return (Charge::Counts, None) };
+        let Some(service) = failure.silent_service() else { return (Charge::Counts, None) };
         if let Some(outage) = &mut self.outage {
             outage.alone &= outage.first == seq;
             if probing {

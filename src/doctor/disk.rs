@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Checks, DoctorOptions, plain};
+use crate::disk::{Room, nearest};
 use crate::layout;
-use crate::plan::{Room, nearest};
 
 /// Bytes of the file that is written.
 const SIZE: usize = 64 * 1024;

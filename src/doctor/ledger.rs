@@ -6,10 +6,10 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Checks, DoctorOptions, plain};
+use crate::disk::nearest;
 use crate::disk::{Volume, journal_mode};
 use crate::error::RunError;
 use crate::ledger;
-use crate::plan::nearest;
 
 const LOCAL: &str = "name a folder on a local disk with --state-dir";
 

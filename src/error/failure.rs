@@ -152,6 +152,57 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The service that gave no whole answer: what an outage is made of. `None` where there was an answer.
+    #[must_use]
+    pub const fn silent_service(&self) -> Option<Service> {
+        match self {
+            Self::ApiDown(_) => Some(Service::Api),
+            Self::StorageDown(_) => Some(Service::Storage),
+            Self::Connect { service, .. }
+            | Self::Broken { service, .. }
+            | Self::StaleConnection { service, .. }
+            | Self::Timeout { service, .. } => Some(*service),
+            _ => None,
+        }
+    }
+
+    /// The service that gave a whole answer, if only to refuse. `None` where there was none, or nobody was asked.
+    #[must_use]
+    pub const fn answering_service(&self) -> Option<Service> {
+        match self {
+            Self::BadRequest(_)
+            | Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::RateLimited(_)
+            | Self::ApiMalformed(_)
+            | Self::ApiRejected(_) => Some(Service::Api),
+            Self::Denied(_)
+            | Self::Missing(_)
+            | Self::Archived(_)
+            | Self::Redirected(_)
+            | Self::StorageRefused(_)
+            | Self::PartUnusable(_)
+            | Self::TooLarge { .. }
+            | Self::Corrupt(_)
+            | Self::NotAnImage(_) => Some(Service::Storage),
+            Self::ApiDown(_)
+            | Self::StorageDown(_)
+            | Self::UrlRefused(_)
+            | Self::UrlNotVerbatim(_)
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Proxy { .. }
+            | Self::Broken { .. }
+            | Self::StaleConnection { .. }
+            | Self::Timeout { .. }
+            | Self::Disk(_)
+            | Self::DiskFatal { .. }
+            | Self::OrgClosed(_)
+            | Self::Stopped => None,
+        }
+    }
+
     /// The ledger cannot be written.
     pub(crate) fn ledger(error: &super::RunError) -> Self {
         Self::DiskFatal { what: format!("the ledger cannot be written: {}", super::chain(error)) }

@@ -13,7 +13,7 @@ use crate::admission::breaker::Charge;
 use crate::error::StopReason;
 use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, clean};
 use crate::event::{Event, Progress};
-use crate::fetch::retry::{Budget, Verdict, answering_service, silent_service, verdict};
+use crate::fetch::retry::{Budget, Verdict, verdict};
 use crate::fetch::validate::check;
 use crate::item::{Item, Sha256};
 use crate::layout::without_names;
@@ -235,7 +235,7 @@ impl<'f, R: Remote> Attempts<'f, R> {
             control.left_way(self.item.seq);
             return None;
         }
-        if let Some(service) = answering_service(&failure) {
+        if let Some(service) = failure.answering_service() {
             control.answered(self.item.seq, service);
         }
         let charge = control.failed(self.item.seq, &failure);
@@ -311,7 +311,7 @@ impl<'f, R: Remote> Attempts<'f, R> {
             return None;
         }
         self.budget.charge();
-        let service = silent_service(failure);
+        let service = failure.silent_service();
         let now = Instant::now();
         if let Some(service) = service {
             self.suspects.push((service, now));

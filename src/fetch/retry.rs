@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use crate::error::{ErrorCode, Failure, Service};
+use crate::error::{ErrorCode, Failure};
 
 /// First wait after a failure that may be gone the next moment.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -76,57 +76,6 @@ pub const fn verdict(failure: &Failure) -> Verdict {
         Failure::Tls { .. } | Failure::Proxy { .. } => Verdict::StopRun(ErrorCode::Network),
         Failure::DiskFatal { .. } => Verdict::StopRun(ErrorCode::Disk),
         Failure::Stopped => Verdict::Leave,
-    }
-}
-
-/// The service that gave no whole answer: what an outage is made of. `None` where there was an answer.
-#[must_use]
-pub const fn silent_service(failure: &Failure) -> Option<Service> {
-    match failure {
-        Failure::ApiDown(_) => Some(Service::Api),
-        Failure::StorageDown(_) => Some(Service::Storage),
-        Failure::Connect { service, .. }
-        | Failure::Broken { service, .. }
-        | Failure::StaleConnection { service, .. }
-        | Failure::Timeout { service, .. } => Some(*service),
-        _ => None,
-    }
-}
-
-/// The service that gave a whole answer, if only to refuse. `None` where there was none, or nobody was asked.
-#[must_use]
-pub const fn answering_service(failure: &Failure) -> Option<Service> {
-    match failure {
-        Failure::BadRequest(_)
-        | Failure::Unauthorized(_)
-        | Failure::Forbidden(_)
-        | Failure::NotFound(_)
-        | Failure::RateLimited(_)
-        | Failure::ApiMalformed(_)
-        | Failure::ApiRejected(_) => Some(Service::Api),
-        Failure::Denied(_)
-        | Failure::Missing(_)
-        | Failure::Archived(_)
-        | Failure::Redirected(_)
-        | Failure::StorageRefused(_)
-        | Failure::PartUnusable(_)
-        | Failure::TooLarge { .. }
-        | Failure::Corrupt(_)
-        | Failure::NotAnImage(_) => Some(Service::Storage),
-        Failure::ApiDown(_)
-        | Failure::StorageDown(_)
-        | Failure::UrlRefused(_)
-        | Failure::UrlNotVerbatim(_)
-        | Failure::Connect { .. }
-        | Failure::Tls { .. }
-        | Failure::Proxy { .. }
-        | Failure::Broken { .. }
-        | Failure::StaleConnection { .. }
-        | Failure::Timeout { .. }
-        | Failure::Disk(_)
-        | Failure::DiskFatal { .. }
-        | Failure::OrgClosed(_)
-        | Failure::Stopped => None,
     }
 }
 

@@ -15,12 +15,10 @@ use super::write::int;
 use crate::error::RunError;
 use crate::item::{NoteId, OrgId, Sha256};
 use crate::layout;
-use crate::manifest::{BadRow, Entry, Row};
+use crate::manifest::{BadRow, Entry, FIRST_BAD_ROWS, Row};
 
 /// Ids remembered before they are looked up again: rows of a note mostly stand together.
 const REMEMBERED: usize = 4096;
-/// Bad rows that are named.
-const NAMED: usize = 20;
 
 /// A manifest to load.
 #[derive(Debug)]
@@ -101,7 +99,7 @@ where
     let contradictions = link::duplicates(&transaction).map_err(sqlite_error)?;
     if !contradictions.is_empty() && !loading.skip_bad {
         loaded.refused_count = contradictions.len() as u64;
-        let named = contradictions.iter().take(NAMED).map(|it| it.bad_row(&transaction));
+        let named = contradictions.iter().take(FIRST_BAD_ROWS).map(|it| it.bad_row(&transaction));
         loaded.refused = named.collect::<rusqlite::Result<_>>().map_err(sqlite_error)?;
         return Ok(loaded); // dropping the transaction takes everything back
     }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::write::Tally;
+use crate::timestamp;
 
 /// What is known of a run when it begins.
 #[derive(Clone, Debug)]
@@ -17,6 +18,32 @@ pub struct RunRecord {
     pub user: String,
     /// Of the program.
     pub version: String,
+}
+
+impl RunRecord {
+    /// A run that starts now, by this user on this machine, with the manifest of that hash (hex digits).
+    #[must_use]
+    pub fn starting(manifest_sha256: String) -> Self {
+        Self {
+            started_at: timestamp::now(),
+            manifest_sha256,
+            host: host(),
+            user: user(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The machine's name.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The login name, else the number.
+fn user() -> String {
+    let named =
+        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 /// Writes the run down and returns its number.

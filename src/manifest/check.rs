@@ -9,7 +9,7 @@ use super::{BadRow, Entry, Manifest, ManifestError, ManifestOptions};
 use crate::item::Sha256;
 
 /// How many bad rows are named: a screenful. The rest is counted.
-pub const FIRST_BAD: usize = 20;
+pub const FIRST_BAD_ROWS: usize = 20;
 
 /// What a pass over the manifest found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Checked {
     pub rows: u64,
     /// Bad rows.
     pub bad: u64,
-    /// The first [`FIRST_BAD`] of them, in the order of the file.
+    /// The first [`FIRST_BAD_ROWS`] of them, in the order of the file.
     pub first_bad: Vec<BadRow>,
     /// SHA-256 of the whole input.
     pub fingerprint: Sha256,
@@ -39,7 +39,7 @@ pub fn check(reader: impl BufRead, options: &ManifestOptions) -> Result<Checked,
         match entry {
             Entry::Bad(row) => {
                 bad += 1;
-                if first_bad.len() < FIRST_BAD {
+                if first_bad.len() < FIRST_BAD_ROWS {
                     first_bad.push(row);
                 }
             }

@@ -3,10 +3,11 @@
 //! Invariant: what [`Header::raw`] shows is what the `raw` of every row fits under. Which column is which is
 //! decided in `columns.rs`.
 
+use crate::csv_field;
+
 use super::columns::{self, ColumnNames, Columns};
 use super::error::ManifestError;
 use super::record::{End, Record};
-use super::row::push_field;
 
 /// What `failed.csv` adds behind the manifest's own columns.
 ///
@@ -49,7 +50,10 @@ impl Header {
         let columns = columns::find(&names[..own], asked, delimiter)?;
         let mut raw = Vec::new();
         for (index, name) in names[..own].iter().enumerate() {
-            push_field(&mut raw, index, name);
+            if index > 0 {
+                raw.push(b',');
+            }
+            csv_field::push(&mut raw, name.as_bytes());
         }
         Ok(Self { names, own, columns, raw })
     }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 
 use csv_core::ReadRecordResult;
 
-use super::source::Source;
+use super::source::ByteSource;
 
 /// Longest record, in bytes without its line end. A thousand times a usual row; it is there for files that are
 /// no manifest, and for a quote that is never closed, which would take in all that follows.
@@ -60,7 +60,7 @@ impl<'a> Record<'a> {
 }
 
 pub(super) struct Records<R> {
-    source: Source<R>,
+    source: ByteSource<R>,
     csv: csv_core::Reader,
     // Both are kept from record to record and only ever grow; the first `filled` and `count` are in use.
     bytes: Vec<u8>,
@@ -70,7 +70,7 @@ pub(super) struct Records<R> {
 }
 
 impl<R: BufRead> Records<R> {
-    pub(super) fn new(source: Source<R>, delimiter: u8) -> Self {
+    pub(super) fn new(source: ByteSource<R>, delimiter: u8) -> Self {
         let mut csv = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         // csv_core drops a byte order mark at its first call, if the chunk is long enough to show it whole. The
         // source has done that already, so the first call is spent on a blank line.
@@ -89,7 +89,7 @@ impl<R: BufRead> Records<R> {
         Ok(Some(Record { line, end, bytes, ends }))
     }
 
-    pub(super) fn into_source(self) -> Source<R> {
+    pub(super) fn into_source(self) -> ByteSource<R> {
         self.source
     }
 
@@ -135,7 +135,7 @@ struct Step {
 
 /// One call of the parser on at most `limit` bytes; neither `bytes` nor `ends` may be empty.
 fn step<R: BufRead>(
-    source: &mut Source<R>,
+    source: &mut ByteSource<R>,
     csv: &mut csv_core::Reader,
     limit: usize,
     bytes: &mut [u8],

@@ -5,6 +5,7 @@
 
 use super::header::Header;
 use super::record::{End, MAX_RECORD, Record};
+use crate::csv_field;
 use crate::item::{ImageId, NoteId, OrgId, Sha256};
 
 /// Longest id, in bytes: what a path segment of common file systems holds.
@@ -80,7 +81,10 @@ fn row(record: &Record<'_>, header: &Header) -> Result<Row, String> {
     for (index, field) in record.fields().enumerate() {
         let field = utf8(field).ok_or_else(|| format!("{} is not UTF-8", header.label(index)))?;
         if index < header.names().len() {
-            push_field(&mut raw, index, field);
+            if index > 0 {
+                raw.push(b',');
+            }
+            csv_field::push(&mut raw, field.as_bytes());
         }
     }
     let columns = header.columns();
@@ -134,25 +138,4 @@ fn org_fault(id: &str) -> Option<String> {
         other()
             .map(|c| format!("holds U+{:04X}, but must be visible ASCII to stand in a header", u32::from(c)))
     })
-}
-
-/// Adds the field at `index` to a comma-separated line, quoted where it must be, as the `csv` crate does it.
-pub(super) fn push_field(line: &mut Vec<u8>, index: usize, field: &str) {
-    if index > 0 {
-        line.push(b',');
-    }
-    // No early end: this way the compiler looks at many bytes at once.
-    let quoted = field.bytes().fold(false, |found, byte| found | matches!(byte, b',' | b'"' | b'\r' | b'\n'));
-    if !quoted {
-        line.extend_from_slice(field.as_bytes());
-        return;
-    }
-    line.push(b'"');
-    for byte in field.bytes() {
-        if byte == b'"' {
-            line.push(b'"');
-        }
-        line.push(byte);
-    }
-    line.push(b'"');
 }

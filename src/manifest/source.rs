@@ -18,7 +18,7 @@ pub(super) enum Encoding {
     Utf16,
 }
 
-pub(super) struct Source<R> {
+pub(super) struct ByteSource<R> {
     reader: Chain<Cursor<Vec<u8>>, R>,
     digest: sha2::Sha256,
     /// Bytes of the reader's buffer that are in the digest, but not taken yet. Hashing a whole buffer at a time
@@ -28,7 +28,7 @@ pub(super) struct Source<R> {
     after_cr: bool,
 }
 
-impl<R: BufRead> Source<R> {
+impl<R: BufRead> ByteSource<R> {
     /// Looks at the first bytes and steps over the byte order mark of UTF-8, which is hashed like the rest.
     pub(super) fn open(mut reader: R) -> io::Result<(Self, Encoding)> {
         let mut start = Vec::with_capacity(3);
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_fingerprint_covers_the_byte_order_mark_and_what_was_never_taken() {
         let text = b"\xef\xbb\xbforg,note,image\n\n";
-        let (source, encoding) = Source::open(&text[..]).expect("no I/O");
+        let (source, encoding) = ByteSource::open(&text[..]).expect("no I/O");
         assert_eq!(encoding, Encoding::Utf8);
         let wanted: [u8; 32] = sha2::Sha256::digest(text).into();
         assert_eq!(source.fingerprint().expect("no I/O"), Sha256(wanted));

@@ -26,9 +26,10 @@ use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, ClientBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::api_key::{KEY_FILE_MAX, key_of_file};
 use crate::error::{Failure, RunError};
 use crate::item::Item;
-use crate::options::{ApiOptions, CONNECT_TIMEOUT, KEY_FILE_MAX, key_of_file};
+use crate::options::{ApiOptions, CONNECT_TIMEOUT};
 use crate::remote::{ObjectBody, PresignedUrl, Remote, Resolved, ResumeFrom};
 
 /// S3 closes idle connections after some 5 s; asking on a closed one costs a try.

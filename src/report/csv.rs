@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use crate::csv_field;
 use crate::error::{CLEAN_LIMIT, clean};
 use crate::item::hex;
 
@@ -27,17 +28,7 @@ impl Line {
     /// Adds a field, quoted where it must be (RFC 4180).
     pub fn field(&mut self, value: &[u8]) {
         self.comma();
-        if every(value, |byte| !matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
-            return self.bytes.extend_from_slice(value);
-        }
-        self.bytes.push(b'"');
-        for piece in value.split_inclusive(|&byte| byte == b'"') {
-            self.bytes.extend_from_slice(piece);
-            if piece.ends_with(b"\"") {
-                self.bytes.push(b'"');
-            }
-        }
-        self.bytes.push(b'"');
+        csv_field::push(&mut self.bytes, value);
     }
 
     /// Adds a text.

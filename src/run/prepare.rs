@@ -9,11 +9,10 @@ use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
 use crate::ledger::{self, Ledger, Loading, RunRecord, sqlite_error};
-use crate::manifest::{self, Manifest, ManifestError, ManifestOptions};
-use crate::options::{OnBadRow, RunOptions, Source};
+use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, Source};
+use crate::options::{OnBadRow, RunOptions};
 use crate::report;
 use crate::store::Folder;
-use crate::timestamp;
 
 /// A manifest that can be read: a file that can be read twice, and its hash.
 pub(super) struct CheckedManifest {
@@ -39,7 +38,7 @@ pub(super) fn read(options: &RunOptions) -> Result<CheckedManifest, RunError> {
     let path = options.source.path();
     let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
     let io_wrong = |error: io::Error| wrong(error.into());
-    let mut file = open_manifest(&options.source).map_err(io_wrong)?;
+    let mut file = manifest::open(&options.source).map_err(io_wrong)?;
     let reading = match &options.source {
         Source::File(path) => options.manifest.clone().for_file(path),
         Source::Stdin => options.manifest.clone(),
@@ -72,28 +71,6 @@ fn reading_key(options: &ManifestOptions) -> String {
     format!("{options:?}")
 }
 
-/// The manifest as a file that can be read again; standard input goes into a nameless one.
-pub(crate) fn open_manifest(source: &Source) -> io::Result<File> {
-    match source {
-        Source::File(path) => {
-            let file = File::open(path)?;
-            let kind = file.metadata()?.file_type();
-            if kind.is_dir() {
-                return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, a CSV file is wanted"));
-            }
-            if kind.is_file() { Ok(file) } else { spool(file) }
-        }
-        Source::Stdin => spool(io::stdin().lock()),
-    }
-}
-
-fn spool(mut from: impl io::Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    io::copy(&mut from, &mut file)?;
-    file.rewind()?;
-    Ok(file)
-}
-
 /// Brings the rows into the ledger, where they are not there already, and begins the run.
 pub(super) async fn load(
     ledger: &Ledger,
@@ -103,13 +80,7 @@ pub(super) async fn load(
     let CheckedManifest { file, sha256, options: reading, .. } = readable;
     let skip_bad = options.on_bad_row == OnBadRow::Skip;
     let path = options.source.path();
-    let run = RunRecord {
-        started_at: timestamp::now(),
-        manifest_sha256: sha256.to_string(),
-        host: host(),
-        user: user(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+    let run = RunRecord::starting(sha256.to_string());
     ledger
         .ask(move |connection| {
             let key = reading_key(&reading);
@@ -187,16 +158,4 @@ pub(super) fn take_back(made: &[PathBuf]) {
         // best effort; a folder that holds anything else stays
         let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
     }
-}
-
-/// The machine's name.
-pub(crate) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// The login name, else the number.
-pub(crate) fn user() -> String {
-    let named =
-        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

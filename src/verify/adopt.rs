@@ -92,10 +92,7 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
         connection,
         &ledger::RunRecord {
             started_at: now.clone(),
-            manifest_sha256: manifest_sha256.clone(),
-            host: crate::run::host(),
-            user: crate::run::user(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..ledger::RunRecord::starting(manifest_sha256.clone())
         },
     )
     .map_err(sqlite_error)?;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use exporter::error::{RunError, chain};
-use exporter::manifest::BadRow;
+use exporter::manifest::{BadRow, FIRST_BAD_ROWS};
 
 use crate::output::{format, log};
 
@@ -14,8 +14,6 @@ pub const USAGE: u8 = 2;
 pub const TROUBLE: u8 = 1;
 /// `verify` found something missing, changed or foreign.
 pub const FOUND: u8 = 3;
-/// So many bad rows are named, the others are counted.
-const BAD_ROWS: usize = 20;
 
 /// Says why nothing was attempted.
 pub fn refused(error: &dyn Error) -> ExitCode {
@@ -63,10 +61,10 @@ pub fn warn_bad_rows(bad: u64, first: &[BadRow]) {
 }
 
 fn named(first: &[BadRow]) -> impl Iterator<Item = (u64, &str)> {
-    first.iter().take(BAD_ROWS).map(|row| (row.line, &*row.reason))
+    first.iter().take(FIRST_BAD_ROWS).map(|row| (row.line, &*row.reason))
 }
 
 fn rest(bad: u64, first: &[BadRow]) -> Option<String> {
-    let rest = bad.saturating_sub(first.len().min(BAD_ROWS) as u64);
+    let rest = bad.saturating_sub(first.len().min(FIRST_BAD_ROWS) as u64);
     (rest > 0).then(|| format!("and {} more", format::count(rest)))
 }

@@ -21,7 +21,8 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use exporter::doctor::DoctorOptions;
-use exporter::options::{self, ApiOptions, OnBadRow, RunOptions, Source};
+use exporter::manifest::Source;
+use exporter::options::{self, ApiOptions, OnBadRow, RunOptions};
 use exporter::plan::PlanOptions;
 use secrecy::SecretString;
 

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 
 use super::{api, object};
 use crate::error::{ErrorResponse, Failure};
-use crate::fetch::retry::{answering_service, silent_service, verdict};
+use crate::fetch::retry::verdict;
 
 /// The codes of S3's error documents that a GET can meet, with the status they come under (Amazon S3 API
 /// Reference, error responses), and the words of other storages that speak S3.
@@ -50,7 +50,7 @@ fn said(status: u16, code: &str) -> ErrorResponse {
 fn line(failure: &Failure) -> String {
     let kind = format!("{failure:?}");
     let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
-    let heard = match (answering_service(failure), silent_service(failure)) {
+    let heard = match (failure.answering_service(), failure.silent_service()) {
         (Some(_), None) => "an answer",
         (None, Some(_)) => "no answer",
         (None, None) => "neither",

@@ -120,7 +120,8 @@ fn time(plan: &Plan, rate: Rate) -> String {
 #[cfg(test)]
 mod tests {
     use exporter::manifest::ManifestOptions;
-    use exporter::options::{self, OnBadRow, Source};
+    use exporter::manifest::Source;
+    use exporter::options::{self, OnBadRow};
     use insta::assert_snapshot;
 
     use super::*;

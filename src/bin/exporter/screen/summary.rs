@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use exporter::error::StopReason;
 use exporter::error::{ErrorCode, chain};
-use exporter::options::{RunOptions, Source};
+use exporter::manifest::Source;
+use exporter::options::RunOptions;
 use exporter::report::{Counts, Notes, Summary};
 use exporter::run::Finished;
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use exporter::options::{KEY_FILE_MAX, check_key, key_of_file};
+use exporter::api_key::{KEY_FILE_MAX, check_key, key_of_file};
 use rustix::process::geteuid;
 use secrecy::SecretString;
 

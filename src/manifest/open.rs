@@ -1,0 +1,50 @@
+//! Where a manifest comes from, as a file that can be read twice.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::PathBuf;
+
+/// Where the manifest comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl Source {
+    /// The name to show: the path, or `-`.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Stdin => PathBuf::from("-"),
+        }
+    }
+}
+
+/// Opens the manifest as a file that can be read again; standard input is copied into a nameless one.
+///
+/// # Errors
+/// Where it cannot be read, and where it is a folder.
+pub fn open(source: &Source) -> io::Result<File> {
+    match source {
+        Source::File(path) => {
+            let file = File::open(path)?;
+            let kind = file.metadata()?.file_type();
+            if kind.is_dir() {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, a CSV file is wanted"));
+            }
+            if kind.is_file() { Ok(file) } else { spool(file) }
+        }
+        Source::Stdin => spool(io::stdin().lock()),
+    }
+}
+
+fn spool(mut from: impl io::Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut from, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
