@@ -43,7 +43,7 @@ fn load(connection: &mut Connection, text: &str) {
         Manifest::open(BufReader::new(text.as_bytes()), &ManifestOptions::default()).expect("sound");
     let sha256 = manifest::fingerprint(text.as_bytes()).expect("readable");
     let loading = Loading {
-        sha256,
+        sha256: Some(sha256),
         reading: String::new(),
         header: b"org,note,image".to_vec(),
         entries,

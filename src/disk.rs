@@ -4,6 +4,8 @@
 //! Linux tells the kind by a number (statfs(2)). Elsewhere nothing is known, and the careful way is taken that costs
 //! no correctness: a local disk is assumed for the ledger, and files are flushed one by one.
 
+pub(crate) mod fault;
+pub(crate) mod folder;
 pub mod presence;
 
 use std::fs::File;

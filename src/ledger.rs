@@ -1,16 +1,23 @@
-//! The one truth: a SQLite file that knows the state of every row.
+//! The ledger: a SQLite file that knows the state of every row, and the only source of the reports.
 //!
-//! The connection lives on a thread of its own. Writes that are waiting share one transaction, and therefore
-//! one flush of the disk; whoever asked is answered when the commit is durable. Every other question is a
-//! closure that is run there. No other part of the program writes to the file.
+//! The connection lives on a thread of its own. Writes that are waiting share one transaction, and therefore one
+//! flush of the disk; a task that waits for its write continues after the durable commit. Everything else is a closure
+//! that runs on that thread. Only the modules below change the ledger's tables; the rest of the program may read them.
 
-mod existing;
+mod delivered;
+mod fault;
+mod inspect;
 mod link;
 mod load;
+mod lock;
 mod open;
+mod owners;
+mod paths;
 mod queue;
+mod read;
 mod rebuild;
 mod runs;
+mod scratch;
 mod write;
 
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -19,38 +26,46 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub use existing::{Holder, attach, check_sound, holder, open_locked, open_nameless, open_read_only};
+pub use delivered::{Damage, delivered_rows, is_whole, mark_checked, mark_damaged, mark_vanished, repaired};
+pub(crate) use fault::sqlite_error;
+pub use inspect::check_sound;
 pub use load::{Loaded, Loading, is_loaded, load};
-pub(crate) use open::{ANOTHER, disk as disk_error, no_folder};
-pub use open::{LEDGER_FILE, LOCK_FILE, NOTES, STATE_DIR, State, open_state, state_folder};
-pub use queue::{
-    Cursor, REPAIRED, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, prepare_work,
-    repaired, wanted_parts,
-};
+pub use lock::{Holder, VERIFY, holder};
+pub use open::{State, open_locked, open_state};
+pub use owners::{Owner, adopt_note};
+pub use paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
+pub use queue::{Cursor, Work, drop_org, next_items, prepare_work, wanted_parts};
+pub use read::open_read_only;
 pub use rebuild::{Condition, Rebuild, condition};
 pub use runs::{RunRecord, begin_run, end_run};
-pub use write::{Delivered, Given, PartRecord, Tally, Write};
+pub use scratch::{Scratch, open_scratch};
+pub use write::{
+    Delivered, Given, ImageRow, PartRecord, RowEnd, Tally, Write, adopt_image, end_row, image_key,
+};
 
-use crate::error::{LedgerState, RunError, chain};
+use crate::error::{RunError, chain};
 
-/// Writes that share a transaction at most: bounds the time a lock is held and what a failure takes along.
-const BATCH: usize = 1024;
+/// Writes that share a transaction: bounds the time SQLite holds its lock, and what one failure affects.
+const BATCH_MAX: usize = 1024;
 
 type Question = Box<dyn FnOnce(&mut Connection) + Send>;
 type Answer = oneshot::Sender<Result<(), RunError>>;
 
+/// Writes that are applied together, and the task that waits for them, if any.
+type Writes = (Vec<Write>, Option<Answer>);
+
 enum Job {
-    Write(Vec<Write>, Option<Answer>),
+    Write(Writes),
     Question(Question),
 }
 
-/// A handle to the ledger's thread; clones talk to the same one. The thread ends with the last handle.
+/// A handle to the ledger's thread, shared by its clones. The thread ends with the last handle.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     jobs: Sender<Job>,
 }
 
-/// The ledger's thread, to be joined after the last handle is gone.
+/// The ledger's thread, to be joined after the last handle is dropped.
 #[derive(Debug)]
 pub struct LedgerThread(JoinHandle<()>);
 
@@ -58,17 +73,17 @@ impl LedgerThread {
     /// Waits until the file is closed.
     ///
     /// # Errors
-    /// Where the thread panicked.
+    /// If the thread panicked.
     pub fn join(self) -> Result<(), RunError> {
         self.0.join().map_err(|_| RunError::Internal("the ledger's thread failed".to_owned()))
     }
 }
 
 impl Ledger {
-    /// Gives the connection a thread.
+    /// Moves the connection to a thread of its own.
     ///
     /// # Errors
-    /// Where the system refuses a thread.
+    /// If the system refuses a thread.
     pub fn start(connection: Connection) -> Result<(Self, LedgerThread), RunError> {
         let (jobs, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -91,70 +106,56 @@ impl Ledger {
         let job = Job::Question(Box::new(move |connection| {
             let _ = answer.send(question(connection));
         }));
-        self.jobs.send(job).map_err(|_| gone())?;
-        wait.await.map_err(|_| gone())?
+        self.jobs.send(job).map_err(|_| thread_ended())?;
+        wait.await.map_err(|_| thread_ended())?
     }
 
-    /// Writes, and waits until it is durable.
+    /// Writes, and waits for the durable commit.
     ///
     /// # Errors
-    /// Where the ledger cannot be written.
+    /// If the ledger cannot be written.
     pub async fn write(&self, writes: Vec<Write>) -> Result<(), RunError> {
-        self.send(writes)?.await.map_err(|_| gone())?
+        self.send(writes)?.await.map_err(|_| thread_ended())?
     }
 
-    /// Writes, and blocks the calling thread until it is durable.
+    /// Writes, and blocks the calling thread until the commit is durable.
     ///
     /// # Errors
-    /// Where the ledger cannot be written.
+    /// If the ledger cannot be written.
     pub fn write_blocking(&self, writes: Vec<Write>) -> Result<(), RunError> {
-        self.send(writes)?.blocking_recv().map_err(|_| gone())?
+        self.send(writes)?.blocking_recv().map_err(|_| thread_ended())?
     }
 
-    /// Writes some time soon; a failure shows with the next write that waits.
+    /// Queues a write without waiting; if it fails, the next write that waits returns the error.
     ///
     /// # Errors
-    /// Where the ledger's thread is gone.
+    /// If the ledger's thread has ended.
     pub fn post(&self, write: Write) -> Result<(), RunError> {
-        self.jobs.send(Job::Write(vec![write], None)).map_err(|_| gone())
+        self.jobs.send(Job::Write((vec![write], None))).map_err(|_| thread_ended())
     }
 
     fn send(&self, writes: Vec<Write>) -> Result<oneshot::Receiver<Result<(), RunError>>, RunError> {
         let (answer, wait) = oneshot::channel();
-        self.jobs.send(Job::Write(writes, Some(answer))).map_err(|_| gone())?;
+        self.jobs.send(Job::Write((writes, Some(answer)))).map_err(|_| thread_ended())?;
         Ok(wait)
     }
 }
 
-fn gone() -> RunError {
+fn thread_ended() -> RunError {
     RunError::Internal("the ledger's thread ended early".to_owned())
 }
 
+/// The thread: runs questions and commits writes in the order of their arrival.
 fn serve(mut connection: Connection, inbox: &Receiver<Job>) {
     let mut unreported = None;
-    while let Ok(job) = inbox.recv() {
-        let mut next = Some(job);
-        while let Some(job) = next.take() {
-            match job {
-                Job::Question(question) => question(&mut connection),
-                Job::Write(writes, answer) => {
-                    let mut batch = vec![(writes, answer)];
-                    let mut size = 0;
-                    while size < BATCH {
-                        match inbox.try_recv() {
-                            Ok(Job::Write(writes, answer)) => {
-                                size += writes.len();
-                                batch.push((writes, answer));
-                            }
-                            Ok(question) => {
-                                next = Some(question);
-                                break;
-                            }
-                            Err(_) => break,
-                        }
-                    }
-                    commit(&mut connection, batch, &mut unreported);
-                }
+    let mut next = None;
+    while let Some(job) = next.take().or_else(|| inbox.recv().ok()) {
+        match job {
+            Job::Question(question) => question(&mut connection),
+            Job::Write(writes) => {
+                let mut batch = vec![writes];
+                next = gather(inbox, &mut batch);
+                commit(&mut connection, batch, &mut unreported);
             }
         }
     }
@@ -164,48 +165,46 @@ fn serve(mut connection: Connection, inbox: &Receiver<Job>) {
     }
 }
 
-fn commit(
-    connection: &mut Connection,
-    batch: Vec<(Vec<Write>, Option<Answer>)>,
-    unreported: &mut Option<String>,
-) {
+/// Adds the writes that are waiting to the batch. Returns the question that ended it, if one did.
+fn gather(inbox: &Receiver<Job>, batch: &mut Vec<Writes>) -> Option<Job> {
+    let mut size = 0;
+    while size < BATCH_MAX {
+        match inbox.try_recv() {
+            Ok(Job::Write(writes)) => {
+                size += writes.0.len();
+                batch.push(writes);
+            }
+            Ok(question) => return Some(question),
+            Err(_) => break,
+        }
+    }
+    None
+}
+
+/// Commits a batch and answers every task that waits for a part of it. A failure that no task waits for is kept in
+/// `unreported` for the next one that does.
+fn commit(connection: &mut Connection, batch: Vec<Writes>, unreported: &mut Option<String>) {
     let result = write::apply(connection, batch.iter().flat_map(|(writes, _)| writes));
     for (_, answer) in batch {
-        let told = match (&result, unreported.take()) {
+        let outcome = match (&result, unreported.take()) {
             (Ok(()), None) => Ok(()),
-            (Err(error), _) => Err(same(error)),
+            (Err(error), _) => Err(copy(error)),
             (Ok(()), Some(earlier)) => Err(RunError::Internal(earlier)),
         };
         match answer {
-            Some(answer) => drop(answer.send(told)),
-            None => *unreported = told.err().map(|error| error.to_string()),
+            Some(answer) => drop(answer.send(outcome)),
+            None => *unreported = outcome.err().map(|error| error.to_string()),
         }
     }
 }
 
-/// One failure for everybody in the batch.
-fn same(error: &RunError) -> RunError {
+/// One failure for every task in the batch.
+fn copy(error: &RunError) -> RunError {
     match error {
         RunError::Disk(what) => RunError::Disk(what.clone()),
         RunError::Ledger { path, what, kind } => {
             RunError::Ledger { path: path.clone(), what: what.clone(), kind: *kind }
         }
         other => RunError::Internal(chain(other)),
-    }
-}
-
-/// Sorts SQLite's errors: a full disk is the run's business, a damaged file the user's.
-pub(crate) fn sqlite_error(error: rusqlite::Error) -> RunError {
-    use rusqlite::ErrorCode as Code;
-    let path = std::path::PathBuf::from(open::LEDGER_FILE);
-    match error.sqlite_error_code() {
-        Some(Code::DiskFull) => RunError::Disk("the disk with the ledger is full".to_owned()),
-        Some(Code::ReadOnly | Code::SystemIoFailure | Code::CannotOpen) => {
-            RunError::Disk(format!("the ledger cannot be written ({error})"))
-        }
-        Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-            RunError::Ledger { path, what: format!("is damaged ({error})"), kind: LedgerState::Damaged }
-        }
-        _ => RunError::Sqlite(error),
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::disk::folder::{OBSTACLE_ADVICE, not_a_folder};
 use crate::disk::{Room, nearest};
 use crate::error::RunError;
-use crate::item::Sha256;
-use crate::ledger::{self, ANOTHER, Loading, no_folder, sqlite_error};
+use crate::ledger::{self, Loading, sqlite_error};
 use crate::manifest::{self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, Source};
 use crate::options::{OnBadRow, Rate};
 
@@ -82,7 +82,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         Source::Stdin => options.manifest.clone(),
     };
     let mut manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
-    let (mut connection, _reader) = open(&options.out, options.state_dir.as_deref())?;
+    let mut scratch = ledger::open_scratch(&options.out, options.state_dir.as_deref())?;
+    let connection = &mut scratch.connection;
     // the plan needs no column but the ids
     let entries = manifest.by_ref().map(|entry| {
         entry.map(|entry| match entry {
@@ -94,16 +95,16 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         })
     });
     let loading = Loading {
-        sha256: Sha256([0; 32]),
+        sha256: None,
         reading: String::new(),
         header: Vec::new(),
         entries,
         skip_bad: true,
         run: None,
     };
-    let loaded = ledger::load(&mut connection, loading, |_| Ok(()))?;
-    let duplicates: u64 = count(&connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;
-    let delivered = delivered(&connection, &options.out)?;
+    let loaded = ledger::load(connection, loading, |_| Ok(()))?;
+    let duplicates: u64 = count(connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;
+    let delivered = delivered(connection, &options.out)?;
     let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
     let Room { bytes, files } = Room::at(&options.out)?;
     Ok(Plan {
@@ -116,11 +117,11 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         shortest_seconds: options.rate.shortest(to_fetch).as_secs(),
         disk_free_bytes: bytes,
         disk_free_files: files,
-        first_bad: first_bad(&connection).map_err(sqlite_error)?,
+        first_bad: first_bad(connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
         no_folder: Some(nearest(&options.out))
             .filter(|there| !there.is_dir())
-            .map(|there| format!("{}: {ANOTHER}", no_folder(&there))),
+            .map(|there| format!("{}: {OBSTACLE_ADVICE}", not_a_folder(&there))),
     })
 }
 
@@ -130,31 +131,6 @@ impl Plan {
     pub const fn shortest(&self) -> Duration {
         Duration::from_secs(self.shortest_seconds)
     }
-}
-
-/// An empty ledger in a nameless file, with the export's own behind it where there is one: its images are read there,
-/// its organizations and notes, which the loading adds to, are copied. The second connection keeps SQLite's own files
-/// of the ledger as they are and clears them away at its end.
-fn open(out: &Path, state_dir: Option<&Path>) -> Result<(Connection, Option<Connection>), RunError> {
-    let connection = ledger::open_nameless().map_err(sqlite_error)?;
-    let reader = match ledger::open_read_only(out, state_dir) {
-        Ok(reader) => reader,
-        Err(RunError::NoExport(_)) => return Ok((connection, None)),
-        Err(error) => return Err(error),
-    };
-    let attach = || -> rusqlite::Result<()> {
-        ledger::attach(&connection, &reader, out, state_dir)?;
-        // a name that the nameless file does not know is looked for in the export's ledger; its index is not ours
-        connection.execute_batch(
-            "DROP VIEW main.results;
-             DROP TABLE main.images;
-             INSERT INTO main.orgs SELECT * FROM export.orgs;
-             INSERT INTO main.notes SELECT * FROM export.notes;
-             CREATE INDEX main.rows_key ON rows (key);",
-        )
-    };
-    attach().map_err(sqlite_error)?;
-    Ok((connection, Some(reader)))
 }
 
 /// Rows whose image is delivered and still there, looked for as a run does.

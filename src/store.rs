@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 pub use commit::{Committer, Delivery, Receipt};
 pub use part::{Part, PartWriter};
 
+use crate::disk::fault::disk_error;
 use crate::disk::free_bytes;
 use crate::error::{Failure, RunError};
-use crate::ledger::{STATE_DIR, disk_error};
+use crate::ledger::STATE_DIR;
 
 /// How the names of part files end.
 const PART: &str = ".part";

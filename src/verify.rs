@@ -131,7 +131,7 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
     let began = Instant::now();
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
     let (connection, locks) = if options.repair {
-        let state = ledger::open_locked(out, state_dir, "verify")?;
+        let state = ledger::open_locked(out, state_dir, ledger::VERIFY)?;
         (state.connection, Some(state.locks))
     } else {
         (ledger::open_read_only(out, state_dir)?, None)

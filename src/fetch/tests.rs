@@ -89,7 +89,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
     let text = "org,note,image\no,n,i\n";
     let manifest = crate::manifest::Manifest::open(text.as_bytes(), &options.manifest).expect("a manifest");
     let loading = ledger::Loading {
-        sha256: crate::manifest::fingerprint(text.as_bytes()).expect("read"),
+        sha256: Some(crate::manifest::fingerprint(text.as_bytes()).expect("read")),
         reading: String::new(),
         header: Vec::new(),
         entries: manifest,

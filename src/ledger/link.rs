@@ -1,16 +1,15 @@
-//! What the rows of a manifest have to do with each other and with what is delivered.
+//! Links the rows of a manifest to each other and to delivered images: duplicates, contradictions, colliding names.
 //!
-//! Rows whose key (a hash of org, note and lower-cased segment) is the same either name the same image, or two
-//! images whose files would collide on a file system that ignores case: the first keeps the plain name.
+//! Rows with the same key (a hash of org, note and lower-cased segment) name either the same image, or images whose
+//! files would collide on a file system that ignores case: the first of those keeps the plain name.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::load::insert_bad;
 use super::write::int;
 use crate::layout;
 use crate::manifest::BadRow;
 
-/// An image that rows with one key name.
+/// One of the images that rows with the same key name.
 struct Identity {
     note: i64,
     name: String,
@@ -19,7 +18,7 @@ struct Identity {
     wanted: Option<Vec<u8>>,
 }
 
-/// A row that asks for another hash than an earlier row for the same image. A few bytes each: all rows may be such.
+/// A row that asks for another hash than an earlier row for the same image. Small: all rows may be contradictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Contradiction {
     pub(super) seq: i64,
@@ -46,46 +45,71 @@ pub(super) fn duplicates(connection: &Connection) -> rusqlite::Result<Vec<Contra
     Ok(contradictions)
 }
 
+/// Links the rows of one key.
 fn group(connection: &Connection, key: i64, contradictions: &mut Vec<Contradiction>) -> rusqlite::Result<()> {
     let mut identities: Vec<Identity> = Vec::new();
     let mut select = connection
         .prepare_cached("SELECT seq, line, note, name, wanted FROM rows WHERE key = ?1 ORDER BY seq")?;
-    let mut mark = connection.prepare_cached("UPDATE rows SET first = ?2 WHERE seq = ?1")?;
-    let mut rename = connection.prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?;
     let mut rows = select.query([key])?;
     while let Some(row) = rows.next()? {
-        let (seq, line): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let (note, name, wanted): (i64, String, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        match identities.iter_mut().find(|it| it.note == note && it.name == name) {
-            Some(first) => match (&first.wanted, wanted) {
-                (Some(a), Some(b)) if *a != b => {
-                    contradictions.push(Contradiction { seq, line, first_line: first.first_line });
-                }
-                (None, Some(hash)) => {
-                    // the first row asks for no hash: it takes over this one's, so that nothing is dropped
-                    connection
-                        .prepare_cached("UPDATE rows SET wanted = ?2 WHERE seq = ?1")?
-                        .execute(params![first.first, hash])?;
-                    first.wanted = Some(hash);
-                    mark.execute(params![seq, first.first])?;
-                }
-                _ => {
-                    mark.execute(params![seq, first.first])?;
-                }
-            },
+        let row = Identity {
+            first: row.get(0)?,
+            first_line: row.get(1)?,
+            note: row.get(2)?,
+            name: row.get(3)?,
+            wanted: row.get(4)?,
+        };
+        match identities.iter_mut().find(|it| it.note == row.note && it.name == row.name) {
+            Some(first) => contradictions.extend(repeat(connection, first, row)?),
             None => {
                 if !identities.is_empty() {
-                    rename.execute(params![seq, layout::hashed(&name)])?;
+                    set_segment(connection, row.first, Some(layout::hashed(&row.name)))?;
                 }
-                identities.push(Identity { note, name, first: seq, first_line: line, wanted });
+                identities.push(row);
             }
         }
     }
     Ok(())
 }
 
+/// Marks a later row for the same image as a duplicate, unless it contradicts the first one.
+fn repeat(
+    connection: &Connection,
+    first: &mut Identity,
+    later: Identity,
+) -> rusqlite::Result<Option<Contradiction>> {
+    match (&first.wanted, later.wanted) {
+        (Some(a), Some(b)) if *a != b => {
+            return Ok(Some(Contradiction {
+                seq: later.first,
+                line: later.first_line,
+                first_line: first.first_line,
+            }));
+        }
+        (None, Some(hash)) => {
+            // the first row asks for no hash: it takes over this one's, so that nothing is dropped
+            connection
+                .prepare_cached("UPDATE rows SET wanted = ?2 WHERE seq = ?1")?
+                .execute(params![first.first, hash])?;
+            first.wanted = Some(hash);
+        }
+        _ => {}
+    }
+    connection
+        .prepare_cached("UPDATE rows SET first = ?2 WHERE seq = ?1")?
+        .execute([later.first, first.first])?;
+    Ok(None)
+}
+
+fn set_segment(connection: &Connection, seq: i64, segment: Option<String>) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?
+        .execute(params![seq, segment])?;
+    Ok(())
+}
+
 impl Contradiction {
-    /// The row as it is named.
+    /// The row as a bad one, for the refusal of the manifest or for its report.
     pub(super) fn bad_row(self, connection: &Connection) -> rusqlite::Result<BadRow> {
         let mut select = connection.prepare_cached(
             "SELECT o.name, n.name, r.name FROM rows r JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
@@ -103,7 +127,8 @@ impl Contradiction {
     }
 }
 
-/// An image delivered earlier owns its name, whatever this manifest's order; a known image keeps its own.
+/// Lets an image that was delivered earlier keep its name, whatever the order of this manifest; a colliding row gets
+/// a name of its own.
 fn against_delivered(connection: &Connection) -> rusqlite::Result<()> {
     let mut select = connection.prepare(
         "SELECT r.seq, r.name, r.note FROM rows r JOIN images i ON i.key = r.key
@@ -119,9 +144,7 @@ fn against_delivered(connection: &Connection) -> rusqlite::Result<()> {
             .query_row(params![seq, note, name], |row| row.get(0))
             .optional()?;
         let segment = own.map_or_else(|| Some(layout::hashed(&name)), |path| segment_of(&path));
-        connection
-            .prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?
-            .execute(params![seq, segment])?;
+        set_segment(connection, seq, segment)?;
     }
     Ok(())
 }
@@ -132,24 +155,22 @@ fn segment_of(path: &str) -> Option<String> {
     Some(name.rsplit_once('.').map_or(name, |(segment, _)| segment).to_owned())
 }
 
-/// A name that is too long for a file system is cut.
+/// Shortens names that are too long for a file system.
 fn too_long(connection: &Connection) -> rusqlite::Result<()> {
-    // an escaped byte takes three: a shorter id cannot be too long
+    // an escaped byte becomes three: a shorter id cannot be too long
     let mut select = connection
         .prepare("SELECT seq, name FROM rows WHERE length(CAST(name AS BLOB)) > ?1 AND segment IS NULL")?;
     let mut rows = select.query([int(layout::MAX_SEGMENT as u64 / 3)])?;
     while let Some(row) = rows.next()? {
         let (seq, name): (i64, String) = (row.get(0)?, row.get(1)?);
         if layout::needs_hash(&layout::segment(&name)) {
-            connection
-                .prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?
-                .execute(params![seq, layout::hashed(&name)])?;
+            set_segment(connection, seq, Some(layout::hashed(&name)))?;
         }
     }
     Ok(())
 }
 
-/// Links rows to images that are delivered and have the hash that is asked for.
+/// Links rows to the images of earlier runs that have the hash which the manifest asks for, if any.
 pub(super) fn delivered(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(
         "UPDATE rows SET image = i.id FROM images i
@@ -160,7 +181,7 @@ pub(super) fn delivered(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Turns a row into a bad one.
+/// Turns a loaded row into a bad one.
 pub(super) fn make_bad(connection: &Connection, seq: i64, bad: &BadRow) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -168,4 +189,12 @@ pub(super) fn make_bad(connection: &Connection, seq: i64, bad: &BadRow) -> rusql
         )?
         .execute([seq])?;
     insert_bad(connection, seq, bad)
+}
+
+/// Records why a row is bad.
+pub(super) fn insert_bad(connection: &Connection, seq: i64, bad: &BadRow) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO bad_rows (seq, org, note, image, reason) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![seq, bad.org, bad.note, bad.image, bad.reason])?;
+    Ok(())
 }

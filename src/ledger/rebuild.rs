@@ -1,27 +1,28 @@
-//! A new ledger in the place of one that is lost or damaged.
+//! A new ledger in place of one that is lost or damaged.
 //!
-//! It is made under a name of its own and takes its place when it is whole; the damaged one is moved aside, never
-//! removed. A crash between the two leaves a lost ledger, and the same can be done again.
+//! It is filled under a temporary name and renamed when it is whole; the damaged one is moved aside, never removed.
+//! A crash between the two renames leaves a lost ledger, which can be rebuilt again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
-use super::existing::{Header, beside, check_sound, newer, open_read_only};
-use super::open::{
-    LEDGER_FILE, STATE_DIR, VERSION, disk, locks, make_dir, migrate, named, prepare, state_folder,
-};
+use super::fault::sqlite_error_in;
+use super::inspect::{Header, VERSION, check_sound, newer};
+use super::lock::{VERIFY, locks};
+use super::open::{connect, prepare};
+use super::paths::{LEDGER_FILE, SQLITE_SUFFIXES, STATE_DIR, ledger_file, state_folder, with_suffix};
+use super::read::open_read_only;
+use crate::disk::fault::disk_error;
+use crate::disk::folder::{self, create_private, create_private_file};
 use crate::error::RunError;
 
-/// The name of a ledger that is being made.
+/// The name of a ledger that is not whole yet.
 const NEW: &str = "ledger.sqlite.new";
-/// SQLite's own files beside one.
-const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// How a ledger is.
+/// Whether a ledger has to be rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It can be used.
@@ -32,21 +33,19 @@ pub enum Condition {
     Damaged(String),
 }
 
-/// How the ledger of a folder is. Reads all of it.
+/// Inspects the ledger of a folder and reads all of it.
 ///
 /// # Errors
-/// [`RunError::Ledger`] where it was written by a newer program, and where it cannot be read at all.
+/// [`RunError::Ledger`] if a newer program wrote it; any other error that keeps it from being read.
 pub fn condition(out: &Path, state_dir: Option<&Path>) -> Result<Condition, RunError> {
-    let path = state_folder(out, state_dir).join(LEDGER_FILE);
+    let path = ledger_file(out, state_dir);
     if !path.exists() {
         return Ok(Condition::Lost);
     }
     match Header::read(&path)? {
         Header::Empty => return Ok(Condition::Damaged("is empty".to_owned())),
         Header::Foreign => return Ok(Condition::Damaged("is no SQLite file".to_owned())),
-        Header::Version(version) if version > VERSION => {
-            return Err(newer(&path, version));
-        }
+        Header::Version(version) if version > VERSION => return Err(newer(&path, version)),
         Header::Version(_) => {}
     }
     let sound =
@@ -58,75 +57,57 @@ pub fn condition(out: &Path, state_dir: Option<&Path>) -> Result<Condition, RunE
     }
 }
 
-/// A ledger that is being made; the folder is locked meanwhile.
+/// A ledger that is being rebuilt; the folder stays locked until this is dropped.
 #[derive(Debug)]
 pub struct Rebuild {
-    /// To be filled.
+    /// The new ledger, to be filled.
     pub connection: Connection,
     state: PathBuf,
     _locks: Vec<File>,
 }
 
 impl Rebuild {
-    /// Takes the lock and begins with empty tables.
+    /// Locks the folder and creates a ledger with empty tables.
     ///
     /// # Errors
-    /// [`RunError::InUse`], and where the disk refuses.
-    pub fn begin(out: &Path, state_dir: Option<&Path>) -> Result<Self, RunError> {
+    /// [`RunError::InUse`], and any error of the disk.
+    pub fn start(out: &Path, state_dir: Option<&Path>) -> Result<Self, RunError> {
         let state = state_folder(out, state_dir);
         let mut made = Vec::new();
-        make_dir(&out.join(STATE_DIR), &mut made)?;
-        make_dir(&state, &mut made)?;
-        let locks = locks(out, &state, "verify")?;
+        create_private(&out.join(STATE_DIR), &mut made)?;
+        create_private(&state, &mut made)?;
+        let locks = locks(out, &state, VERIFY)?;
         let path = state.join(NEW);
         remove(&path)?;
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(disk("making", &path))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|error| named(&path, error))?;
-        prepare(&connection, &state).map_err(|error| named(&path, error))?;
-        migrate(&connection, &path)?;
+        create_private_file(&path)?;
+        let connection = connect(&path)?;
+        prepare(&connection, &path, &state)?;
         Ok(Self { connection, state, _locks: locks })
     }
 
-    /// Puts it in its place. Returns where the damaged one was moved, if there was one; `aside` is what its name
-    /// gets behind.
+    /// Renames the new ledger into place. Returns the path to which a damaged one was moved, its name with `suffix`
+    /// appended.
     ///
     /// # Errors
-    /// Where the disk refuses.
-    pub fn finish(self, aside: &str) -> Result<Option<PathBuf>, RunError> {
+    /// Any error of the disk.
+    pub fn finish(self, suffix: &str) -> Result<Option<PathBuf>, RunError> {
         let (new, path) = (self.state.join(NEW), self.state.join(LEDGER_FILE));
         // folds the write-ahead log into the file
-        self.connection.close().map_err(|(_, error)| named(&new, error))?;
-        File::open(&new).and_then(|file| file.sync_all()).map_err(disk("flushing", &new))?;
-        let mut moved = None;
-        if path.exists() {
-            let target = beside(&path, aside);
-            std::fs::rename(&path, &target).map_err(disk("moving aside", &path))?;
-            for suffix in SIDE_FILES {
-                let (from, to) = (beside(&path, suffix), beside(&target, suffix));
-                match std::fs::rename(&from, &to) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    result => result.map_err(disk("moving aside", &from))?,
-                }
-            }
-            moved = Some(target);
+        self.connection.close().map_err(|(_, error)| sqlite_error_in(&new, error))?;
+        File::open(&new).and_then(|file| file.sync_all()).map_err(disk_error("flushing", &new))?;
+        let aside = path.exists().then(|| with_suffix(&path, suffix));
+        if let Some(aside) = &aside {
+            move_aside(&path, aside)?;
         }
-        std::fs::rename(&new, &path).map_err(disk("naming", &path))?;
-        File::open(&self.state)
-            .and_then(|folder| folder.sync_all())
-            .map_err(disk("flushing", &self.state))?;
-        Ok(moved)
+        std::fs::rename(&new, &path).map_err(disk_error("naming", &path))?;
+        folder::sync(&self.state)?;
+        Ok(aside)
     }
 
-    /// Takes back what was made.
+    /// Removes the new ledger and leaves the folder as it was.
     ///
     /// # Errors
-    /// Where the disk refuses.
+    /// Any error of the disk.
     pub fn abandon(self) -> Result<(), RunError> {
         let path = self.state.join(NEW);
         drop(self.connection);
@@ -134,13 +115,25 @@ impl Rebuild {
     }
 }
 
-fn remove(path: &Path) -> Result<(), RunError> {
-    let files = std::iter::once(path.to_owned()).chain(SIDE_FILES.map(|suffix| beside(path, suffix)));
-    for file in files {
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => result.map_err(disk("removing", &file))?,
-        }
+/// Renames a ledger and SQLite's own files beside it.
+fn move_aside(path: &Path, aside: &Path) -> Result<(), RunError> {
+    std::fs::rename(path, aside).map_err(disk_error("moving aside", path))?;
+    for suffix in SQLITE_SUFFIXES {
+        let (from, to) = (with_suffix(path, suffix), with_suffix(aside, suffix));
+        if_there(std::fs::rename(&from, &to)).map_err(disk_error("moving aside", &from))?;
     }
     Ok(())
+}
+
+/// Removes a ledger and SQLite's own files beside it.
+fn remove(path: &Path) -> Result<(), RunError> {
+    let files = SQLITE_SUFFIXES.map(|suffix| with_suffix(path, suffix));
+    for file in std::iter::once(path).chain(files.iter().map(PathBuf::as_path)) {
+        if_there(std::fs::remove_file(file)).map_err(disk_error("removing", file))?;
+    }
+    Ok(())
+}
+
+fn if_there(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }

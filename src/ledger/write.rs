@@ -1,10 +1,11 @@
-//! What is written while a run goes on. All of a batch, or nothing of it.
+//! What a run writes while it goes on, and the rows of images. A batch is applied as a whole, or not at all.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::sqlite_error;
-use crate::error::{ItemError, RunError};
-use crate::item::{Item, Sha256};
+use super::fault::sqlite_error;
+use crate::error::{ErrorCode, ItemError, RunError};
+use crate::item::{Item, NoteId, OrgId, Sha256};
+use crate::layout;
 
 /// A whole image under its final name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +18,15 @@ pub struct Delivered {
     pub bytes: u64,
     /// Of the bytes on disk.
     pub sha256: Sha256,
-    /// As the storage said, cleaned.
+    /// As the storage sent it, cleaned.
     pub content_type: String,
     /// As received.
     pub etag: String,
     /// Hash of the object's address without its signature.
     pub object: Sha256,
-    /// What the bytes were held against, joined by `+`.
+    /// What the bytes were compared with, joined by `+`.
     pub checked_by: String,
-    /// Tries that were counted.
+    /// Attempts that were counted.
     pub attempts: u32,
     /// RFC 3339, UTC.
     pub stored_at: String,
@@ -36,17 +37,17 @@ pub struct Delivered {
 /// A row that this run does not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// Its row.
+    /// Its number.
     pub seq: i64,
-    /// Given up, or left for the next run.
+    /// Whether it is given up; if not, it is left for the next run.
     pub failed: bool,
-    /// Tries that were counted.
+    /// Attempts that were counted.
     pub attempts: u32,
     /// Why.
     pub error: ItemError,
 }
 
-/// A begun download whose bytes are on disk.
+/// A partial download whose bytes are on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartRecord {
     /// The version of the object that the bytes belong to.
@@ -57,14 +58,14 @@ pub struct PartRecord {
     pub length: u64,
     /// Bytes that are durable in the part file.
     pub durable: u64,
-    /// Their hash.
+    /// Hash of these bytes.
     pub sha256: Sha256,
 }
 
-/// What the run has done so far.
+/// The counters of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Since it began.
+    /// Since its start.
     pub seconds: f64,
     /// Of images delivered.
     pub bytes: u64,
@@ -72,9 +73,9 @@ pub struct Tally {
     pub api_requests: u64,
     /// 429 answers among them.
     pub api_429: u64,
-    /// Tries beyond the first.
+    /// Attempts beyond the first of each image.
     pub retries: u64,
-    /// Part of the allowance that was used, 0 to 1.
+    /// Share of the allowance that the run used, 0 to 1.
     pub allowance_share: Option<f64>,
 }
 
@@ -98,7 +99,7 @@ impl Tally {
     }
 }
 
-/// One thing to write down.
+/// One change of the ledger by a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// An image is whole and durable under its final name.
@@ -107,7 +108,7 @@ pub enum Write {
     Replacing(i64),
     /// A row ends without its image.
     Given(i64, Given),
-    /// A part is at hand, or (`None`) is no more.
+    /// A partial download can be continued, or (`None`) no longer can.
     Part(Box<Item>, Option<PartRecord>),
     /// The run's counters.
     Tally(i64, Tally),
@@ -136,41 +137,122 @@ fn deliver(connection: &Connection, run: i64, it: &Delivered) -> rusqlite::Resul
     let (note, key): (i64, i64) = connection
         .prepare_cached("SELECT note, key FROM rows WHERE seq = ?1")?
         .query_row([it.item.seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let known: Option<i64> = connection
-        .prepare_cached("SELECT id FROM images WHERE key = ?1 AND note = ?2 AND name = ?3")?
-        .query_row(params![key, note, it.item.image.as_str()], |row| row.get(0))
-        .optional()?;
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO images (id, note, name, key, delivered, path, bytes, sha256, content_type, etag,
-                object, checked_by, attempts, stored_at, checked_at, run, warning)
-             VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
-        )?
-        .execute(params![
-            known,
-            note,
-            it.item.image.as_str(),
-            key,
-            it.path,
-            int(it.bytes),
-            it.sha256.0,
-            it.content_type,
-            it.etag,
-            it.object.0,
-            it.checked_by,
-            it.attempts,
-            it.stored_at,
-            run,
-            it.warning
-        ])?;
-    let image = known.unwrap_or_else(|| connection.last_insert_rowid());
+    let row = ImageRow {
+        note,
+        name: it.item.image.as_str(),
+        key,
+        path: &it.path,
+        bytes: it.bytes,
+        sha256: it.sha256,
+        content_type: &it.content_type,
+        etag: &it.etag,
+        object: Some(it.object),
+        checked_by: &it.checked_by,
+        attempts: it.attempts,
+        stored_at: &it.stored_at,
+        checked_at: &it.stored_at,
+        run,
+        warning: &it.warning,
+    };
+    let known = row.number(connection)?;
+    let image = row.insert(connection, known)?;
     connection
         .prepare_cached("UPDATE rows SET image = ?2 WHERE seq = ?1")?
         .execute(params![it.item.seq, image])?;
     connection
         .prepare_cached("DELETE FROM parts WHERE note = ?1 AND name = ?2")?
-        .execute(params![note, it.item.image.as_str()])?;
+        .execute(params![note, row.name])?;
     Ok(())
+}
+
+/// A delivered image as the ledger keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRow<'a> {
+    /// Number of its note.
+    pub note: i64,
+    /// Its id.
+    pub name: &'a str,
+    /// From [`image_key`].
+    pub key: i64,
+    /// Relative to the export folder.
+    pub path: &'a str,
+    /// Size.
+    pub bytes: u64,
+    /// Of the bytes on disk.
+    pub sha256: Sha256,
+    /// As the storage sent it, cleaned.
+    pub content_type: &'a str,
+    /// As received.
+    pub etag: &'a str,
+    /// Hash of the object's address without its signature, if it is known.
+    pub object: Option<Sha256>,
+    /// What the bytes were compared with, joined by `+`.
+    pub checked_by: &'a str,
+    /// Attempts that were counted.
+    pub attempts: u32,
+    /// RFC 3339, UTC.
+    pub stored_at: &'a str,
+    /// When its bytes were last read back or delivered.
+    pub checked_at: &'a str,
+    /// The run that delivered it; 0 if it is not known.
+    pub run: i64,
+    /// Joined by `; `, may be empty.
+    pub warning: &'a str,
+}
+
+impl ImageRow<'_> {
+    /// The number of this image in the ledger, if it was ever delivered.
+    fn number(&self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        connection
+            .prepare_cached("SELECT id FROM images WHERE key = ?1 AND note = ?2 AND name = ?3")?
+            .query_row(params![self.key, self.note, self.name], |row| row.get(0))
+            .optional()
+    }
+
+    /// Inserts it, or replaces the image of that number. Returns its number.
+    fn insert(&self, connection: &Connection, number: Option<i64>) -> rusqlite::Result<i64> {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO images (id, note, name, key, delivered, path, bytes, sha256, content_type,
+                     etag, object, checked_by, attempts, stored_at, checked_at, run, warning)
+                 VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            )?
+            .insert(params![
+                number,
+                self.note,
+                self.name,
+                self.key,
+                self.path,
+                int(self.bytes),
+                self.sha256.0,
+                self.content_type,
+                self.etag,
+                self.object.map(|hash| hash.0),
+                self.checked_by,
+                self.attempts,
+                self.stored_at,
+                self.checked_at,
+                self.run,
+                self.warning
+            ])
+    }
+}
+
+/// Adds an image that is on the disk already. False: the ledger knows an image with these ids.
+///
+/// # Errors
+/// If the ledger cannot be read or written.
+pub fn adopt_image(connection: &Connection, image: &ImageRow) -> rusqlite::Result<bool> {
+    if image.number(connection)?.is_some() {
+        return Ok(false);
+    }
+    image.insert(connection, None).map(|_| true)
+}
+
+/// A hash of an image's ids, equal for images whose files would collide on a file system that ignores case.
+#[must_use]
+pub fn image_key(org: &OrgId, note: &NoteId, image: &str) -> i64 {
+    layout::key(org, note, &layout::fold(&layout::segment(image)))
 }
 
 fn undeliver(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
@@ -184,19 +266,44 @@ fn undeliver(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 }
 
 fn give(connection: &Connection, run: i64, it: &Given) -> rusqlite::Result<()> {
+    let end = RowEnd {
+        seq: it.seq,
+        failed: it.failed,
+        attempts: it.attempts,
+        code: it.error.code.map_or("", ErrorCode::as_str),
+        error: &it.error.error,
+        trace_id: &it.error.trace_id,
+    };
+    end_row(connection, run, &end)
+}
+
+/// How a row ended without its image, as the reports show it.
+#[derive(Clone, Copy, Debug)]
+pub struct RowEnd<'a> {
+    /// Its number.
+    pub seq: i64,
+    /// Whether it is given up; if not, it is left for the next run.
+    pub failed: bool,
+    /// Attempts that were counted.
+    pub attempts: u32,
+    /// An [`ErrorCode`] or an empty text.
+    pub code: &'a str,
+    /// Why.
+    pub error: &'a str,
+    /// Of the API's answer, may be empty.
+    pub trace_id: &'a str,
+}
+
+/// Records how a row ended in run `run`.
+///
+/// # Errors
+/// If the ledger cannot be written.
+pub fn end_row(connection: &Connection, run: i64, it: &RowEnd) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "UPDATE rows SET run = ?2, failed = ?3, attempts = ?4, code = ?5, error = ?6, trace_id = ?7 WHERE seq = ?1",
         )?
-        .execute(params![
-            it.seq,
-            run,
-            it.failed,
-            it.attempts,
-            it.error.code.map_or("", crate::error::ErrorCode::as_str),
-            it.error.error,
-            it.error.trace_id
-        ])?;
+        .execute(params![it.seq, run, it.failed, it.attempts, it.code, it.error, it.trace_id])?;
     Ok(())
 }
 
@@ -225,7 +332,7 @@ fn keep_part(connection: &Connection, item: &Item, part: Option<&PartRecord>) ->
     Ok(())
 }
 
-/// SQLite's integers are signed; no size of ours comes near the limit.
+/// SQLite's integers are signed; no size in the ledger comes near the limit.
 pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -100,8 +100,14 @@ pub(super) async fn load(
                 let changed = ManifestError::Changed;
                 Err(RunError::Manifest { path: path.clone(), source: Box::new(changed) })
             };
-            let loading =
-                Loading { sha256, reading: key, header, entries: manifest, skip_bad, run: Some(run) };
+            let loading = Loading {
+                sha256: Some(sha256),
+                reading: key,
+                header,
+                entries: manifest,
+                skip_bad,
+                run: Some(run),
+            };
             let loaded = ledger::load(connection, loading, same)?;
             match loaded.run {
                 Some(run) => Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad }),

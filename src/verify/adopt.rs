@@ -8,15 +8,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use self::owners::Known;
 use super::hash::{FileState, Job, look_at_all};
 use super::{PAGE, Progress, Verified, VerifyOptions, foreign, seconds};
 use crate::error::RunError;
 use crate::item::{NoteId, OrgId, Sha256};
-use crate::layout;
-use crate::ledger::{self, Condition, Rebuild, sqlite_error};
+use crate::ledger::{self, Condition, ImageRow, Owner, Rebuild, sqlite_error};
 use crate::report::{self, archive};
 use crate::timestamp;
 
@@ -61,7 +59,7 @@ pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, R
             out.display()
         )));
     }
-    let mut rebuild = Rebuild::begin(out, state_dir)?;
+    let mut rebuild = Rebuild::start(out, state_dir)?;
     let mut verified = match fill(&mut rebuild.connection, out, progress) {
         Ok(verified) => verified,
         Err(error) => {
@@ -198,7 +196,7 @@ fn images(
             FileState::Right(bytes) => {
                 verified.ok += 1;
                 let stored_at = || modified(&out.join(&job.path)).unwrap_or_else(|| now.clone());
-                if take(connection, &job, bytes, &now, stored_at).map_err(sqlite_error)? {
+                if adopt_file(connection, &job, bytes, &now, stored_at).map_err(sqlite_error)? {
                     verified.adopted += 1;
                 } else {
                     nameless += 1;
@@ -238,87 +236,42 @@ fn page(connection: &Connection, after: &mut i64) -> rusqlite::Result<Vec<Job>> 
     Ok(jobs)
 }
 
-/// Makes a file an image. False: nobody knows whose it is, or another file is that image already.
-fn take(
+/// Adds a file to the ledger as a delivered image. False: neither a report nor its path names its ids, or the ledger
+/// knows another file for them.
+fn adopt_file(
     connection: &Connection,
     job: &Job,
     bytes: u64,
     now: &str,
     modified: impl FnOnce() -> String,
 ) -> rusqlite::Result<bool> {
-    let (Some(known), Some([org, note, _])) =
+    let (Some(known), Some([org_segment, note_segment, _])) =
         (owners::of(connection, &job.path)?, owners::segments(&job.path))
     else {
         return Ok(false);
     };
-    let Some(note) = note_number(connection, &known, org, note)? else { return Ok(false) };
-    let folded = layout::fold(&layout::segment(&known.image));
-    let key = layout::key(&OrgId::new(&*known.org), &NoteId::new(&*known.note), &folded);
-    let taken = connection
-        .prepare_cached("SELECT 1 FROM images WHERE key = ?1 AND note = ?2 AND name = ?3")?
-        .exists(params![key, note, known.image])?;
-    if taken {
-        return Ok(false);
-    }
+    let org = Owner { name: &known.org, segment: org_segment };
+    let note = Owner { name: &known.note, segment: note_segment };
+    let Some(note) = ledger::adopt_note(connection, org, note)? else { return Ok(false) };
     let stored_at = if known.stored_at.is_empty() { modified() } else { known.stored_at };
-    connection
-        .prepare_cached(
-            "INSERT INTO images (note, name, key, delivered, path, bytes, sha256, content_type, etag, object,
-                 checked_by, attempts, stored_at, checked_at, run, warning)
-             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, NULL, ?9, ?10, ?11, ?12, ?13, ?14)",
-        )?
-        .execute(params![
-            note,
-            known.image,
-            key,
-            job.path,
-            i64::try_from(bytes).unwrap_or(i64::MAX),
-            job.sha256.0,
-            known.content_type,
-            known.etag,
-            known.checked_by,
-            known.attempts,
-            stored_at,
-            now,
-            known.run,
-            known.warning
-        ])?;
-    Ok(true)
-}
-
-/// The number of the image's note. Organization and note own the folders that the image lies in; `None` where another
-/// one owns them.
-fn note_number(
-    connection: &Connection,
-    known: &Known,
-    org_segment: &str,
-    note_segment: &str,
-) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached(
-            "INSERT INTO orgs (name, segment, folded) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![known.org, org_segment, layout::fold(org_segment)])?;
-    let org: Option<i64> = connection
-        .prepare_cached("SELECT id FROM orgs WHERE name = ?1 AND segment = ?2")?
-        .query_row(params![known.org, org_segment], |row| row.get(0))
-        .optional()?;
-    let Some(org) = org else { return Ok(None) };
-    let natural = layout::segment(&known.note);
-    // as the loading of a manifest makes it
-    let key = layout::key(&OrgId::new(""), &NoteId::new(&*known.org), &layout::fold(&natural));
-    let own = (natural != note_segment).then_some(note_segment);
-    let note: Option<i64> = connection
-        .prepare_cached("SELECT id FROM notes WHERE key = ?1 AND org = ?2 AND name = ?3")?
-        .query_row(params![key, org, known.note], |row| row.get(0))
-        .optional()?;
-    if note.is_some() {
-        return Ok(note);
-    }
-    connection
-        .prepare_cached("INSERT INTO notes (org, name, key, segment) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![org, known.note, key, own])?;
-    Ok(Some(connection.last_insert_rowid()))
+    let image = ImageRow {
+        note,
+        name: &known.image,
+        key: ledger::image_key(&OrgId::new(&*known.org), &NoteId::new(&*known.note), &known.image),
+        path: &job.path,
+        bytes,
+        sha256: job.sha256,
+        content_type: &known.content_type,
+        etag: &known.etag,
+        object: None,
+        checked_by: &known.checked_by,
+        attempts: known.attempts,
+        stored_at: &stored_at,
+        checked_at: now,
+        run: known.run,
+        warning: &known.warning,
+    };
+    ledger::adopt_image(connection, &image)
 }
 
 /// When a file was written: what is left of the time of its delivery where no report tells it.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use crate::error::{RunError, chain};
 use crate::item::Sha256;
@@ -78,7 +78,7 @@ impl CheckLog {
         // moments only: a run that begins meanwhile is not to be refused
         while !self.right.is_empty() {
             let rest = self.right.len().saturating_sub(CHUNK);
-            match ledger::open_locked(&self.out, self.state_dir.as_deref(), ledger::NOTES) {
+            match ledger::open_locked(&self.out, self.state_dir.as_deref(), ledger::VERIFY) {
                 Ok(state) => write(&state.connection, &self.right[rest..])?,
                 Err(RunError::InUse { .. }) => break,
                 // a disk that can only be read is a good place for an archive
@@ -101,21 +101,7 @@ impl CheckLog {
 }
 
 fn write(connection: &Connection, right: &[(i64, Sha256)]) -> Result<(), RunError> {
-    let now = timestamp::now();
-    let all = || {
-        let transaction = connection.unchecked_transaction()?;
-        {
-            // an image that was delivered anew meanwhile has a time of its own
-            let mut update = transaction.prepare(
-                "UPDATE images SET checked_at = ?1 WHERE id = ?2 AND delivered = 1 AND sha256 = ?3",
-            )?;
-            for (id, sha256) in right {
-                update.execute(params![now, id, sha256.0])?;
-            }
-        }
-        transaction.commit()
-    };
-    all().map_err(sqlite_error)
+    ledger::mark_checked(connection, right, &timestamp::now()).map_err(sqlite_error)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::owners::{Line, Lines};
 use crate::error::RunError;
 use crate::item::{ImageId, NoteId, OrgId, Sha256};
-use crate::ledger::{self, Loading, sqlite_error};
+use crate::ledger::{self, Loading, RowEnd, sqlite_error};
 use crate::manifest::{BadRow, Entry, Row};
 
 /// Of a manifest that was not read: the next run reads its own.
@@ -85,7 +85,7 @@ pub(super) fn rows(
         Ok(if line.get("error_code") == "bad_row" { Entry::Bad(bad(&line)) } else { Entry::Row(row(&line)?) })
     });
     let loading = Loading {
-        sha256: Sha256::from_hex(manifest_sha256).unwrap_or(Sha256([0; 32])),
+        sha256: Sha256::from_hex(manifest_sha256),
         reading: READING.to_owned(),
         header: HEADER.to_vec(),
         entries,
@@ -93,42 +93,28 @@ pub(super) fn rows(
         run: None,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(()))?;
-    // no summary told it: then nothing is known, and no hash is made up
-    connection.execute("UPDATE manifest SET sha256 = ?1", [manifest_sha256]).map_err(sqlite_error)?;
     reasons(connection, report, run)?;
     Ok(loaded.rows)
 }
 
-/// Gives the rows that a report names as failed or untried their reasons; they were loaded in its order.
+/// Records the reasons of the rows that a report names as failed or untried; they were loaded in its order.
 fn reasons(connection: &Connection, report: &Path, run: i64) -> Result<(), RunError> {
     let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
-    {
-        let mut update = transaction
-            .prepare(
-                "UPDATE rows SET run = ?2, failed = ?3, attempts = ?4, code = ?5, error = ?6, trace_id = ?7
-                 WHERE seq = ?1",
-            )
-            .map_err(sqlite_error)?;
-        let mut seq = 0;
-        for line in Lines::open(report)?.into_iter().flatten() {
-            let line = line?;
-            seq += 1;
-            let failed = line.get("state") == "failed";
-            if line.get("error_code") != "bad_row" && (failed || line.get("state") == "untried") {
-                let (code, error) = (line.get("error_code"), line.get("error"));
-                update
-                    .execute(params![
-                        seq,
-                        run,
-                        failed,
-                        line.number("attempts"),
-                        code,
-                        error,
-                        line.get("trace_id")
-                    ])
-                    .map_err(sqlite_error)?;
-            }
+    for (line, seq) in Lines::open(report)?.into_iter().flatten().zip(1..) {
+        let line = line?;
+        let (state, code) = (line.get("state"), line.get("error_code"));
+        if code == "bad_row" || !matches!(state, "failed" | "untried") {
+            continue;
         }
+        let end = RowEnd {
+            seq,
+            failed: state == "failed",
+            attempts: line.number("attempts"),
+            code,
+            error: line.get("error"),
+            trace_id: line.get("trace_id"),
+        };
+        ledger::end_row(&transaction, run, &end).map_err(sqlite_error)?;
     }
     transaction.commit().map_err(sqlite_error)
 }

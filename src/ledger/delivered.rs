@@ -1,0 +1,174 @@
+//! Delivered images after their delivery: whether their files are still there, when they were last checked, and what
+//! makes them undelivered again. No file is touched here.
+
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use crate::error::ErrorCode;
+use crate::item::Sha256;
+
+/// Images inspected at a time: starting the threads costs little beside inspecting them.
+const INSPECTED_AT_ONCE: usize = 8192;
+/// Threads that inspect files: a share answers many requests in the time of one.
+const THREADS: usize = 8;
+
+/// What `verify --repair` found in place of a delivered image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// No file.
+    Missing,
+    /// A file with other bytes, or something that is not a regular file.
+    Changed,
+}
+
+impl Damage {
+    /// The reason of a row whose image a repair made undelivered.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "verify found no file where the image was delivered",
+            Self::Changed => "verify found another file than the one that was delivered",
+        }
+    }
+}
+
+/// Calls `visit` with number, path and size of the delivered image of each row, in the manifest's order.
+///
+/// # Errors
+/// If the ledger cannot be read, or `visit` fails.
+pub fn delivered_rows(
+    connection: &Connection,
+    mut visit: impl FnMut(i64, &str, u64) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare(
+        "SELECT i.id, i.path, i.bytes FROM rows r JOIN images i ON i.id = r.image
+         WHERE r.first IS NULL AND i.delivered = 1 ORDER BY r.seq",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let bytes: i64 = row.get(2)?;
+        visit(row.get(0)?, row.get_ref(1)?.as_str()?, bytes.unsigned_abs())?;
+    }
+    Ok(())
+}
+
+/// Makes images undelivered whose file is gone or has another size. Returns how many of the manifest's images were
+/// inspected, and how many of them are no longer delivered.
+///
+/// # Errors
+/// If the ledger cannot be read or written.
+pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Result<(u64, u64)> {
+    let transaction = connection.transaction()?;
+    let (mut inspected, mut vanished) = (0, 0);
+    {
+        let mut mark = transaction.prepare("UPDATE images SET delivered = 0 WHERE id = ?1")?;
+        let mut inspect = |images: &mut Vec<Image>| {
+            inspected += images.len() as u64;
+            for id in gone(images, folder) {
+                mark.execute([id])?;
+                vanished += 1;
+            }
+            images.clear();
+            Ok(())
+        };
+        let mut images = Vec::with_capacity(INSPECTED_AT_ONCE);
+        delivered_rows(&transaction, |id, path, bytes| {
+            images.push(Image { id, path: path.to_owned(), bytes });
+            if images.len() == INSPECTED_AT_ONCE { inspect(&mut images) } else { Ok(()) }
+        })?;
+        inspect(&mut images)?;
+    }
+    transaction.commit()?;
+    Ok((inspected, vanished))
+}
+
+struct Image {
+    id: i64,
+    path: String,
+    bytes: u64,
+}
+
+/// The images without a regular file of their size under their name.
+fn gone(images: &[Image], folder: &Path) -> Vec<i64> {
+    let whole = |image: &&Image| is_whole(&folder.join(&image.path), image.bytes);
+    let find = |images: &[Image]| {
+        images.iter().filter(|image| !whole(image)).map(|image| image.id).collect::<Vec<_>>()
+    };
+    if images.len() < INSPECTED_AT_ONCE / THREADS {
+        return find(images);
+    }
+    std::thread::scope(|scope| {
+        let share = images.len().div_ceil(THREADS);
+        let threads: Vec<_> = images.chunks(share).map(|images| scope.spawn(move || find(images))).collect();
+        let found = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// Whether a regular file of that size is there.
+#[must_use]
+pub fn is_whole(path: &Path, bytes: u64) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.len() == bytes)
+}
+
+/// Records `checked_at` for images that were found unchanged, if they are still those of the given hash: one that
+/// was delivered again meanwhile keeps the time of its delivery.
+///
+/// # Errors
+/// If the ledger cannot be written.
+pub fn mark_checked(
+    connection: &Connection,
+    unchanged: &[(i64, Sha256)],
+    checked_at: &str,
+) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    {
+        let mut update = transaction
+            .prepare("UPDATE images SET checked_at = ?1 WHERE id = ?2 AND delivered = 1 AND sha256 = ?3")?;
+        for (id, sha256) in unchanged {
+            update.execute(params![checked_at, id, sha256.0])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Makes damaged images undelivered and leaves their rows for the next run, with the reason.
+///
+/// # Errors
+/// If the ledger cannot be written.
+pub fn mark_damaged(
+    connection: &Connection,
+    damaged: impl Iterator<Item = (i64, Damage)>,
+) -> rusqlite::Result<()> {
+    connection
+        .execute_batch("CREATE TEMP TABLE damaged (id INTEGER PRIMARY KEY, error TEXT NOT NULL) STRICT")?;
+    let transaction = connection.unchecked_transaction()?;
+    {
+        let mut insert = transaction.prepare("INSERT INTO damaged VALUES (?1, ?2)")?;
+        for (id, damage) in damaged {
+            insert.execute(params![id, damage.reason()])?;
+        }
+    }
+    transaction.execute("UPDATE images SET delivered = 0 WHERE id IN (SELECT id FROM damaged)", [])?;
+    transaction.execute(
+        "UPDATE rows SET run = (SELECT max(id) FROM runs), failed = 0, attempts = 0, code = ?1, error = d.error,
+             trace_id = ''
+         FROM damaged d WHERE rows.image = d.id AND rows.first IS NULL",
+        [ErrorCode::Disk.as_str()],
+    )?;
+    transaction.commit()
+}
+
+/// Rows that a repair made undelivered since the newest run.
+///
+/// # Errors
+/// If the ledger cannot be read.
+pub fn repaired(connection: &Connection) -> rusqlite::Result<u64> {
+    let rows: i64 = connection.query_row(
+        "SELECT count(*) FROM rows
+         WHERE run = (SELECT max(id) FROM runs) AND failed = 0 AND code = ?1 AND error IN (?2, ?3)",
+        params![ErrorCode::Disk.as_str(), Damage::Missing.reason(), Damage::Changed.reason()],
+        |row| row.get(0),
+    )?;
+    Ok(rows.unsigned_abs())
+}

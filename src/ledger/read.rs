@@ -1,0 +1,84 @@
+//! Opens a ledger for reading, also beside a run: no lock is taken and no row is changed.
+
+use std::path::Path;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::sqlite_error_in;
+use super::inspect::{self, check_tables};
+use super::open::BUSY_TIMEOUT;
+use super::paths::with_suffix;
+use crate::error::RunError;
+
+/// Characters that would end a path in SQLite's `file:` URIs.
+const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
+
+/// Opens the ledger of an export for reading.
+///
+/// # Errors
+/// [`RunError::NoExport`] if there is none, [`RunError::Ledger`] if it cannot be used.
+pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection, RunError> {
+    let path = inspect::find(out, state_dir)?;
+    let check = |connection: rusqlite::Result<Connection>| {
+        let connection = connection.map_err(|error| sqlite_error_in(&path, error))?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| sqlite_error_in(&path, error))?;
+        check_tables(&connection, out, &path)?;
+        Ok(connection)
+    };
+    // never used for writing; but SQLite removes its own files only if the last connection to close may write
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match check(Connection::open_with_flags(&path, flags)) {
+        // on a read-only disk SQLite cannot create those files; no other process writes there either
+        Err(RunError::Disk(_)) if !with_suffix(&path, "-wal").exists() => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_URI
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            check(Connection::open_with_flags(immutable_uri(&path), flags))
+        }
+        result => result,
+    }
+}
+
+/// The URI under which a connection can attach the ledger that `reader` reads.
+pub(super) fn uri_of(reader: &Connection, path: &Path) -> rusqlite::Result<String> {
+    Ok(if reader.is_readonly(rusqlite::MAIN_DB)? { immutable_uri(path) } else { uri(path) })
+}
+
+/// The URI of a ledger that no process writes.
+fn immutable_uri(path: &Path) -> String {
+    format!("{}?immutable=1", uri(path))
+}
+
+fn uri(path: &Path) -> String {
+    format!("file:{}", utf8_percent_encode(&path.to_string_lossy(), RESERVED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{LEDGER_FILE, LOCK_FILE, open_state};
+
+    #[test]
+    fn a_reader_leaves_none_of_sqlites_own_files_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(open_state(folder.path(), None).expect("made"));
+        let connection = open_read_only(folder.path(), None).expect("opened");
+        let runs: i64 =
+            connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("read");
+        assert_eq!(runs, 0);
+        drop(connection);
+        let entries = std::fs::read_dir(folder.path().join(".exporter")).expect("listed");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, [LEDGER_FILE, LOCK_FILE]);
+    }
+
+    #[test]
+    fn a_ledger_on_a_path_that_looks_like_an_address_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("a b?c#d%e");
+        drop(open_state(&out, None).expect("made"));
+        open_read_only(&out, None).expect("opened");
+    }
+}
