@@ -63,7 +63,7 @@ fn group(connection: &Connection, key: i64, contradictions: &mut Vec<Contradicti
             Some(first) => contradictions.extend(repeat(connection, first, row)?),
             None => {
                 if !identities.is_empty() {
-                    set_segment(connection, row.first, Some(layout::hashed(&row.name)))?;
+                    set_segment(connection, row.first, Some(&layout::hashed(&row.name)))?;
                 }
                 identities.push(row);
             }
@@ -101,7 +101,7 @@ fn repeat(
     Ok(None)
 }
 
-fn set_segment(connection: &Connection, seq: i64, segment: Option<String>) -> rusqlite::Result<()> {
+fn set_segment(connection: &Connection, seq: i64, segment: Option<&str>) -> rusqlite::Result<()> {
     connection
         .prepare_cached("UPDATE rows SET segment = ?2 WHERE seq = ?1")?
         .execute(params![seq, segment])?;
@@ -144,7 +144,7 @@ fn against_delivered(connection: &Connection) -> rusqlite::Result<()> {
             .query_row(params![seq, note, name], |row| row.get(0))
             .optional()?;
         let segment = own.map_or_else(|| Some(layout::hashed(&name)), |path| segment_of(&path));
-        set_segment(connection, seq, segment)?;
+        set_segment(connection, seq, segment.as_deref())?;
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ fn too_long(connection: &Connection) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let (seq, name): (i64, String) = (row.get(0)?, row.get(1)?);
         if layout::needs_hash(&layout::segment(&name)) {
-            set_segment(connection, seq, Some(layout::hashed(&name)))?;
+            set_segment(connection, seq, Some(&layout::hashed(&name)))?;
         }
     }
     Ok(())
