@@ -80,7 +80,7 @@ impl Admission {
     /// A run that has not begun.
     #[must_use]
     pub fn new(options: &RunOptions, events: Events) -> Self {
-        let limiter = match &options.clock_dir {
+        let limiter = match &options.limiter_dir {
             Some(folder) => Limiter::shared(options.rate, &options.api, folder, events.clone()),
             None => Limiter::new(options.rate),
         };

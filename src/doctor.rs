@@ -24,7 +24,7 @@ pub struct DoctorOptions {
     /// The allowance, which its requests count towards.
     pub rate: Rate,
     /// Folder of the request clock that runs share; `None`: there is none.
-    pub clock_dir: Option<PathBuf>,
+    pub limiter_dir: Option<PathBuf>,
     /// The organization for which the key is checked.
     pub org: Option<OrgId>,
     /// The export folder, which need not be there.

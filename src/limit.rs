@@ -1,12 +1,17 @@
-//! The request clock: how soon the API may be asked again.
+//! The request limiter: when the API may be asked next.
 //!
-//! [`Limiter`] makes tasks wait, in the order in which they came; [`policy`] decides for how long, and is pure.
-//! The rule is the vendor's: 1,000 requests per 60 s for the whole app, over a sliding window
-//! (<https://docs.maxcare.ai>, guides/rate-limits). Runs of one user on one machine keep one clock between them.
+//! [`Limiter`] makes tasks wait, first come, first served, and grants a [`Permit`] for one API request; [`policy`]
+//! decides how long they wait, and is pure. The rule is the vendor's: 1,000 requests per 60 s for the whole app, in a
+//! sliding window (<https://docs.maxcare.ai>, guides/rate-limits). All runs of one user on one machine share one
+//! count (`shared`).
+//!
+//! Always holds: within any window, no more requests leave than `--rate` allows. The limiter sends and retries
+//! nothing itself.
 
-mod journal;
+mod permit;
 pub mod policy;
 mod shared;
+mod usage;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,184 +20,168 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::remote::rate_headers::RateHeaders;
-pub use policy::{Decision, Policy, Ticket};
-
+pub use self::permit::Permit;
+pub use self::policy::{Decision, Policy, Slot};
 use self::shared::Shared;
+use self::usage::Usage;
 use crate::event::{Event, Events};
 use crate::options::{ApiOptions, Rate};
+use crate::remote::rate_headers::RateHeaders;
 
-/// What others have in flight is looked at twice in the time of one request, within these bounds, while it is
-/// waited for.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
-/// A disk that does not answer for so long is done without.
-const DISK: Duration = Duration::from_secs(30);
+/// A task that waits for answers of other runs samples the shared count twice in the time of one request, but no
+/// more often than this: a sample costs a file lock.
+const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(2);
+/// And no less often than this: it would add to the latency of every request.
+const SAMPLE_INTERVAL_MAX: Duration = Duration::from_millis(25);
+/// A task that waits for a known time checks ten times a window whether other runs' answers bring it forward.
+const SAMPLES_PER_WINDOW: u32 = 10;
+/// If the disk of the shared count does not answer within this time, the run counts on its own.
+const DISK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One clock for all tasks of a run.
+/// One limiter for all tasks of a run.
 #[derive(Debug)]
 pub struct Limiter {
     core: Arc<Core>,
-    /// Tasks wait in line here: tokio's lock is fair.
-    line: tokio::sync::Mutex<()>,
+    /// Tasks queue here: tokio's lock is fair.
+    queue: tokio::sync::Mutex<()>,
 }
 
+/// What the limiter and its permits share.
 #[derive(Debug)]
 struct Core {
     policy: Mutex<Policy>,
-    /// Told whenever an answer may have changed the policy's mind.
+    /// Notified whenever an answer may have changed the policy's decision.
     changed: Notify,
     shared: Option<Shared>,
-    /// The shared clock cannot be used: this run keeps its own.
-    alone: AtomicBool,
-    /// A visit to the shared clock is on its way.
-    telling: AtomicBool,
-    used: Mutex<Used>,
+    /// The shared count cannot be used: this run counts its own requests only.
+    detached: AtomicBool,
+    /// A task that publishes what happened to requests has been spawned and has not begun.
+    publishing: AtomicBool,
+    usage: Mutex<Usage>,
     events: Events,
 }
 
-/// What this run has used.
-#[derive(Debug, Default)]
-struct Used {
-    requests: u64,
-    /// When the first and the last one were sent.
-    span: Option<(Instant, Instant)>,
+/// A [`Decision`] whose slot is held by a guard.
+enum Attempt {
+    Granted(Permit),
+    WaitUntil(Instant),
+    WaitForAnswer,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // nothing that is locked here has a state that a panic could leave half-done
+    // nothing behind these locks has a state that a panic could leave half-done
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Limiter {
-    /// A clock of its own for `rate`.
+    /// A limiter that counts the requests of this run only.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self::with(rate, None, Events::none())
     }
 
-    /// The clock that all runs share which use this API with this key. Its file is in `folder`, and is made before
-    /// the first request; where that fails the run keeps a clock of its own, and says so. An allowance as large as
-    /// no API has one is not shared, and costs nothing.
+    /// A limiter that shares its count with all runs that use this API with this key. The file is in `folder` and is
+    /// created before the first request; if that fails, the run counts on its own, and a warning says so. An
+    /// allowance larger than any API grants is not shared and costs nothing.
     #[must_use]
     pub fn shared(rate: Rate, api: &ApiOptions, folder: &Path, events: Events) -> Self {
-        let name = journal::file_name(api.url.as_str(), api.key.expose_secret());
-        let shared =
-            (rate.requests <= journal::LARGEST).then(|| Shared::new(folder.join(name), journal::since_boot));
+        let name = shared::file_name(api.url.as_str(), api.key.expose_secret());
+        let is_shared = rate.requests <= shared::REQUESTS_MAX;
+        let shared = is_shared.then(|| Shared::new(folder.join(name), shared::since_boot));
         Self::with(rate, shared, events)
     }
 
     fn with(rate: Rate, shared: Option<Shared>, events: Events) -> Self {
-        Self {
-            core: Arc::new(Core {
-                policy: Mutex::new(Policy::new(rate, Instant::now())),
-                changed: Notify::new(),
-                shared,
-                alone: AtomicBool::new(false),
-                telling: AtomicBool::new(false),
-                used: Mutex::default(),
-                events,
-            }),
-            line: tokio::sync::Mutex::new(()),
-        }
+        let core = Core {
+            policy: Mutex::new(Policy::new(rate, Instant::now())),
+            changed: Notify::new(),
+            shared,
+            detached: AtomicBool::new(false),
+            publishing: AtomicBool::new(false),
+            usage: Mutex::default(),
+            events,
+        };
+        Self { core: Arc::new(core), queue: tokio::sync::Mutex::new(()) }
     }
 
-    /// Waits until one request may be sent. `left` is the number of requests that the run still needs, as far
-    /// as it is known: a job that fits into what is free is not slowed.
-    pub async fn ready(&self, left: u64) -> Ticket {
-        let _turn = self.line.lock().await;
+    /// Waits until one request may be sent. `left` is the number of requests that the run still needs, as far as it is
+    /// known: a job that fits into the free allowance is not slowed.
+    pub async fn acquire(&self, left: u64) -> Permit {
+        let _turn = self.queue.lock().await;
         loop {
             let changed = self.core.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let until = match self.ask(left).await {
-                Decision::Go(ticket) => {
-                    lock(&self.core.used).add(Instant::now());
-                    return ticket;
+            let retry_at = match self.try_acquire(left).await {
+                Attempt::Granted(permit) => return permit,
+                Attempt::WaitUntil(when) => Some(self.core.next_sample(when)),
+                Attempt::WaitForAnswer => {
+                    self.core.others_in_flight().then(|| Instant::now() + self.core.sample_interval())
                 }
-                Decision::WaitUntil(when) => Some(self.core.look_again(when)),
-                Decision::WaitForAnswer => self.core.others_owe().then(|| Instant::now() + self.core.look()),
             };
             tokio::select! {
-                () = async { sleep_until(until.unwrap_or_else(Instant::now)).await }, if until.is_some() => {}
+                () = async { sleep_until(retry_at.unwrap_or_else(Instant::now)).await }, if retry_at.is_some() => {}
                 () = changed => {}
             }
         }
     }
 
-    /// As [`Limiter::ready`], for whoever has no run to do: `None` where it takes longer than `patience`, at once where
-    /// that is known before.
-    pub async fn ready_within(&self, left: u64, patience: Duration) -> Option<Ticket> {
-        let known = async {
-            // the first question tells what others used
-            while self.waiting() <= patience {
-                sleep(4 * LOOK.1).await;
+    /// As [`Limiter::acquire`], but returns `None` if the wait is longer than `timeout`: at once if that is known
+    /// beforehand.
+    pub async fn acquire_within(&self, left: u64, timeout: Duration) -> Option<Permit> {
+        let too_long = async {
+            // the first attempt learns what other runs used
+            while self.waiting() <= timeout {
+                sleep(4 * SAMPLE_INTERVAL_MAX).await;
             }
         };
         tokio::select! {
             biased;
-            ticket = self.ready(left) => Some(ticket),
-            () = known => None,
-            () = sleep(patience) => None,
+            permit = self.acquire(left) => Some(permit),
+            () = too_long => None,
+            () = sleep(timeout) => None,
         }
     }
 
-    async fn ask(&self, left: u64) -> Decision {
-        if self.core.sharing().is_some() {
-            let mut asked = Asked::new(&self.core, left);
+    async fn try_acquire(&self, left: u64) -> Attempt {
+        if self.core.attached().is_some() {
+            let core = Arc::clone(&self.core);
+            // if nothing waits for the result any more, its permit is dropped with it and the slot is free again
+            let attempt = spawn_blocking(move || core.sync(Some(left)));
             tokio::select! {
-                answer = &mut asked.answer => if let Ok(Some(decision)) = answer {
-                    return decision;
+                attempt = attempt => if let Ok(Some(attempt)) = attempt {
+                    return attempt;
                 },
-                () = sleep(DISK) => self.core.give_up(&"its disk does not answer"),
+                () = sleep(DISK_TIMEOUT) => self.core.detach(&"its disk does not answer"),
             }
         }
-        lock(&self.core.policy).ask(Instant::now(), left)
+        let decision = lock(&self.core.policy).try_acquire(Instant::now(), left);
+        self.core.attempt(decision)
     }
 
-    /// The request's answer is there (or its connection is lost: then without hints).
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a ticket is good for one request: it is given up here"
-    )]
-    pub fn answered(&self, ticket: Ticket, hints: &RateHeaders) {
-        lock(&self.core.policy).answered(&ticket, Instant::now(), hints);
-        self.core.tell(&ticket, Some(hints));
-    }
-
-    /// The request was not sent after all.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a ticket is good for one request: it is given up here"
-    )]
-    pub fn unsent(&self, ticket: Ticket) {
-        let mut used = lock(&self.core.used);
-        used.requests = used.requests.saturating_sub(1);
-        drop(used);
-        self.core.unsent(&ticket);
-    }
-
-    /// The part of the allowance that this run has used, 0 to 1: its requests by those that are allowed in the
-    /// time from the first to the last one, at least in one window. `None` before the first.
+    /// The part of the allowance that this run has used, 0 to 1: its requests divided by those allowed in the time from
+    /// the first to the last one, at least in one window. `None` before the first.
     #[must_use]
     pub fn share(&self) -> Option<f64> {
         let (limit, window) = {
             let policy = lock(&self.core.policy);
             (policy.limit(), policy.window())
         };
-        lock(&self.core.used).share(limit, window)
+        lock(&self.core.usage).share(limit, window)
     }
 
-    /// Whether somebody waits to send a request.
+    /// Whether a task waits for a permit.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
-        // whoever is first in line holds it
-        self.line.try_lock().is_err()
+        // the first task in the queue holds the lock
+        self.queue.try_lock().is_err()
     }
 
-    /// How long everybody has to wait now because of a 429; zero where nobody has to.
+    /// How long all requests have to wait now because of a 429; zero if none has to.
     #[must_use]
     pub fn closed_for(&self) -> Duration {
         let closed = lock(&self.core.policy).closed_until();
@@ -207,106 +196,76 @@ impl Limiter {
     }
 }
 
-/// A question on its way to the shared clock. A request that is granted when nobody waits for the answer any more is
-/// given back: it would be waited for without end.
-struct Asked {
-    core: Arc<Core>,
-    answer: oneshot::Receiver<Option<Decision>>,
-}
-
-impl Asked {
-    fn new(core: &Arc<Core>, left: u64) -> Self {
-        let (sender, answer) = oneshot::channel();
-        let asked = Arc::clone(core);
-        tokio::task::spawn_blocking(move || {
-            if let Err(Some(Decision::Go(ticket))) = sender.send(asked.visit(Some(left))) {
-                asked.unsent(&ticket);
-            }
-        });
-        Self { core: Arc::clone(core), answer }
+impl Core {
+    /// The shared count, as long as it can be used.
+    fn attached(&self) -> Option<&Shared> {
+        self.shared.as_ref().filter(|_| !self.detached.load(Ordering::Acquire))
     }
-}
 
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.answer.close();
-        if let Ok(Some(Decision::Go(ticket))) = self.answer.try_recv() {
-            self.core.unsent(&ticket);
+    fn attempt(self: &Arc<Self>, decision: Decision) -> Attempt {
+        match decision {
+            Decision::Go(slot) => Attempt::Granted(Permit::new(Arc::clone(self), slot)),
+            Decision::WaitUntil(when) => Attempt::WaitUntil(when),
+            Decision::WaitForAnswer => Attempt::WaitForAnswer,
         }
     }
-}
 
-impl Used {
-    fn add(&mut self, now: Instant) {
-        self.requests += 1;
-        self.span = Some((self.span.map_or(now, |(first, _)| first), now));
-    }
-
-    /// Requests by those that N a window allow from the first to the last one, at least in one window.
-    #[expect(clippy::cast_precision_loss, reason = "a share to three digits")]
-    fn share(&self, limit: u32, window: Duration) -> Option<f64> {
-        let (first, last) = self.span.filter(|_| self.requests > 0)?;
-        let windows = ((last - first).as_secs_f64() / window.as_secs_f64()).max(1.0);
-        let share = self.requests as f64 / (f64::from(limit) * windows);
-        Some((share.min(1.0) * 1000.0).round() / 1000.0)
-    }
-}
-
-impl Core {
-    fn sharing(&self) -> Option<&Shared> {
-        self.shared.as_ref().filter(|_| !self.alone.load(Ordering::Acquire))
-    }
-
-    /// `None` where the shared clock cannot be used.
-    fn visit(&self, ask: Option<u64>) -> Option<Decision> {
-        let shared = self.sharing()?;
-        let (decision, told) = match shared.visit(&self.policy, ask) {
-            Ok((decision, told)) => (decision, told),
+    /// Exchanges messages with the other runs and, with `ask`, tries to acquire a permit. `None` if nothing was asked
+    /// or the shared count cannot be used.
+    fn sync(self: &Arc<Self>, ask: Option<u64>) -> Option<Attempt> {
+        let (decision, written) = match self.attached()?.sync(&self.policy, ask) {
+            Ok((decision, written)) => (decision, written),
             Err(error) => (None, Err(error)),
         };
-        match told {
-            Err(error) => self.give_up(&error),
-            // given up while this visit was under way: what it heard is of no use any more
-            Ok(()) if self.alone.load(Ordering::Acquire) => self.part(),
-            // what others told may let a task go that waits
+        match written {
+            Err(error) => self.detach(&error),
+            // detached meanwhile: what this exchange has just recorded of others is abandoned, too
+            Ok(()) if self.detached.load(Ordering::Acquire) => self.abandon_others(),
+            // other runs' answers may let a waiting task go
             Ok(()) if ask.is_none() => self.changed.notify_waiters(),
             Ok(()) => {}
         }
-        decision
+        decision.map(|decision| self.attempt(decision))
     }
 
-    fn unsent(self: &Arc<Self>, ticket: &Ticket) {
-        lock(&self.policy).unsent(ticket);
-        self.tell(ticket, None);
+    fn answered(self: &Arc<Self>, slot: &Slot, headers: &RateHeaders) {
+        lock(&self.policy).answered(slot, Instant::now(), headers);
+        self.publish(|shared| shared.answered(slot, headers));
     }
 
-    fn tell(self: &Arc<Self>, ticket: &Ticket, answer: Option<&RateHeaders>) {
+    fn release(self: &Arc<Self>, slot: &Slot) {
+        lock(&self.policy).release(slot);
+        self.publish(|shared| shared.released(slot));
+    }
+
+    fn abandon(self: &Arc<Self>, slot: &Slot) {
+        lock(&self.policy).abandon(slot, Instant::now());
+        self.publish(|shared| shared.abandoned(slot));
+    }
+
+    /// Wakes this run's tasks, and lets the other runs know.
+    fn publish(self: &Arc<Self>, add: impl FnOnce(&Shared)) {
         self.changed.notify_waiters();
-        let Some(shared) = self.sharing() else { return };
-        shared.tell(ticket, answer);
-        // one visit tells all that has gathered
-        if !self.telling.swap(true, Ordering::AcqRel) {
-            let core = Arc::clone(self);
-            let visit = move || {
-                core.telling.store(false, Ordering::Release);
-                core.visit(None);
-            };
-            // where the runtime is gone the others find out by the end of the process
-            if let Ok(runtime) = Handle::try_current() {
-                runtime.spawn_blocking(visit);
-            }
+        let Some(shared) = self.attached() else { return };
+        add(shared);
+        // one exchange publishes all that has gathered
+        if self.publishing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let core = Arc::clone(self);
+        let sync = move || {
+            core.publishing.store(false, Ordering::Release);
+            core.sync(None);
+        };
+        // without a runtime the process is ending: the other runs notice that
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(sync);
         }
     }
 
-    fn part(&self) {
-        if let Some(shared) = &self.shared {
-            shared.part(&self.policy);
-        }
-        self.changed.notify_waiters();
-    }
-
-    fn give_up(&self, why: &dyn std::fmt::Display) {
-        if !self.alone.swap(true, Ordering::AcqRel) {
+    /// From now on this run counts its own requests only.
+    fn detach(&self, why: &dyn std::fmt::Display) {
+        if !self.detached.swap(true, Ordering::AcqRel) {
             let path =
                 self.shared.as_ref().map(|shared| shared.path().display().to_string()).unwrap_or_default();
             let what = format!(
@@ -314,24 +273,31 @@ impl Core {
             );
             self.events.send(Event::Warning { line: None, what });
         }
-        self.part();
+        self.abandon_others();
     }
 
-    /// When to ask again where the policy says `when`: others' answers may bring it forward, but for a 429's end.
-    fn look_again(&self, when: Instant) -> Instant {
-        let policy = lock(&self.policy);
-        match policy.closed_until() {
-            None if self.sharing().is_some() => when.min(Instant::now() + (policy.window() / 10).max(LOOK.1)),
-            _ => when,
+    fn abandon_others(&self) {
+        if let Some(shared) = &self.shared {
+            shared.abandon_others(&self.policy);
         }
+        self.changed.notify_waiters();
     }
 
-    fn look(&self) -> Duration {
-        (lock(&self.policy).turn() / 2).clamp(LOOK.0, LOOK.1)
+    /// When to try again if the policy says `when`: other runs' answers may bring it forward, unless a 429 has set it.
+    fn next_sample(&self, when: Instant) -> Instant {
+        let policy = lock(&self.policy);
+        if policy.closed_until().is_some() || self.attached().is_none() {
+            return when;
+        }
+        when.min(Instant::now() + (policy.window() / SAMPLES_PER_WINDOW).max(SAMPLE_INTERVAL_MAX))
     }
 
-    fn others_owe(&self) -> bool {
-        self.sharing().is_some_and(Shared::others_owe)
+    fn sample_interval(&self) -> Duration {
+        (lock(&self.policy).interval() / 2).clamp(SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX)
+    }
+
+    fn others_in_flight(&self) -> bool {
+        self.attached().is_some_and(Shared::others_in_flight)
     }
 }
 

@@ -112,8 +112,8 @@ pub struct RunOptions {
     pub api: ApiOptions,
     /// The allowance.
     pub rate: Rate,
-    /// Folder of the request clock that the user's runs share; `None`: the run keeps its own.
-    pub clock_dir: Option<PathBuf>,
+    /// Folder of the count of requests that the user's runs share; `None`: the run counts on its own.
+    pub limiter_dir: Option<PathBuf>,
     /// Images in flight.
     pub concurrency: NonZeroU32,
     /// Tries for one image.

@@ -254,9 +254,10 @@ async fn row(world: &World, limiter: &Limiter, case: &Case, number: u32, left: u
         }
         return hints;
     }
-    let ticket = limiter.ready(left).await;
+    let mut permit = limiter.acquire(left).await;
+    permit.sent();
     let hints = world.ask(number, case.latency).await;
-    limiter.answered(ticket, &hints);
+    permit.answered(&hints);
     hints
 }
 

@@ -34,18 +34,16 @@ fn a_wait_is_judged_by_the_graver_limit_that_it_passes() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_nobody_waits_for_stops_no_run() {
     let control = Admission::new(&run_options(std::path::Path::new("unused")), Events::none());
-    let ticket = control.limiter.ready(10).await;
+    let permit = control.limiter.acquire(10).await;
     let wait = Some(120 * MINUTE);
-    control
-        .limiter
-        .answered(ticket, &RateHeaders { limited: true, retry_after: wait, ..RateHeaders::default() });
+    permit.answered(&RateHeaders { limited: true, retry_after: wait, ..RateHeaders::default() });
     control.closed();
     assert!(!control.is_draining(), "every row has its answer");
-    let waiting = control.limiter.ready(9);
+    let waiting = control.limiter.acquire(9);
     assert!(tokio::time::timeout(MINUTE, waiting).await.is_err());
     control.closed();
     assert!(!control.is_draining(), "who waited is gone");
-    let mut waiting = Box::pin(control.limiter.ready(9));
+    let mut waiting = Box::pin(control.limiter.acquire(9));
     assert!(tokio::time::timeout(MINUTE, &mut waiting).await.is_err());
     control.closed();
     assert!(control.is_draining());

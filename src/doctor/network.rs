@@ -47,11 +47,12 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
     };
     let limiter = limiter(options);
     let requests = 1 + u64::from(options.org.is_some());
-    let Some(ticket) = limiter.ready_within(requests, PATIENCE).await else {
+    let Some(mut permit) = limiter.acquire_within(requests, PATIENCE).await else {
         return not_asked(options, checks);
     };
+    permit.sent();
     let asked = http.context(options.org.as_ref()).await;
-    limiter.answered(ticket, &asked.hints);
+    permit.answered(&asked.hints);
     let now = SystemTime::now();
     api(options, &asked, checks);
     key(options, &asked, checks);
@@ -70,7 +71,7 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
 
 /// The clock that runs with this key share; one of its own where there is no key to share.
 fn limiter(options: &DoctorOptions) -> Limiter {
-    match &options.clock_dir {
+    match &options.limiter_dir {
         Some(folder) if options.no_key.is_none() => {
             Limiter::shared(options.rate, &options.api, folder, Events::none())
         }
@@ -103,9 +104,10 @@ async fn ask_for_nobody(http: &Http, limiter: &Limiter, org: &OrgId) -> Option<F
         part: String::new(),
         replaces: None,
     };
-    let ticket = limiter.ready_within(1, PATIENCE).await?;
+    let mut permit = limiter.acquire_within(1, PATIENCE).await?;
+    permit.sent();
     let resolved = http.resolve(&item).await;
-    limiter.answered(ticket, &resolved.hints);
+    permit.answered(&resolved.hints);
     resolved.url.err()
 }
 

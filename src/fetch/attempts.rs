@@ -173,30 +173,28 @@ impl<'f, R: Remote> Attempts<'f, R> {
             Err(OrgRefused::Stopped) => return Err(Failure::Stopped),
             Err(OrgRefused::Tripped(refusal)) => return Err(Failure::OrgClosed(refusal)),
         };
-        let ticket = tokio::select! {
+        let mut permit = tokio::select! {
             biased;
             () = control.draining() => return Err(Failure::Stopped),
-            ticket = control.limiter.ready(control.left()) => ticket,
+            permit = control.limiter.acquire(control.left()) => permit,
         };
         if control.is_draining() {
-            control.limiter.unsent(ticket);
             return Err(Failure::Stopped);
         }
         // five refusals may have come while this one waited
         if let Some(refusal) = control.org_refusal(self.org) {
-            control.limiter.unsent(ticket);
             return Err(Failure::OrgClosed(refusal));
         }
         if control.is_out() && !probe {
-            control.limiter.unsent(ticket);
             return Ok(None);
         }
         // the image does not pay for having waited its turn
         self.began = Instant::now();
         Progress::add(&self.fetcher.progress.api_requests, 1);
+        permit.sent();
         let resolved = self.fetcher.remote.resolve(self.item).await;
         self.key = resolved.key;
-        control.limiter.answered(ticket, &resolved.hints);
+        permit.answered(&resolved.hints);
         match &resolved.url {
             Err(Failure::RateLimited(said)) => {
                 Progress::add(&self.fetcher.progress.api_429, 1);

@@ -69,7 +69,7 @@ pub fn run_options(out: &std::path::Path) -> RunOptions {
             ca_file: None,
         },
         rate: options::RATE,
-        clock_dir: None,
+        limiter_dir: None,
         concurrency: NonZeroU32::MIN,
         max_attempts: NonZeroU32::new(3).expect("not zero"),
         stall_timeout: options::STALL_TIMEOUT,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::credit::{Credit, Say};
+use self::credit::{Advice, Credit};
 use self::gate::Gate;
 use self::pace::Pace;
 use self::window::Window;
@@ -28,7 +28,7 @@ use crate::remote::rate_headers::RateHeaders;
 /// The right to send one request; to be given back with its answer.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Ticket {
+pub struct Slot {
     /// Counted up in the order of sending.
     pub(super) id: u64,
     pub(super) sent: Instant,
@@ -42,7 +42,7 @@ pub struct Ticket {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Send it.
-    Go(Ticket),
+    Go(Slot),
     /// Ask again then, or when an answer has come.
     WaitUntil(Instant),
     /// Ask again when an answer has come.
@@ -64,10 +64,10 @@ pub struct Policy {
     /// N: `--rate`'s, or the server's newest where that is lower.
     limit: u32,
     window: Duration,
-    slots: Window,
+    log: Window,
     gate: Gate,
     pace: Pace,
-    guide: Credit,
+    credit: Credit,
     /// Until when the last question had to wait.
     waiting: Option<Instant>,
 }
@@ -80,18 +80,18 @@ impl Policy {
             most: rate.requests,
             limit: rate.requests,
             window: rate.window,
-            slots: Window::new(rate.window),
+            log: Window::new(rate.window),
             gate: Gate::half_open(),
             pace: Pace::new(rate.requests, rate.window, now),
-            guide: Credit::new(rate.window, now),
+            credit: Credit::new(rate.window, now),
             waiting: None,
         }
     }
 
     /// May a request be sent now? `left` is how many the run still needs, this one included.
-    pub fn ask(&mut self, now: Instant, left: u64) -> Decision {
-        self.slots.forget(now);
-        match self.judge(now, left) {
+    pub fn try_acquire(&mut self, now: Instant, left: u64) -> Decision {
+        self.log.forget(now);
+        match self.check(now, left) {
             Ok(()) => {
                 self.waiting = None;
                 Decision::Go(self.sent(now))
@@ -104,75 +104,75 @@ impl Policy {
         }
     }
 
-    fn judge(&mut self, now: Instant, left: u64) -> Result<(), Wait> {
+    fn check(&mut self, now: Instant, left: u64) -> Result<(), Wait> {
         self.gate.pass(now)?;
-        let used = self.slots.used();
+        let used = self.log.used();
         if used >= self.limit {
-            return Err(self.slots.next_free().map_or(Wait::ForAnswer, Wait::Until));
+            return Err(self.log.next_free().map_or(Wait::ForAnswer, Wait::Until));
         }
         if self.fits(left) {
             return Ok(());
         }
-        match self.guide.say(now, self.limit, &self.slots) {
-            Say::Go => Ok(()),
-            Say::Wait(wait) => Err(wait),
-            Say::Unknown => self.pace.check(now).map_err(Wait::Until),
+        match self.credit.advise(now, self.limit, &self.log) {
+            Advice::Go => Ok(()),
+            Advice::Wait(wait) => Err(wait),
+            Advice::Unknown => self.pace.check(now).map_err(Wait::Until),
         }
     }
 
     /// Whether all that is left is surely free. A server that counts by windows may still weigh what was sent two
     /// windows ago.
     fn fits(&self, left: u64) -> bool {
-        let free = u64::from(self.limit.saturating_sub(self.slots.used_lately()));
-        left <= free && self.pace.is_full() && self.guide.fits(left, &self.slots)
+        let free = u64::from(self.limit.saturating_sub(self.log.used_lately()));
+        left <= free && self.pace.is_full() && self.credit.fits(left, &self.log)
     }
 
     /// Somebody else who keeps the same clock has sent a request.
-    pub fn heard(&mut self, at: Instant) -> Ticket {
+    pub fn record_foreign(&mut self, at: Instant) -> Slot {
         // it took its part of the pace, also where that is not known to have had one
         let _ = self.pace.check(at);
         self.sent(at)
     }
 
-    fn sent(&mut self, now: Instant) -> Ticket {
-        self.slots.forget(now);
-        let id = self.slots.send(now);
+    fn sent(&mut self, now: Instant) -> Slot {
+        self.log.forget(now);
+        let id = self.log.send(now);
         let alone = self.gate.sent(now);
-        self.guide.sent(now);
-        Ticket { id, sent: now, alone, era: self.gate.era() }
+        self.credit.sent(now);
+        Slot { id, sent: now, alone, era: self.gate.era() }
     }
 
     /// An answer has come, or its connection is lost.
-    pub fn answered(&mut self, ticket: &Ticket, now: Instant, hints: &RateHeaders) {
-        self.slots.forget(now);
-        self.slots.answer(ticket.id, now, !hints.limited);
+    pub fn answered(&mut self, slot: &Slot, now: Instant, headers: &RateHeaders) {
+        self.log.forget(now);
+        self.log.answer(slot.id, now, !headers.limited);
         // a Limit that was nonsense is corrected by the next one
-        let limit = hints.limit.map_or(self.limit, |limit| limit.min(self.most));
+        let limit = headers.limit.map_or(self.limit, |limit| limit.min(self.most));
         if limit != self.limit {
             self.limit = limit;
             self.pace = Pace::new(limit, self.window, now);
         }
-        if hints.limited {
-            self.gate.close(ticket, now, hints, self.window);
-            let admitted = self.slots.admitted(now);
-            self.pace.refused(admitted, ticket.era, self.gate.era(), now);
-            self.guide.refused(now);
+        if headers.limited {
+            self.gate.close(slot, now, headers, self.window);
+            let admitted = self.log.admitted(now);
+            self.pace.refused(admitted, slot.era, self.gate.era(), now);
+            self.credit.refused(now);
         } else {
-            self.gate.answered(ticket);
-            self.guide.observe(ticket, now, hints, self.limit, &self.slots);
+            self.gate.answered(slot);
+            self.credit.observe(slot, now, headers, self.limit, &self.log);
         }
     }
 
     /// The request was not sent after all.
-    pub fn unsent(&mut self, ticket: &Ticket) {
-        self.slots.unsend(ticket.id);
-        self.gate.lost(ticket);
+    pub fn release(&mut self, slot: &Slot) {
+        self.log.release(slot.id);
+        self.gate.abandon(slot);
     }
 
     /// Nobody will tell any more what was answered.
-    pub fn lost(&mut self, ticket: &Ticket, now: Instant) {
-        self.slots.answer(ticket.id, now, true);
-        self.gate.lost(ticket);
+    pub fn abandon(&mut self, slot: &Slot, now: Instant) {
+        self.log.answer(slot.id, now, true);
+        self.gate.abandon(slot);
     }
 
     /// The window.
@@ -189,7 +189,7 @@ impl Policy {
 
     /// The time of one request where the allowance is used evenly.
     #[must_use]
-    pub fn turn(&self) -> Duration {
+    pub fn interval(&self) -> Duration {
         self.window / self.limit.max(1)
     }
 

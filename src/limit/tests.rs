@@ -13,10 +13,10 @@ fn most_in_a_window(sent: &[Instant], window: Duration) -> usize {
 async fn send(limiter: &Limiter, rows: u64, latency: Duration) -> Vec<Instant> {
     let mut sent = Vec::new();
     for left in (1..=rows).rev() {
-        let ticket = limiter.ready(left).await;
+        let permit = limiter.acquire(left).await;
         sent.push(Instant::now());
         tokio::time::sleep(latency).await;
-        limiter.answered(ticket, &RateHeaders::default());
+        permit.answered(&RateHeaders::default());
     }
     sent
 }
@@ -24,8 +24,8 @@ async fn send(limiter: &Limiter, rows: u64, latency: Duration) -> Vec<Instant> {
 /// A clock whose first request was answered: the gate is open.
 async fn open() -> Limiter {
     let limiter = Limiter::new(RATE);
-    let ticket = limiter.ready(10).await;
-    limiter.answered(ticket, &RateHeaders::default());
+    let permit = limiter.acquire(10).await;
+    permit.answered(&RateHeaders::default());
     limiter
 }
 
@@ -57,47 +57,45 @@ async fn a_job_that_fits_into_the_allowance_is_not_slowed() {
 #[tokio::test(start_paused = true)]
 async fn a_429_waits_as_long_as_the_server_asked() {
     let limiter = Limiter::new(RATE);
-    let ticket = limiter.ready(10).await;
+    let permit = limiter.acquire(10).await;
     let wait = Duration::from_secs(7);
-    limiter
-        .answered(ticket, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
+    permit.answered(&RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
     let start = Instant::now();
-    let _ticket = limiter.ready(10).await;
+    let _permit = limiter.acquire(10).await;
     assert_eq!(start.elapsed(), wait);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_that_was_under_way_does_not_open_the_gate() {
     let limiter = open().await;
-    let (refused, fine) = (limiter.ready(10).await, limiter.ready(9).await);
+    let (refused, fine) = (limiter.acquire(10).await, limiter.acquire(9).await);
     let wait = Duration::from_secs(7);
-    limiter
-        .answered(refused, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
-    limiter.answered(fine, &RateHeaders::default());
+    refused.answered(&RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
+    fine.answered(&RateHeaders::default());
     let start = Instant::now();
-    let _ticket = limiter.ready(10).await;
+    let _permit = limiter.acquire(10).await;
     assert_eq!(start.elapsed(), wait);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_request_goes_ahead_alone() {
     let limiter = Limiter::new(RATE);
-    let _probe = limiter.ready(10).await;
-    let second = tokio::time::timeout(Duration::from_mins(1), limiter.ready(9)).await;
+    let _probe = limiter.acquire(10).await;
+    let second = tokio::time::timeout(Duration::from_mins(1), limiter.acquire(9)).await;
     assert!(second.is_err(), "a second request went out before the first was answered");
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_request_goes_ahead_alone_after_a_429() {
     let limiter = Limiter::new(RATE);
-    let ticket = limiter.ready(10).await;
-    limiter.answered(ticket, &RateHeaders { limited: true, ..RateHeaders::default() });
-    let probe = limiter.ready(10).await;
-    let second = tokio::time::timeout(Duration::from_mins(1), limiter.ready(9)).await;
+    let permit = limiter.acquire(10).await;
+    permit.answered(&RateHeaders { limited: true, ..RateHeaders::default() });
+    let probe = limiter.acquire(10).await;
+    let second = tokio::time::timeout(Duration::from_mins(1), limiter.acquire(9)).await;
     assert!(second.is_err(), "a second request went out before the probe was answered");
-    limiter.answered(probe, &RateHeaders::default());
+    probe.answered(&RateHeaders::default());
     let start = Instant::now();
-    let _ticket = limiter.ready(9).await;
+    let _permit = limiter.acquire(9).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -106,12 +104,12 @@ async fn waits_that_the_server_does_not_name_double_up_to_the_window() {
     let limiter = Limiter::new(RATE);
     let mut waits = Vec::new();
     for _ in 0..4 {
-        let ticket = limiter.ready(10).await;
-        limiter.answered(ticket, &RateHeaders { limited: true, ..RateHeaders::default() });
+        let permit = limiter.acquire(10).await;
+        permit.answered(&RateHeaders { limited: true, ..RateHeaders::default() });
         let start = Instant::now();
-        let ticket = limiter.ready(10).await;
+        let permit = limiter.acquire(10).await;
         waits.push(start.elapsed().as_secs());
-        limiter.answered(ticket, &RateHeaders { limited: true, ..RateHeaders::default() });
+        permit.answered(&RateHeaders { limited: true, ..RateHeaders::default() });
     }
     assert_eq!(waits[0], 1);
     assert!(waits.is_sorted() && waits.iter().all(|wait| *wait <= 3), "{waits:?}");
@@ -121,8 +119,8 @@ async fn waits_that_the_server_does_not_name_double_up_to_the_window() {
 async fn a_lower_limit_of_the_server_counts_and_a_higher_one_does_not() {
     let limiter = Limiter::new(RATE);
     for limit in [500, 40] {
-        let ticket = limiter.ready(1000).await;
-        limiter.answered(ticket, &RateHeaders { limit: Some(limit), ..RateHeaders::default() });
+        let permit = limiter.acquire(1000).await;
+        permit.answered(&RateHeaders { limit: Some(limit), ..RateHeaders::default() });
     }
     let sent = send(&limiter, 300, Duration::ZERO).await;
     assert!(most_in_a_window(&sent, RATE.window) <= 40);

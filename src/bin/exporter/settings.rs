@@ -137,7 +137,7 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
         state_dir,
         api,
         rate: rate.unwrap_or(options::RATE),
-        clock_dir: clock_dir(sources, &mut warnings),
+        limiter_dir: limiter_dir(sources, &mut warnings),
         concurrency: concurrency.unwrap_or(number::non_zero(options::CONCURRENCY)),
         max_attempts: max_attempts.unwrap_or(number::non_zero(options::MAX_ATTEMPTS)),
         stall_timeout: stall_timeout.unwrap_or(options::STALL_TIMEOUT),
@@ -152,7 +152,7 @@ fn all_but_the_key(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Re
 
 /// The XDG base directories' place for state that is worth keeping, but not a setting. A relative path there is to
 /// be ignored, says the specification.
-fn clock_dir(sources: &Sources<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
+fn limiter_dir(sources: &Sources<'_>, warnings: &mut Vec<String>) -> Option<PathBuf> {
     let absolute = |name: &str| sources.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     if state.is_none() {
@@ -186,8 +186,8 @@ pub fn doctor(args: &DoctorArgs, sources: &Sources<'_>) -> Result<(DoctorOptions
     let rate = sources.text(&table::RATE, None, number::rate)?.unwrap_or(options::RATE);
     let org = export::org(args.org.as_deref())?;
     let min_free = min_free.unwrap_or(options::MIN_FREE);
-    let clock_dir = clock_dir(sources, &mut warnings);
-    Ok((DoctorOptions { api, no_key, rate, clock_dir, org, out, state_dir, min_free }, warnings))
+    let limiter_dir = limiter_dir(sources, &mut warnings);
+    Ok((DoctorOptions { api, no_key, rate, limiter_dir, org, out, state_dir, min_free }, warnings))
 }
 
 /// The key is to be filled in.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::window::Window;
-use super::{Ticket, Wait};
+use super::{Slot, Wait};
 use crate::remote::rate_headers::RateHeaders;
 
 /// The credit's part that may be in flight: little while nobody knows who else is there.
@@ -53,7 +53,7 @@ pub(super) struct Credit {
 
 /// What is known of the speed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Say {
+pub(super) enum Advice {
     Go,
     Wait(Wait),
     /// No answer has told.
@@ -90,8 +90,8 @@ impl Credit {
     }
 
     /// May a request go now?
-    pub(super) fn say(&self, now: Instant, limit: u32, slots: &Window) -> Say {
-        let (Some(newest), Some(last)) = (self.newest, self.last_sent) else { return Say::Unknown };
+    pub(super) fn advise(&self, now: Instant, limit: u32, slots: &Window) -> Advice {
+        let (Some(newest), Some(last)) = (self.newest, self.last_sent) else { return Advice::Unknown };
         let credit = to_f64(credit(newest, slots).max(0));
         // in flight when all of the allowance is used evenly
         let flow = f64::from(limit) * self.latency / self.window.as_secs_f64();
@@ -102,7 +102,7 @@ impl Credit {
             (false, false) => (credit / PART).max(1.0) + flow,
         };
         if f64::from(slots.in_flight()) >= in_flight {
-            return Say::Wait(Wait::ForAnswer);
+            return Advice::Wait(Wait::ForAnswer);
         }
         let next = match (self.careful, credit) {
             (false, 1.0..) => now,
@@ -113,7 +113,7 @@ impl Credit {
                 self.after_free_slot(last, limit, slots).map_or(dry, |free| free.min(dry))
             }
         };
-        if now >= next { Say::Go } else { Say::Wait(Wait::Until(next)) }
+        if now >= next { Advice::Go } else { Advice::Wait(Wait::Until(next)) }
     }
 
     fn gap(&self, now: Instant, credit: f64, limit: u32) -> Duration {
@@ -144,22 +144,22 @@ impl Credit {
     /// Takes what an answer tells, where it is newer than what is known.
     pub(super) fn observe(
         &mut self,
-        ticket: &Ticket,
+        slot: &Slot,
         now: Instant,
-        hints: &RateHeaders,
+        headers: &RateHeaders,
         limit: u32,
         slots: &Window,
     ) {
-        let (Some(remaining), total) = (hints.remaining, hints.limit.unwrap_or(limit)) else { return };
-        if remaining > total || self.newest.is_some_and(|(id, _)| id > ticket.id) {
+        let (Some(remaining), total) = (headers.remaining, headers.limit.unwrap_or(limit)) else { return };
+        if remaining > total || self.newest.is_some_and(|(id, _)| id > slot.id) {
             return;
         }
-        self.newest = Some((ticket.id, remaining));
+        self.newest = Some((slot.id, remaining));
         self.empty = if remaining == 0 { self.empty.saturating_add(1) } else { 0 };
-        self.latency = now.saturating_duration_since(ticket.sent).as_secs_f64();
+        self.latency = now.saturating_duration_since(slot.sent).as_secs_f64();
         let counted = total - remaining;
         // all that was sent while it was under way may have been counted before it
-        let own = slots.used_since(ticket.sent.checked_sub(self.window).unwrap_or(ticket.sent));
+        let own = slots.used_since(slot.sent.checked_sub(self.window).unwrap_or(slot.sent));
         let unexplained = |own: u32| counted > own.saturating_add(UNEXPLAINED + total / 100);
         if unexplained(own) {
             self.careful = true;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ticket, Wait};
+use super::{Slot, Wait};
 use crate::remote::rate_headers::RateHeaders;
 
 /// First own wait after a 429 that names none, doubled each time.
@@ -63,25 +63,25 @@ impl Gate {
     }
 
     /// Anything but a 429 came.
-    pub(super) fn answered(&mut self, ticket: &Ticket) {
+    pub(super) fn answered(&mut self, slot: &Slot) {
         self.unnamed = 0;
         // another answer may have closed it again meanwhile
-        if ticket.alone && self.state == State::Probing {
+        if slot.alone && self.state == State::Probing {
             self.state = State::Open;
         }
     }
 
     /// Nothing came, and nothing will.
-    pub(super) fn lost(&mut self, ticket: &Ticket) {
-        if ticket.alone && self.state == State::Probing {
+    pub(super) fn abandon(&mut self, slot: &Slot) {
+        if slot.alone && self.state == State::Probing {
             self.state = State::HalfOpen;
         }
     }
 
     /// A 429 came.
-    pub(super) fn close(&mut self, ticket: &Ticket, now: Instant, hints: &RateHeaders, window: Duration) {
-        let first = ticket.era == self.era;
-        let named = hints.named_wait(window);
+    pub(super) fn close(&mut self, slot: &Slot, now: Instant, headers: &RateHeaders, window: Duration) {
+        let first = slot.era == self.era;
+        let named = headers.named_wait(window);
         let wait = named.unwrap_or_else(|| {
             if first {
                 self.unnamed += 1;
@@ -99,7 +99,7 @@ impl Gate {
             self.era += 1;
         }
         // a late 429 of before must not end a probe that is on its way
-        if self.state != State::Probing || ticket.alone || named.is_some() {
+        if self.state != State::Probing || slot.alone || named.is_some() {
             self.state = State::Closed(until);
         }
     }

@@ -13,9 +13,9 @@ fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
 }
 
-fn go(policy: &mut Policy, now: Instant) -> Ticket {
-    match policy.ask(now, MANY) {
-        Decision::Go(ticket) => ticket,
+fn go(policy: &mut Policy, now: Instant) -> Slot {
+    match policy.try_acquire(now, MANY) {
+        Decision::Go(slot) => slot,
         wait => panic!("{wait:?}"),
     }
 }
@@ -27,14 +27,14 @@ fn told(remaining: u32) -> RateHeaders {
 /// A policy whose first answer has told.
 fn guided(now: Instant, remaining: u32) -> Policy {
     let mut policy = Policy::new(RATE, now);
-    let ticket = go(&mut policy, now);
-    policy.answered(&ticket, now, &told(remaining));
+    let slot = go(&mut policy, now);
+    policy.answered(&slot, now, &told(remaining));
     policy
 }
 
 /// The wait before the next request; zero where it may go.
 fn wait(policy: &mut Policy, now: Instant) -> Duration {
-    match policy.ask(now, MANY) {
+    match policy.try_acquire(now, MANY) {
         Decision::Go(_) => Duration::ZERO,
         Decision::WaitUntil(until) => until - now,
         Decision::WaitForAnswer => Duration::MAX,
@@ -46,10 +46,10 @@ fn an_eighth_of_the_credit_is_in_flight_at_most_in_the_first_window() {
     let now = Instant::now();
     for (limit, expected) in [(800, 89), (100, 11), (40, 5), (10, 1)] {
         let mut policy = Policy::new(Rate { requests: limit, window: WINDOW }, now);
-        let ticket = go(&mut policy, now);
-        policy.answered(&ticket, now, &RateHeaders { remaining: Some(limit - 1), ..RateHeaders::default() });
+        let slot = go(&mut policy, now);
+        policy.answered(&slot, now, &RateHeaders { remaining: Some(limit - 1), ..RateHeaders::default() });
         let mut sent = 0;
-        while let Decision::Go(_) = policy.ask(now, MANY) {
+        while let Decision::Go(_) = policy.try_acquire(now, MANY) {
             sent += 1;
         }
         // each that is sent takes one from the credit
@@ -81,10 +81,10 @@ fn what_others_use_makes_the_gap_wider() {
 fn an_own_request_that_overtook_is_not_taken_for_somebody_elses() {
     let begin = Instant::now();
     let mut policy = guided(begin, 99);
-    let mut tickets: Vec<Ticket> = (0..8).map(|_| go(&mut policy, begin)).collect();
+    let mut slots: Vec<Slot> = (0..8).map(|_| go(&mut policy, begin)).collect();
     // the server counted all eight before it answered the first
-    policy.answered(&tickets.remove(0), begin + millis(5), &told(91));
-    assert!(matches!(policy.ask(begin + millis(5), MANY), Decision::Go(_)));
+    policy.answered(&slots.remove(0), begin + millis(5), &told(91));
+    assert!(matches!(policy.try_acquire(begin + millis(5), MANY), Decision::Go(_)));
 }
 
 #[test]
@@ -96,13 +96,13 @@ fn what_got_through_before_a_429_without_headers_is_asked_for_after_it() {
     let limited = RateHeaders { limited: true, ..RateHeaders::default() };
     // the server's limit is 50
     loop {
-        match policy.ask(now, MANY) {
-            Decision::Go(ticket) if sent < 50 => {
+        match policy.try_acquire(now, MANY) {
+            Decision::Go(slot) if sent < 50 => {
                 sent += 1;
-                policy.answered(&ticket, now, &RateHeaders::default());
+                policy.answered(&slot, now, &RateHeaders::default());
             }
-            Decision::Go(ticket) => {
-                policy.answered(&ticket, now, &limited);
+            Decision::Go(slot) => {
+                policy.answered(&slot, now, &limited);
                 break;
             }
             Decision::WaitUntil(until) => now = until,
@@ -111,10 +111,10 @@ fn what_got_through_before_a_429_without_headers_is_asked_for_after_it() {
     }
     let (from, mut after) = (now + WINDOW, 0);
     while now < from + WINDOW {
-        match policy.ask(now, MANY) {
-            Decision::Go(ticket) => {
+        match policy.try_acquire(now, MANY) {
+            Decision::Go(slot) => {
                 after += u32::from(now >= from);
-                policy.answered(&ticket, now, &RateHeaders::default());
+                policy.answered(&slot, now, &RateHeaders::default());
             }
             Decision::WaitUntil(until) => now = until,
             Decision::WaitForAnswer => panic!("nothing is in flight"),
@@ -138,13 +138,17 @@ fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
     ];
     for (retry_after, reset, expected) in cases {
         let mut policy = Policy::new(RATE, now);
-        let ticket = go(&mut policy, now);
+        let slot = go(&mut policy, now);
         policy.answered(
-            &ticket,
+            &slot,
             now,
             &RateHeaders { limited: true, retry_after, reset, ..RateHeaders::default() },
         );
-        assert_eq!(policy.ask(now, 1), Decision::WaitUntil(now + expected), "{retry_after:?} {reset:?}");
+        assert_eq!(
+            policy.try_acquire(now, 1),
+            Decision::WaitUntil(now + expected),
+            "{retry_after:?} {reset:?}"
+        );
     }
 }
 
@@ -154,10 +158,10 @@ fn a_remaining_that_is_always_0_does_not_hold_a_run_for_long() {
     let mut policy = Policy::new(RATE, begin);
     let (mut now, mut sent) = (begin, 0);
     while now < begin + 10 * WINDOW {
-        match policy.ask(now, MANY) {
-            Decision::Go(ticket) => {
+        match policy.try_acquire(now, MANY) {
+            Decision::Go(slot) => {
                 sent += 1;
-                policy.answered(&ticket, now, &told(0));
+                policy.answered(&slot, now, &told(0));
             }
             Decision::WaitUntil(until) => now = until,
             Decision::WaitForAnswer => panic!("nothing is in flight"),
@@ -171,8 +175,8 @@ fn the_newest_limit_counts_up_to_that_of_the_rate() {
     let now = Instant::now();
     let mut policy = Policy::new(RATE, now);
     for (told, expected) in [(Some(40), 40), (None, 40), (Some(1), 1), (Some(60), 60), (Some(1_000), 100)] {
-        let ticket = policy.heard(now);
-        policy.answered(&ticket, now, &RateHeaders { limit: told, ..RateHeaders::default() });
+        let slot = policy.record_foreign(now);
+        policy.answered(&slot, now, &RateHeaders { limit: told, ..RateHeaders::default() });
         assert_eq!(policy.limit(), expected, "{told:?}");
     }
 }
@@ -181,12 +185,12 @@ fn the_newest_limit_counts_up_to_that_of_the_rate() {
 fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
     let now = Instant::now();
     let mut policy = Policy::new(Rate { requests: 1, window: WINDOW }, now);
-    let gone = policy.heard(now);
-    assert_eq!(policy.ask(now, 1), Decision::WaitForAnswer);
-    policy.lost(&gone, now + millis(500));
-    assert_eq!(policy.ask(now + millis(500), 1), Decision::WaitUntil(now + millis(500) + WINDOW));
-    let ticket = go(&mut policy, now + millis(500) + WINDOW);
-    assert!(ticket.alone, "nothing has told that the API answers");
+    let gone = policy.record_foreign(now);
+    assert_eq!(policy.try_acquire(now, 1), Decision::WaitForAnswer);
+    policy.abandon(&gone, now + millis(500));
+    assert_eq!(policy.try_acquire(now + millis(500), 1), Decision::WaitUntil(now + millis(500) + WINDOW));
+    let slot = go(&mut policy, now + millis(500) + WINDOW);
+    assert!(slot.alone, "nothing has told that the API answers");
 }
 
 #[test]
@@ -194,21 +198,21 @@ fn a_request_of_somebody_who_did_not_hear_of_the_429_ends_no_wait() {
     let now = Instant::now();
     let mut policy = guided(now, 99);
     let wait = Duration::from_secs(7);
-    let ticket = go(&mut policy, now);
+    let slot = go(&mut policy, now);
     policy.answered(
-        &ticket,
+        &slot,
         now,
         &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() },
     );
-    let stranger = policy.heard(now + millis(100));
+    let stranger = policy.record_foreign(now + millis(100));
     assert_eq!(policy.closed_until(), Some(now + wait));
     policy.answered(&stranger, now + millis(200), &RateHeaders::default());
-    assert_eq!(policy.ask(now + millis(300), 1), Decision::WaitUntil(now + wait));
+    assert_eq!(policy.try_acquire(now + millis(300), 1), Decision::WaitUntil(now + wait));
     // after the wait it is a probe as any other
-    let probe = policy.heard(now + wait);
-    assert_eq!(policy.ask(now + wait, 1), Decision::WaitForAnswer);
+    let probe = policy.record_foreign(now + wait);
+    assert_eq!(policy.try_acquire(now + wait, 1), Decision::WaitForAnswer);
     policy.answered(&probe, now + wait, &RateHeaders::default());
-    assert!(matches!(policy.ask(now + wait + WINDOW, 1), Decision::Go(_)));
+    assert!(matches!(policy.try_acquire(now + wait + WINDOW, 1), Decision::Go(_)));
 }
 
 /// RateHeaders as no server in its senses would send them.
@@ -229,20 +233,20 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let mut policy = Policy::new(RATE, now);
-        let mut in_flight: Vec<(Instant, Ticket, RateHeaders)> = Vec::new();
+        let mut in_flight: Vec<(Instant, Slot, RateHeaders)> = Vec::new();
         let mut sent: Vec<Instant> = Vec::new();
-        for (hints, latency, soon) in answers {
+        for (headers, latency, soon) in answers {
             loop {
                 in_flight.sort_by_key(|(at, ..)| *at);
                 let come = in_flight.iter().take_while(|(at, ..)| *at <= now).count();
-                for (at, ticket, hints) in in_flight.drain(..come) {
-                    policy.answered(&ticket, at.max(now), &hints);
+                for (at, slot, headers) in in_flight.drain(..come) {
+                    policy.answered(&slot, at.max(now), &headers);
                 }
                 let next = in_flight.first().map(|(at, ..)| *at);
-                match policy.ask(now, left) {
-                    Decision::Go(ticket) => {
+                match policy.try_acquire(now, left) {
+                    Decision::Go(slot) => {
                         sent.push(now);
-                        in_flight.push((now + millis(if soon { 1 } else { latency }), ticket, hints));
+                        in_flight.push((now + millis(if soon { 1 } else { latency }), slot, headers));
                         break;
                     }
                     Decision::WaitUntil(until) => {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The requests of the last two windows.
 #[derive(Debug)]
 pub(super) struct Window {
-    window: Duration,
+    length: Duration,
     /// Sent and not answered, by number.
     in_flight: BTreeMap<u64, Instant>,
     /// When answers came, oldest first, and whether the request was admitted.
@@ -19,17 +19,17 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) const fn new(window: Duration) -> Self {
-        Self { window, in_flight: BTreeMap::new(), answered: VecDeque::new(), old: 0, sent: 0 }
+    pub(super) const fn new(length: Duration) -> Self {
+        Self { length, in_flight: BTreeMap::new(), answered: VecDeque::new(), old: 0, sent: 0 }
     }
 
     /// Forgets what no rule asks for any more.
     pub(super) fn forget(&mut self, now: Instant) {
-        while self.answered.front().is_some_and(|(at, _)| now >= *at + 2 * self.window) {
+        while self.answered.front().is_some_and(|(at, _)| now >= *at + 2 * self.length) {
             self.answered.pop_front();
             self.old = self.old.saturating_sub(1);
         }
-        while self.answered.get(self.old).is_some_and(|(at, _)| now >= *at + self.window) {
+        while self.answered.get(self.old).is_some_and(|(at, _)| now >= *at + self.length) {
             self.old += 1;
         }
     }
@@ -48,7 +48,7 @@ impl Window {
         }
     }
 
-    pub(super) fn unsend(&mut self, id: u64) {
+    pub(super) fn release(&mut self, id: u64) {
         self.in_flight.remove(&id);
     }
 
@@ -70,19 +70,19 @@ impl Window {
 
     /// Admitted by the server within the last window, as far as is known.
     pub(super) fn admitted(&self, now: Instant) -> u32 {
-        let since = self.answered.iter().rev().take_while(|(at, _)| *at + self.window > now);
+        let since = self.answered.iter().rev().take_while(|(at, _)| *at + self.length > now);
         count(since.filter(|(_, admitted)| *admitted).count())
     }
 
     /// When the next slot is free; `None` where all are in flight.
     pub(super) fn next_free(&self) -> Option<Instant> {
-        self.answered.get(self.old).map(|(at, _)| *at + self.window)
+        self.answered.get(self.old).map(|(at, _)| *at + self.length)
     }
 
     /// When the first slot became free after `then`, or will.
     pub(super) fn freed_after(&self, then: Instant) -> Option<Instant> {
-        let before = self.answered.partition_point(|(at, _)| *at + self.window <= then);
-        self.answered.get(before).map(|(at, _)| *at + self.window)
+        let before = self.answered.partition_point(|(at, _)| *at + self.length <= then);
+        self.answered.get(before).map(|(at, _)| *at + self.length)
     }
 
     pub(super) fn in_flight(&self) -> u32 {

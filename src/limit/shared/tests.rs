@@ -7,6 +7,8 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use std::io;
+
 use super::*;
 use crate::event::{Event, Events};
 use crate::limit::Limiter;
@@ -40,7 +42,7 @@ impl Machine {
     }
 
     fn path(&self) -> PathBuf {
-        self.0.path().join("exporter/clock")
+        self.0.path().join("exporter/count.sqlite")
     }
 
     fn run(&self, rate: Rate) -> Limiter {
@@ -51,9 +53,9 @@ impl Machine {
 async fn send(limiter: &Limiter, count: u64) -> Vec<Instant> {
     let mut sent = Vec::new();
     for left in (1..=count).rev() {
-        let ticket = limiter.ready(left).await;
+        let permit = limiter.acquire(left).await;
         sent.push(Instant::now());
-        limiter.answered(ticket, &RateHeaders::default());
+        permit.answered(&RateHeaders::default());
     }
     sent
 }
@@ -82,8 +84,8 @@ async fn a_429_closes_the_gate_for_all() {
     send(&one, 1).await;
     send(&other, 1).await;
     let wait = Duration::from_secs(7);
-    let ticket = one.ready(10).await;
-    one.answered(ticket, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
+    let permit = one.acquire(10).await;
+    permit.answered(&RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
     let start = Instant::now();
     let sent = send(&other, 1).await;
     let waited = sent[0] - start;
@@ -123,9 +125,9 @@ async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
 async fn a_wait_that_was_announced_to_an_earlier_run_is_kept() {
     let machine = Machine::new();
     let one = machine.run(RATE);
-    let ticket = one.ready(10).await;
+    let permit = one.acquire(10).await;
     let wait = Duration::from_mins(5);
-    one.answered(ticket, &RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
+    permit.answered(&RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
     sleep(Duration::from_mins(2)).await;
     let start = Instant::now();
     send(&machine.run(RATE), 1).await;
@@ -137,15 +139,15 @@ async fn who_was_killed_leaves_nothing_behind_but_what_he_sent() {
     let machine = Machine::new();
     let mut gone = std::process::Command::new("true").spawn().expect("a process");
     gone.wait().expect("its end");
-    let mut journal = Journal::open(machine.path(), paused).expect("a journal");
-    let entry = |number| Entry {
+    let mut table = Table::open(&machine.path(), paused).expect("a table");
+    let message = |request| Message {
         at: paused().expect("a time"),
-        client: 1,
-        pid: gone.id(),
-        number,
-        fact: Fact::Sent { left: 1000 },
+        run: 1,
+        process: Process { pid: gone.id(), started: 0 },
+        request,
+        step: Step::Granted { left: 1000 },
     };
-    journal.visit(|_, _| ((), (0..40).map(entry).collect())).expect("visited").1.expect("written");
+    table.sync(|_, _| ((), (0..40).map(message).collect())).expect("an exchange").1.expect("written");
     let start = Instant::now();
     let mut sent = send(&machine.run(RATE), 160).await;
     assert!(sent[0] - start < Duration::from_millis(1500), "the dead run's probe is not waited for");
@@ -175,9 +177,9 @@ fn run_on_a_full_disk(
 ) -> (Limiter, tokio::sync::mpsc::UnboundedReceiver<Event>) {
     let (events, told) = Events::channel();
     let shared = Shared::new(machine.path(), paused);
-    let mut journal = Journal::open(machine.path(), paused).expect("a journal");
-    journal.fill_disk();
-    *lock(&shared.journal) = Some(journal);
+    let table = Table::open(&machine.path(), paused).expect("a table");
+    table.fill_disk();
+    *lock(&shared.table) = Some(table);
     (Limiter::with(rate, Some(shared), events), told)
 }
 
@@ -199,7 +201,7 @@ async fn who_keeps_his_own_clock_does_not_wait_for_the_answers_of_others() {
     for rate in [RATE, Rate { requests: 1, window: WINDOW }] {
         let machine = Machine::new();
         let one = machine.run(rate);
-        let _in_flight = one.ready(10).await;
+        let _in_flight = one.acquire(10).await;
         let (other, _told) = run_on_a_full_disk(&machine, rate);
         let sent = tokio::time::timeout(Duration::from_mins(10), send(&other, 5)).await;
         assert_eq!(sent.expect("the run hangs").len(), 5, "{rate:?}");
@@ -243,15 +245,15 @@ async fn granted_too_late() {
     let machine = Machine::new();
     let limiter = on_hanging_disk(&machine);
     let hangs = lock(&DISK_HANGS);
-    let mut ready = Box::pin(limiter.ready(10));
+    let mut ready = Box::pin(limiter.acquire(10));
     ask_the_disk(ready.as_mut());
     tokio::time::advance(Duration::from_secs(31)).await;
-    limiter.answered(ready.await, &RateHeaders::default());
+    ready.await.answered(&RateHeaders::default());
     tokio::time::advance(WINDOW).await;
     // the disk answers, and the first question is granted although nobody asks any more
     drop(hangs);
     sleep(Duration::from_millis(1)).await;
-    let next = tokio::time::timeout(Duration::from_mins(10), limiter.ready(9)).await;
+    let next = tokio::time::timeout(Duration::from_mins(10), limiter.acquire(9)).await;
     assert!(next.is_ok(), "the run hangs");
 }
 
@@ -260,7 +262,7 @@ async fn granted_to_nobody() {
         let machine = Machine::new();
         let limiter = on_hanging_disk(&machine);
         let hangs = lock(&DISK_HANGS);
-        let mut ready = Box::pin(limiter.ready(10));
+        let mut ready = Box::pin(limiter.acquire(10));
         ask_the_disk(ready.as_mut());
         if granted_first {
             drop(hangs);
@@ -270,7 +272,7 @@ async fn granted_to_nobody() {
             drop((ready, hangs));
         }
         sleep(Duration::from_millis(1)).await;
-        let next = tokio::time::timeout(Duration::from_mins(10), limiter.ready(9)).await;
+        let next = tokio::time::timeout(Duration::from_mins(10), limiter.acquire(9)).await;
         assert!(next.is_ok(), "the run hangs, {granted_first}");
     }
 }
@@ -321,7 +323,7 @@ async fn ask(
     left: u64,
     latency: u64,
 ) -> bool {
-    let ticket = limiter.ready(left).await;
+    let permit = limiter.acquire(left).await;
     sleep(Duration::from_millis(latency)).await;
     let (decision, limit) = {
         let mut world = lock(world);
@@ -337,7 +339,7 @@ async fn ask(
     if headers == SendHeaders::Always {
         (hints.limit, hints.remaining) = (Some(limit), Some(decision.remaining));
     }
-    limiter.answered(ticket, &hints);
+    permit.answered(&hints);
     hints.limited
 }
 

@@ -1,0 +1,402 @@
+//! The table in which runs of one user on one machine publish what happens to their requests: a small SQLite file.
+//!
+//! Always holds: an exchange reads what is new, decides and writes in one transaction that excludes all others, so that
+//! all runs see one order. Nothing is waited for but that lock, and not for long. A process that is killed in the middle
+//! leaves a journal, which SQLite rolls back. It is no ledger: nothing is flushed to the disk, since after a crash of the
+//! machine nothing counts any more; a file that is damaged or not ours is replaced.
+//!
+//! Messages carry the id of the boot: their times mean nothing under another one.
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior, params};
+
+use super::boot::{Process, boot_id};
+use crate::remote::rate_headers::RateHeaders;
+
+/// Messages that are kept: two for each request of two windows.
+const MESSAGES_MAX: i64 = 16_384;
+/// The largest allowance whose two windows fit into that.
+pub(in crate::limit) const REQUESTS_MAX: u32 = 4_096;
+/// The lock is held for less than a millisecond. If it is held for so long, its holder is stopped, or its disk is.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Version of [`SCHEMA`], kept in the file as `user_version`; "clk" and a number.
+const FORMAT: i64 = 0x636c_6b01;
+/// One file, and no shared memory: it works on network disks, too.
+const JOURNAL_MODE: &str = "TRUNCATE";
+const SCHEMA: &str = "
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY,
+        boot TEXT NOT NULL,
+        at INTEGER NOT NULL, -- nanoseconds since the boot
+        run INTEGER NOT NULL,
+        pid INTEGER NOT NULL,
+        started INTEGER NOT NULL, -- the process, in clock ticks since the boot
+        request INTEGER NOT NULL,
+        step TEXT NOT NULL,
+        requests_left INTEGER,
+        limited INTEGER NOT NULL,
+        rate_limit INTEGER,
+        remaining INTEGER,
+        retry_after INTEGER, -- milliseconds
+        reset INTEGER -- milliseconds
+    ) STRICT;";
+const READ: &str = "
+    SELECT at, run, pid, started, request, step, requests_left, limited, rate_limit, remaining, retry_after, reset
+    FROM messages WHERE id > ?1 AND boot = ?2 AND at <= ?3 ORDER BY id";
+const INSERT: &str = "
+    INSERT INTO messages (boot, at, run, pid, started, request, step,
+                          requests_left, limited, rate_limit, remaining, retry_after, reset)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const PRUNE: &str = "DELETE FROM messages WHERE id <= ?1";
+const HEAD: &str = "SELECT coalesce(max(id), 0) FROM messages";
+
+/// Time since the boot; tests have another one.
+pub(super) type Now = fn() -> io::Result<Duration>;
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A run waits, and still needs `left` requests.
+    Waiting { left: u32 },
+    /// It may be sent now; its run still needs `left`, this one included.
+    Granted { left: u32 },
+    /// Its answer has come.
+    Answered(RateHeaders),
+    /// It was not sent after all.
+    Released,
+    /// It was sent, and its run no longer waits for the answer.
+    Abandoned,
+}
+
+/// What one run tells the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Since the boot.
+    pub at: Duration,
+    /// A random number.
+    pub run: u32,
+    pub process: Process,
+    /// The request's number in its run.
+    pub request: u32,
+    pub step: Step,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(in crate::limit) enum TableError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("another process holds its lock")]
+    Locked,
+    #[error("it is not in this version's format")]
+    Format,
+    #[error("it is damaged")]
+    Damaged,
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for TableError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl TableError {
+    /// Whether the file's content is at fault, and not its disk, its folder or another process.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Format | Self::Damaged => true,
+            Self::Io(_) | Self::Locked => false,
+            // garbage makes SQLite fail in many ways, the rest in these
+            Self::Sqlite(error) => !matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::CannotOpen
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::DiskFull
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::OutOfMemory
+                        | ErrorCode::FileLockingProtocolFailed
+                )
+            ),
+        }
+    }
+}
+
+/// The open table.
+#[derive(Debug)]
+pub(super) struct Table {
+    path: PathBuf,
+    connection: Connection,
+    inode: u64,
+    boot: String,
+    now: Now,
+    /// Messages up to this id were read here, or written.
+    seen: i64,
+}
+
+impl Table {
+    /// Opens the file; creates it and its folder if they are missing, and replaces it if it is damaged or foreign.
+    pub(super) fn open(path: &Path, now: Now) -> Result<Self, TableError> {
+        now()?;
+        let boot = boot_id()?;
+        let (path, inode, connection) = match open(path) {
+            Err(error) if error.is_damage() => {
+                remove(path)?;
+                open(path)?
+            }
+            opened => opened?,
+        };
+        Ok(Self { path, connection, inode, boot, now, seen: 0 })
+    }
+
+    /// Takes the lock, reads what is new, and publishes what `act` returns. `act` gets the time since the boot, and is
+    /// called once at most.
+    ///
+    /// # Errors
+    /// The outer one if `act` was not called; the inner one if what it returned could not be written.
+    pub(super) fn sync<T>(
+        &mut self,
+        mut act: impl FnMut(Duration, Vec<Message>) -> (T, Vec<Message>),
+    ) -> Result<(T, Result<(), TableError>), TableError> {
+        // removed or replaced by another process: the others have a new file by now
+        if inode(&self.path).is_none_or(|inode| inode != self.inode) {
+            self.reopen()?;
+        }
+        match self.exchange(&mut act) {
+            Err(error) if error.is_damage() => {
+                remove(&self.path)?;
+                self.reopen()?;
+                self.exchange(&mut act)
+            }
+            result => result,
+        }
+    }
+
+    fn exchange<T>(
+        &mut self,
+        act: &mut impl FnMut(Duration, Vec<Message>) -> (T, Vec<Message>),
+    ) -> Result<(T, Result<(), TableError>), TableError> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let head: i64 = transaction.prepare_cached(HEAD)?.query_row([], |row| row.get(0))?;
+        if head < self.seen {
+            self.seen = 0;
+        }
+        let now = (self.now)()?;
+        let news = read(&transaction, self.seen, &self.boot, now)?;
+        self.seen = head;
+        let (result, outgoing) = act(now, news);
+        let written = write(transaction, head, &self.boot, &outgoing).map(|head| self.seen = head);
+        Ok((result, written))
+    }
+
+    fn reopen(&mut self) -> Result<(), TableError> {
+        let opened = Self::open(&self.path, self.now)?;
+        *self = Self { boot: std::mem::take(&mut self.boot), ..opened };
+        Ok(())
+    }
+
+    /// From now on every write fails, as on a full disk.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&self) {
+        let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON main.messages
+                    BEGIN SELECT raise(ABORT, 'database or disk is full'); END";
+        self.connection.execute_batch(full).expect("a trigger");
+    }
+}
+
+fn read(
+    transaction: &Transaction<'_>,
+    seen: i64,
+    boot: &str,
+    now: Duration,
+) -> Result<Vec<Message>, TableError> {
+    let mut statement = transaction.prepare_cached(READ)?;
+    let mut rows = statement.query(params![seen, boot, nanos(now)])?;
+    let mut messages = Vec::new();
+    while let Some(row) = rows.next()? {
+        // a number out of its range is nothing that a run has written
+        messages.extend(message(row).ok());
+    }
+    Ok(messages)
+}
+
+/// Commits `messages` behind `head`, and returns the new head.
+fn write(
+    transaction: Transaction<'_>,
+    head: i64,
+    boot: &str,
+    messages: &[Message],
+) -> Result<i64, TableError> {
+    let mut last = head;
+    for message in messages {
+        insert(&transaction, boot, message)?;
+        last = transaction.last_insert_rowid();
+    }
+    if last > head {
+        transaction.prepare_cached(PRUNE)?.execute([last - MESSAGES_MAX])?;
+    }
+    transaction.commit()?;
+    Ok(last)
+}
+
+fn insert(transaction: &Transaction<'_>, boot: &str, message: &Message) -> Result<(), TableError> {
+    let none = RateHeaders::default();
+    let (step, left, headers) = match &message.step {
+        Step::Waiting { left } => ("waiting", Some(*left), &none),
+        Step::Granted { left } => ("granted", Some(*left), &none),
+        Step::Answered(headers) => ("answered", None, headers),
+        Step::Released => ("released", None, &none),
+        Step::Abandoned => ("abandoned", None, &none),
+    };
+    transaction.prepare_cached(INSERT)?.execute(params![
+        boot,
+        nanos(message.at),
+        message.run,
+        message.process.pid,
+        message.process.started,
+        message.request,
+        step,
+        left,
+        headers.limited,
+        headers.limit,
+        headers.remaining,
+        headers.retry_after.map(millis),
+        headers.reset.map(millis),
+    ])?;
+    Ok(())
+}
+
+fn duration(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Duration>> {
+    let millis: Option<u32> = row.get(index)?;
+    Ok(millis.map(|millis| Duration::from_millis(millis.into())))
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let left = row.get::<_, Option<u32>>(6)?.unwrap_or(0);
+    let step = match row.get_ref(5)?.as_str()? {
+        "waiting" => Step::Waiting { left },
+        "granted" => Step::Granted { left },
+        "answered" => Step::Answered(RateHeaders {
+            limited: row.get(7)?,
+            limit: row.get(8)?,
+            remaining: row.get(9)?,
+            retry_after: duration(row, 10)?,
+            reset: duration(row, 11)?,
+        }),
+        "released" => Step::Released,
+        "abandoned" => Step::Abandoned,
+        _ => return Err(rusqlite::Error::InvalidQuery),
+    };
+    Ok(Message {
+        at: Duration::from_nanos(row.get::<_, i64>(0)?.unsigned_abs()),
+        run: row.get(1)?,
+        process: Process { pid: row.get(2)?, started: row.get(3)? },
+        request: row.get(4)?,
+        step,
+    })
+}
+
+fn open(path: &Path) -> Result<(PathBuf, u64, Connection), TableError> {
+    let path = private_file(path)?;
+    let inode = inode(&path).unwrap_or_default();
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
+    connection.pragma_update_and_check(None, "journal_mode", JOURNAL_MODE, |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    prepare(&connection)?;
+    Ok((path, inode, connection))
+}
+
+/// Creates the table in a new file, and checks any other one.
+fn prepare(connection: &Connection) -> Result<(), TableError> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let tables: u32 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    let format: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format != FORMAT {
+        return Err(TableError::Format);
+    }
+    let check: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let head: i64 = transaction.query_row(HEAD, [], |row| row.get(0))?;
+    // ids that run out would no longer tell the order
+    if check != "ok" || head > i64::MAX / 2 {
+        return Err(TableError::Damaged);
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The file for the user alone, whatever created it. SQLite gives its journal the same mode. The path that is returned
+/// has no link in its folders, since SQLite follows none.
+///
+/// An existing file is not opened here: closing it would drop the locks that SQLite holds on it in this process.
+fn private_file(path: &Path) -> io::Result<PathBuf> {
+    let path = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            make_private(folder, 0o700)?;
+            folder.canonicalize()?.join(name)
+        }
+        _ => path.to_owned(),
+    };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => drop(created?),
+    }
+    if !path.symlink_metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    make_private(&path, 0o600)?;
+    Ok(path)
+}
+
+fn make_private(path: &Path, mode: u32) -> io::Result<()> {
+    if path.metadata()?.mode() & 0o777 == mode {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// The file and its journal.
+fn remove(path: &Path) -> io::Result<()> {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    // a journal that outlived its file would be rolled back into the next one
+    for path in [Path::new(&journal), path] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    path.symlink_metadata().ok().map(|there| there.ino())
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Rounded up: a wait is never cut short.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
