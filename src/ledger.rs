@@ -29,7 +29,7 @@ pub use queue::{
 };
 pub use rebuild::{Condition, Rebuild, condition};
 pub use runs::{RunRecord, begin_run, end_run};
-pub use write::{Delivered, Given, PartRecord, Tally, Write};
+pub use write::{Delivered, EndState, NotDelivered, PartRecord, Tally, Write};
 
 use crate::error::{LedgerState, RunError, chain};
 

@@ -33,14 +33,23 @@ pub struct Delivered {
     pub warning: String,
 }
 
+/// How a row that was not delivered has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndState {
+    /// No further attempt of this run can help.
+    Failed,
+    /// Left for the next run.
+    Untried,
+}
+
 /// A row that this run does not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct NotDelivered {
     /// Its row.
     pub seq: i64,
-    /// Given up, or left for the next run.
-    pub failed: bool,
-    /// Tries that were counted.
+    /// Failed, or left for the next run.
+    pub state: EndState,
+    /// Attempts that were counted.
     pub attempts: u32,
     /// Why.
     pub error: ItemError,
@@ -106,7 +115,7 @@ pub enum Write {
     /// An image's file is about to be replaced: until the new one is delivered, neither is.
     Replacing(i64),
     /// A row ends without its image.
-    Given(i64, Given),
+    NotDelivered(i64, NotDelivered),
     /// A part is at hand, or (`None`) is no more.
     Part(Box<Item>, Option<PartRecord>),
     /// The run's counters.
@@ -123,7 +132,7 @@ pub(super) fn apply<'a>(
         match write {
             Write::Delivered(run, delivered) => deliver(&transaction, *run, delivered),
             Write::Replacing(seq) => undeliver(&transaction, *seq),
-            Write::Given(run, given) => give(&transaction, *run, given),
+            Write::NotDelivered(run, it) => not_delivered(&transaction, *run, it),
             Write::Part(item, part) => keep_part(&transaction, item, part.as_ref()),
             Write::Tally(run, tally) => tally.write(&transaction, *run),
         }
@@ -183,7 +192,7 @@ fn undeliver(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn give(connection: &Connection, run: i64, it: &Given) -> rusqlite::Result<()> {
+fn not_delivered(connection: &Connection, run: i64, it: &NotDelivered) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "UPDATE rows SET run = ?2, failed = ?3, attempts = ?4, code = ?5, error = ?6, trace_id = ?7 WHERE seq = ?1",
@@ -191,7 +200,7 @@ fn give(connection: &Connection, run: i64, it: &Given) -> rusqlite::Result<()> {
         .execute(params![
             it.seq,
             run,
-            it.failed,
+            it.state == EndState::Failed,
             it.attempts,
             it.error.code.map_or("", crate::error::ErrorCode::as_str),
             it.error.error,
