@@ -32,7 +32,7 @@ use crate::options::{MAX_OUTAGE_AT_START, RunOptions};
 
 /// What decides whether a row of this run may go ahead.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     pub(crate) drain: Drain,
     breaker: Watched<Breaker>,
     orgs: Watched<Orgs>,

@@ -15,7 +15,7 @@ use crate::event::{Event, Events};
 
 #[derive(Debug)]
 pub(crate) struct Drain {
-    drain: CancellationToken,
+    begun: CancellationToken,
     cut: CancellationToken,
     reason: Mutex<Option<StopReason>>,
     /// When the run drains by itself.
@@ -26,7 +26,7 @@ pub(crate) struct Drain {
 impl Drain {
     pub(super) fn new(deadline: Option<Instant>, events: Events) -> Self {
         Self {
-            drain: CancellationToken::new(),
+            begun: CancellationToken::new(),
             cut: CancellationToken::new(),
             reason: Mutex::new(None),
             deadline,
@@ -45,7 +45,7 @@ impl Drain {
             *reason = Some(why);
         }
         drop(reason);
-        self.drain.cancel();
+        self.begun.cancel();
     }
 
     /// Cuts the downloads in flight; the bytes they have received are kept for the next run.
@@ -54,7 +54,7 @@ impl Drain {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.drain.is_cancelled()
+        self.begun.is_cancelled()
     }
 
     pub(crate) fn is_cut(&self) -> bool {
@@ -72,7 +72,7 @@ impl Drain {
 
     /// Completes when the run drains.
     pub(crate) async fn draining(&self) {
-        self.drain.cancelled().await;
+        self.begun.cancelled().await;
     }
 
     /// Completes when downloads are cut.

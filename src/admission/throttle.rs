@@ -44,7 +44,7 @@ impl Admission {
         }
         let wait = self.limiter.closed_for();
         if wait > Duration::ZERO && !self.drain.is_draining() {
-            let message = "another run with this key was told to wait".to_owned();
+            let message = "the API asked another run with this key to wait".to_owned();
             let response = ErrorResponse { status: 429, message, ..ErrorResponse::default() };
             let since = lock(&self.throttle.limited_since).unwrap_or_else(Instant::now);
             self.wait_fits(wait, since, &response);

@@ -18,7 +18,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// What to do with the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Retry after a pause, with the signed URL at hand while it is fresh.
+    /// Retry after a pause, with the same signed URL while it is fresh.
     Retry,
     /// Retry after a longer pause: the service is overloaded.
     RetrySlowly,
@@ -54,7 +54,6 @@ impl Verdict {
 }
 
 /// Decides what follows from `failure`.
-#[must_use]
 pub(crate) const fn verdict(failure: &Failure) -> Verdict {
     match failure {
         Failure::Unauthorized(_) => Verdict::KeyRefused,
@@ -158,6 +157,31 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Service;
+
+    /// What the disk, the network below HTTP and the run itself meet; `remote::http` has the table of every status.
+    #[test]
+    fn each_failure_without_an_answer_has_its_verdict() {
+        let what = String::new;
+        let service = Service::Storage;
+        for (failure, expected, discards) in [
+            (Failure::Connect { service, what: what() }, Verdict::Retry, false),
+            (Failure::Broken { service, what: what() }, Verdict::Retry, false),
+            (Failure::Timeout { service, what: what() }, Verdict::Retry, false),
+            (Failure::StaleConnection { service, what: what() }, Verdict::RetryNow, false),
+            (Failure::Tls { service, what: what() }, Verdict::StopRun(ErrorCode::Network), false),
+            (Failure::Proxy { service, what: what() }, Verdict::StopRun(ErrorCode::Network), false),
+            (Failure::Corrupt(what()), Verdict::Restart, true),
+            (Failure::PartUnusable(what()), Verdict::RestartFree, true),
+            (Failure::TooLarge { bytes: 2, limit: 1 }, Verdict::GiveUp, true),
+            (Failure::Disk(what()), Verdict::Restart, true),
+            (Failure::DiskFatal { what: what() }, Verdict::StopRun(ErrorCode::Disk), false),
+            (Failure::Stopped, Verdict::Stopped, false),
+        ] {
+            let verdict = verdict(&failure);
+            assert_eq!((verdict, verdict.discards_partial()), (expected, discards), "{failure:?}");
+        }
+    }
 
     #[test]
     fn pauses_grow_and_end_with_the_attempts() {

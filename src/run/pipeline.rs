@@ -95,7 +95,7 @@ enum Wake {
     TimeUp,
     RecordCounters,
     Sample,
-    Ended(Result<(Work, Outcome), JoinError>),
+    Ended(Box<Result<(Work, Outcome), JoinError>>),
 }
 
 impl<R: Remote> Pipeline<R> {
@@ -169,7 +169,7 @@ impl<R: Remote> Pipeline<R> {
             () = sleep_until_any(self.time_up) => Wake::TimeUp,
             _ = record.tick() => Wake::RecordCounters,
             _ = sample.tick() => Wake::Sample,
-            Some(ended) = self.tasks.join_next() => Wake::Ended(ended),
+            Some(ended) = self.tasks.join_next() => Wake::Ended(Box::new(ended)),
         }
     }
 
@@ -201,7 +201,7 @@ impl<R: Remote> Pipeline<R> {
                 self.sample();
             }
             Wake::Ended(ended) => {
-                let (work, outcome) = ended.map_err(|error| RunError::Internal(error.to_string()))?;
+                let (work, outcome) = (*ended).map_err(|error| RunError::Internal(error.to_string()))?;
                 self.settle(work, outcome).await?;
             }
         }
