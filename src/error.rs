@@ -1,6 +1,6 @@
 //! What can go wrong, in three sizes.
 //!
-//! - [`Failure`]: one attempt at one image went wrong. What follows from it is decided in [`crate::fetch::retry`].
+//! - [`Failure`]: one attempt at one image went wrong. What follows from it is decided in `fetch::retry`.
 //! - [`ItemError`]: one row is given up (or left untried). It is data: recorded, counted and reported.
 //! - [`RunError`]: the whole run cannot go on, or never began.
 //!

@@ -5,10 +5,10 @@
 //!
 //! 1. [`manifest`]: CSV → rows, each with its line; every row is checked before the first request.
 //! 2. [`ledger`]: rows → SQLite, linked to the images that earlier runs delivered. Reports are written from it.
-//! 3. [`admission`]: may this row go ahead, or does the run drain, wait out an outage, or skip its organization?
+//! 3. `admission`: may this row go ahead, or does the run drain, wait out an outage, or skip its organization?
 //! 4. [`limit`]: the request limiter grants a permit for one API request.
 //! 5. [`remote`]: the API signs a URL, the storage serves the object behind it.
-//! 6. [`fetch`]: one row from its first attempt to its end; `fetch::retry` decides what follows a failure,
+//! 6. `fetch`: one row from its first attempt to its end; `fetch::retry` decides what follows a failure,
 //!    `fetch::validate` whether the bytes are the whole image.
 //! 7. [`store`]: part file → durable → final name → ledger, many images at a time.
 //! 8. [`report`]: ledger → reports, each replaced atomically.
@@ -38,8 +38,8 @@ pub mod ledger;
 pub mod remote;
 pub mod limit;
 pub mod store;
-pub mod admission;
-pub mod fetch;
+pub(crate) mod admission;
+pub(crate) mod fetch;
 pub mod report;
 pub mod run;
 

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-pub use commit::{Committer, Delivery, Receipt};
+pub use commit::{Committer, CommitterThread, Delivery, Receipt};
 pub use part::{Part, PartWriter};
 
 use crate::disk::fault::disk_error;

@@ -1,378 +1,184 @@
-//! A row on its way: its tries, what they cost, and what it carries from one to the next.
+//! The loop of one row: attempt, classify the failure, retry or end.
+//!
+//! Here stands what the row carries from one attempt to the next and what its attempts cost. An attempt that an
+//! outage took is refunded; one that a gate kept back was none.
 
-use std::path::Path;
+mod failure;
+
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::download::Partial;
-use super::{Fetcher, Outcome};
-use crate::admission::OrgRefused;
-use crate::admission::breaker::Charge;
-use crate::error::StopReason;
-use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, clean};
-use crate::event::{Event, Progress};
-use crate::fetch::retry::{Budget, Verdict, verdict};
-use crate::fetch::validate::check;
-use crate::item::{Item, Sha256};
-use crate::layout::without_names;
-use crate::ledger::{Delivered, Given, Work};
+use self::failure::Next;
+use super::partial::{self, Partial};
+use super::retry::Budget;
+use super::signed_url::{self, FailedAttempt};
+use super::validate::validate;
+use super::{Fetcher, Outcome, download};
+use crate::admission::Probe;
+use crate::error::{Failure, ItemError, Service, clean};
+use crate::item::Sha256;
+use crate::layout::with_extension;
+use crate::ledger::{Delivered, Work};
 use crate::remote::{ObjectMeta, PresignedUrl, Remote};
 use crate::store::{Delivery, Part, Receipt};
 use crate::timestamp;
 
-/// A signed URL is used for another try while it is younger than that: an hour is its life, and the credentials
-/// behind it may end earlier.
-const URL_FRESH: Duration = Duration::from_mins(20);
+/// A signed URL is used for further attempts until this age. It lives for an hour, but the credentials behind it may
+/// expire earlier.
+const URL_AGE_MAX: Duration = Duration::from_mins(20);
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a chance that a row has once")]
-pub(super) struct Attempts<'f, R> {
-    pub(super) fetcher: &'f Fetcher<R>,
-    pub(super) item: &'f Item,
-    org: i64,
+/// What a row carries from one attempt to the next.
+struct Attempts<'f, R> {
+    ctx: &'f Fetcher<R>,
+    work: &'f Work,
     budget: Budget,
+    chances: Chances,
     url: Option<PresignedUrl>,
-    /// Version of the key that the last request was sent with.
-    key: u64,
-    /// New URLs that were asked for at no charge: after a refusal, and after something that is no image.
-    renewed: (bool, bool),
-    /// A stale connection was forgiven already.
-    stale: bool,
-    /// The key was refused, and there was another one in its file.
-    key_renewed: bool,
-    /// This row's refusal was the one after which its organization is left alone.
-    tripped: bool,
-    /// The ledger knows of a part file.
-    pub(super) recorded: bool,
-    /// Bytes of an earlier try.
-    pub(super) part: Option<Partial>,
-    /// Charged failures that may turn out to be an outage's.
-    suspects: Vec<(Service, Instant)>,
-    /// When the current try began.
-    began: Instant,
-    tries: u32,
+    partial: Partial,
+    /// The row probes an outage.
+    probe: Option<Probe<'f>>,
+    /// Charged failures that may turn out to be part of an outage.
+    refundable: Vec<(Service, Instant)>,
+    /// When the current attempt began.
+    started: Instant,
     last: Option<ItemError>,
 }
 
+/// What a row may do once at no charge, and has done.
+#[derive(Debug, Default)]
+struct Chances {
+    /// Asked for a new URL after the storage refused one.
+    url_after_refusal: bool,
+    /// Asked for a new URL after something came that is no image.
+    url_after_not_an_image: bool,
+    /// Retried after a stale connection.
+    stale_connection: bool,
+}
+
+impl<R: Remote> Fetcher<R> {
+    /// Fetches one image, or says why not.
+    pub(crate) async fn fetch(&self, work: &Work) -> Outcome {
+        let mut attempts = Attempts::new(self, work);
+        let outcome = loop {
+            let failed = match attempts.attempt().await {
+                Ok(receipt) => return Outcome::Stored(receipt),
+                Err(failed) => failed,
+            };
+            match attempts.on_failure(failed).await {
+                Next::Now => {}
+                Next::Retry(pause) => {
+                    if self.admission.drain.or_stopped(tokio::time::sleep(pause)).await.is_err() {
+                        break attempts.left_untried();
+                    }
+                }
+                Next::End(outcome) => break outcome,
+            }
+        };
+        attempts.partial.keep(self, &work.item).await;
+        outcome
+    }
+}
+
 impl<'f, R: Remote> Attempts<'f, R> {
-    pub(super) fn new(fetcher: &'f Fetcher<R>, work: &'f Work) -> Self {
+    fn new(ctx: &'f Fetcher<R>, work: &'f Work) -> Self {
         Self {
-            fetcher,
-            item: &work.item,
-            org: work.org,
-            budget: Budget::new(fetcher.max_attempts, fetcher.max_retry_time),
+            ctx,
+            work,
+            budget: Budget::new(ctx.max_attempts, ctx.max_retry_time),
+            chances: Chances::default(),
             url: None,
-            key: 0,
-            renewed: (false, false),
-            stale: false,
-            key_renewed: false,
-            tripped: false,
-            recorded: work.part.is_some(),
-            part: work.part.clone().map(Partial::of_earlier_run),
-            suspects: Vec::new(),
-            began: Instant::now(),
-            tries: 0,
+            partial: Partial::of_earlier_run(work.part.clone()),
+            probe: None,
+            refundable: Vec::new(),
+            started: Instant::now(),
             last: None,
         }
     }
 
-    /// One try.
-    pub(super) async fn attempt(&mut self) -> Result<Receipt, Failure> {
-        let (place, url) = loop {
-            let (place, probe) = self.place().await?;
-            self.began = Instant::now();
-            if let Some(url) = self.signed_url(probe).await? {
-                break (place, url);
+    async fn attempt(&mut self) -> Result<Receipt, FailedAttempt> {
+        let (slot, url) = loop {
+            let slot = self.acquire_slot().await?;
+            self.started = Instant::now();
+            if let Some(url) = self.signed_url().await? {
+                break (slot, url);
             }
         };
-        let object = url.object();
-        let (part, meta) = self.download(&url).await?;
-        drop(place);
+        let (ctx, item, object) = (self.ctx, &self.work.item, url.object());
+        let opened = download::open(ctx, &url, &self.partial).await?;
+        // should it expire before the image is whole, the row may ask for another one again
+        self.chances.url_after_refusal = false;
+        let (part, meta) = download::receive(ctx, item, object, opened, &mut self.partial).await?;
+        drop(slot);
         let delivered = self.deliver(part, meta, object).await;
         if delivered.is_err() {
-            // the next try may make its part elsewhere
-            self.fetcher.remove_part(self.item).await;
+            // the next attempt may create its part elsewhere
+            partial::remove_file(ctx, item).await;
         }
-        delivered
+        Ok(delivered?)
     }
 
-    /// Checks a whole part and gives it its final name.
+    /// Waits until the row is admitted and a slot is free.
+    async fn acquire_slot(&mut self) -> Result<SemaphorePermit<'f>, Failure> {
+        let admission = &self.ctx.admission;
+        loop {
+            self.probe = admission.admit(self.work.item.seq).await?;
+            self.refund_outage();
+            let slot = admission.drain.or_stopped(self.ctx.slots.acquire()).await?;
+            let slot = slot.map_err(|_| Failure::Stopped)?;
+            // an outage may have begun while this row waited
+            if self.probe.is_some() || !admission.is_out() {
+                return Ok(slot);
+            }
+        }
+    }
+
+    /// Gives back the attempts that an outage took.
+    fn refund_outage(&mut self) {
+        let Self { ctx, budget, refundable, .. } = self;
+        refundable.retain(|(service, when)| {
+            let refunded = ctx.admission.was_outage(*service, *when);
+            if refunded {
+                budget.refund();
+            }
+            !refunded
+        });
+    }
+
+    /// The URL of an earlier attempt while it is fresh, else a new one. `None` if the row has to be admitted again.
+    async fn signed_url(&mut self) -> Result<Option<PresignedUrl>, FailedAttempt> {
+        let fresh = self.url.as_ref().filter(|url| url.issued.elapsed() < URL_AGE_MAX);
+        if let Some(url) = fresh {
+            return Ok(Some(url.clone()));
+        }
+        let probing = self.probe.is_some();
+        let Some(url) = signed_url::request(self.ctx, self.work, probing, &mut self.started).await? else {
+            return Ok(None);
+        };
+        self.url = Some(url.clone());
+        Ok(Some(url))
+    }
+
+    /// Validates a whole part and delivers it under its final name.
     async fn deliver(&self, part: Part, meta: ObjectMeta, object: Sha256) -> Result<Receipt, Failure> {
-        let checked = check(&part, &meta, self.item.wanted)?;
+        let item = &self.work.item;
+        let validated = validate(&part, &meta, item.wanted)?;
         // the body was whole: whatever the disk does now is not the storage's fault
-        self.fetcher.control.answered(self.item.seq, Service::Storage);
+        self.ctx.admission.answered(item.seq, Service::Storage);
         let record = Delivered {
-            item: self.item.clone(),
-            path: crate::layout::with_extension(&self.item.stem, checked.extension),
+            item: item.clone(),
+            path: with_extension(&item.stem, validated.extension),
             bytes: part.bytes,
             sha256: part.sums.sha256,
             content_type: clean(&meta.content_type),
             etag: meta.etag,
             object,
-            checked_by: checked.by.join("+"),
+            checked_by: validated.by.join("+"),
             attempts: self.budget.attempts() + 1,
             stored_at: timestamp::now(),
-            warning: checked.warnings.join("; "),
+            warning: validated.warnings.join("; "),
         };
-        self.fetcher.committer.deliver(Delivery { part, record }).await
-    }
-
-    /// Waits for the way to be open and for a place on it. True where this row is the probe of an outage.
-    async fn place(&mut self) -> Result<(SemaphorePermit<'f>, bool), Failure> {
-        let control = &self.fetcher.control;
-        loop {
-            let probe = control.way_open(self.item.seq).await?;
-            self.forgive();
-            let place = tokio::select! {
-                biased;
-                () = control.draining() => None,
-                place = self.fetcher.places.acquire() => place.ok(),
-            };
-            match place {
-                // an outage may have begun while this one waited
-                Some(place) if probe || !control.is_out() => return Ok((place, probe)),
-                Some(_) => {}
-                None => {
-                    control.left_way(self.item.seq);
-                    return Err(Failure::Stopped);
-                }
-            }
-        }
-    }
-
-    /// The storage took the URL: should it run out before the image is whole, another one is asked for again.
-    pub(super) const fn url_taken(&mut self) {
-        self.renewed.0 = false;
-    }
-
-    /// Gives back the tries that an outage took.
-    fn forgive(&mut self) {
-        let control = &self.fetcher.control;
-        let budget = &mut self.budget;
-        self.suspects.retain(|(service, when)| {
-            let forgiven = control.forgives(*service, *when);
-            if forgiven {
-                budget.refund();
-            }
-            !forgiven
-        });
-    }
-
-    /// The URL at hand while it is fresh, else a new one. `None` where an outage began while this row waited for its
-    /// turn, whose probe it is not.
-    async fn signed_url(&mut self, probe: bool) -> Result<Option<PresignedUrl>, Failure> {
-        if let Some(url) = &self.url
-            && url.issued.elapsed() < URL_FRESH
-        {
-            return Ok(Some(url.clone()));
-        }
-        let control = &self.fetcher.control;
-        let _pass = match control.org_open(self.org).await {
-            Ok(pass) => pass,
-            Err(OrgRefused::Stopped) => return Err(Failure::Stopped),
-            Err(OrgRefused::Tripped(refusal)) => return Err(Failure::OrgClosed(refusal)),
-        };
-        let mut permit = tokio::select! {
-            biased;
-            () = control.draining() => return Err(Failure::Stopped),
-            permit = control.limiter.acquire(control.left()) => permit,
-        };
-        if control.is_draining() {
-            return Err(Failure::Stopped);
-        }
-        // five refusals may have come while this one waited
-        if let Some(refusal) = control.org_refusal(self.org) {
-            return Err(Failure::OrgClosed(refusal));
-        }
-        if control.is_out() && !probe {
-            return Ok(None);
-        }
-        // the image does not pay for having waited its turn
-        self.began = Instant::now();
-        Progress::add(&self.fetcher.progress.api_requests, 1);
-        permit.sent();
-        let resolved = self.fetcher.remote.resolve(self.item).await;
-        self.key = resolved.key;
-        permit.answered(&resolved.hints);
-        match &resolved.url {
-            Err(Failure::RateLimited(said)) => {
-                Progress::add(&self.fetcher.progress.api_429, 1);
-                control.limited(said);
-            }
-            Ok(_) => {
-                control.not_limited();
-                control.answered(self.item.seq, Service::Api);
-                control.org_answered(self.org, None);
-            }
-            Err(Failure::Unauthorized(said)) => {
-                control.not_limited();
-                // while this one still holds its place: no request may start after the first 401
-                self.key_renewed = self.fetcher.remote.renew_key(self.key);
-                if !self.key_renewed {
-                    control.stop(StopReason::Error(RunError::Unauthorized(said.clone())));
-                }
-            }
-            Err(failure @ Failure::Forbidden(_)) => {
-                control.not_limited();
-                // while this one still holds its place: nobody else may slip in before it is counted
-                self.tripped = control.org_answered(self.org, Some(&failure.describe()));
-            }
-            Err(_) => control.not_limited(),
-        }
-        let url = resolved.url?;
-        self.url = Some(url.clone());
-        Ok(Some(url))
-    }
-
-    /// Decides what follows from a failure: `None` to try again, else how the row ends.
-    pub(super) async fn after(&mut self, failure: Failure) -> Option<Outcome> {
-        let control = &self.fetcher.control;
-        if matches!(failure, Failure::StaleConnection { .. }) && !std::mem::replace(&mut self.stale, true) {
-            // an idle connection may be closed at any time: it says nothing of image or service
-            control.left_way(self.item.seq);
-            return None;
-        }
-        if let Some(service) = failure.answering_service() {
-            control.answered(self.item.seq, service);
-        }
-        let charge = control.failed(self.item.seq, &failure);
-        let error = failure.describe();
-        let decided = verdict(&failure);
-        match decided {
-            Verdict::Leave => return Some(self.leave()),
-            Verdict::Wait => {
-                self.last = Some(error);
-                return None;
-            }
-            Verdict::KeyRefused => {
-                if self.key_renewed {
-                    return None;
-                }
-                self.budget.charge();
-                return Some(self.given(false, error));
-            }
-            Verdict::StopRun(_) => {
-                control.stop(StopReason::Error(run_error(&failure, self.fetcher.folder.root())));
-                self.budget.charge();
-                return Some(self.given(false, error));
-            }
-            Verdict::OrgRefused => {
-                self.budget.charge();
-                let given = self.record(true, error);
-                return Some(if self.tripped { Outcome::Tripped(given) } else { Outcome::Given(given) });
-            }
-            Verdict::OrgClosed => return Some(self.given(true, error)),
-            Verdict::GiveUp => {
-                // no later run can use the bytes either
-                self.drop_part().await;
-                self.budget.charge();
-                return Some(self.given(true, error));
-            }
-            Verdict::NewUrl => {
-                self.url = None;
-                let done = match failure {
-                    Failure::Denied(_) => &mut self.renewed.0,
-                    _ => &mut self.renewed.1,
-                };
-                if std::mem::replace(done, true) {
-                    self.budget.charge();
-                    return Some(self.given(true, error));
-                }
-                self.told(Duration::ZERO, error);
-                return None;
-            }
-            Verdict::PartUnusable => {
-                // without a part this cannot happen again: nothing to charge, nothing to wait for
-                self.drop_part().await;
-                self.told(Duration::ZERO, error);
-                return None;
-            }
-            Verdict::Again | Verdict::AgainSlowly | Verdict::AtOnce => {}
-            Verdict::FromTheStart => self.drop_part().await,
-        }
-        self.again(&failure, charge, decided == Verdict::AgainSlowly, error).await
-    }
-
-    /// Pays for a failure and waits before the next try, or gives up.
-    async fn again(
-        &mut self,
-        failure: &Failure,
-        charge: Charge,
-        slowly: bool,
-        error: ItemError,
-    ) -> Option<Outcome> {
-        let control = &self.fetcher.control;
-        if charge == Charge::Free {
-            // an outage is waited out where the way is asked for
-            self.told(Duration::ZERO, error);
-            return None;
-        }
-        self.budget.charge();
-        let service = failure.silent_service();
-        let now = Instant::now();
-        if let Some(service) = service {
-            self.suspects.push((service, now));
-        }
-        if self.tries > 0 {
-            self.budget.spend(self.began.elapsed());
-        }
-        self.tries += 1;
-        let Some(pause) = self.budget.pause(slowly) else {
-            self.last = Some(error.clone());
-            let given = self.record(true, error);
-            let outage =
-                |service| control.undecided(self.item.seq, service) || control.forgives(service, now);
-            return Some(match service {
-                Some(service) if outage(service) => {
-                    // it starts anew, should it turn out to be an outage
-                    self.forget_part().await;
-                    Outcome::Undecided(given, service, now)
-                }
-                _ => Outcome::Given(given),
-            });
-        };
-        self.told(pause, error);
-        match control.pause(pause).await {
-            Ok(()) => None,
-            Err(_) => Some(self.leave()),
-        }
-    }
-
-    /// Another try will follow.
-    fn told(&mut self, after: Duration, error: ItemError) {
-        Progress::add(&self.fetcher.progress.retries, 1);
-        self.fetcher.control.events.send(Event::Retry {
-            line: self.item.line,
-            attempt: self.budget.attempts(),
-            after,
-            why: without_names(&error.error, self.fetcher.folder.root()),
-        });
-        self.last = Some(error);
-    }
-
-    /// The run stops: the row is left to the next one.
-    fn leave(&self) -> Outcome {
-        let nothing = ItemError { code: None, error: String::new(), trace_id: String::new() };
-        let error = self.fetcher.control.leave().or_else(|| self.last.clone()).unwrap_or(nothing);
-        self.given(false, error)
-    }
-
-    fn given(&self, failed: bool, error: ItemError) -> Outcome {
-        Outcome::Given(self.record(failed, error))
-    }
-
-    fn record(&self, failed: bool, error: ItemError) -> Given {
-        Given { seq: self.item.seq, failed, attempts: self.budget.attempts(), error }
-    }
-}
-
-/// Why no row can go on.
-fn run_error(failure: &Failure, root: &Path) -> RunError {
-    let described = failure.describe();
-    match (described.code, failure) {
-        (Some(ErrorCode::Disk), _) => RunError::Disk(without_names(&described.error, root)),
-        (_, Failure::Proxy { .. }) => RunError::Proxy(described.error),
-        _ => RunError::Tls(described.error),
+        self.ctx.committer.deliver(Delivery { part, record }).await
     }
 }

@@ -1,31 +1,32 @@
-//! One image's tries on a paused clock, against a network that does what it is told.
+//! One image's attempts on a paused clock, against a scripted network.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::*;
+use crate::admission::Admission;
+use crate::admission::tests::run_options;
 use crate::error::{ErrorCode, ErrorResponse, Failure};
 use crate::event::Events;
 use crate::item::{ImageId, Item, NoteId, OrgId};
-use crate::ledger;
-use crate::manifest::ManifestOptions;
-use crate::manifest::Source;
-use crate::options::{self, ApiOptions, OnBadRow};
+use crate::ledger::{self, EndState, Ledger, Work};
 use crate::remote::rate_headers::RateHeaders;
-use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Resolved, ResumeFrom};
+use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Remote, Resolved, ResumeFrom};
+use crate::store::{Committer, Folder};
 use futures::StreamExt;
 
 const JPEG: &[u8] = b"\xff\xd8\xff\xe0 an image \xff\xd9";
 
-/// Fails as it is told, then delivers.
-struct Told {
+/// Gives the scripted failures in turn, then delivers.
+struct Scripted {
     api: Mutex<VecDeque<(Failure, Option<Duration>)>>,
     asked: Mutex<Vec<Instant>>,
 }
 
-impl Remote for Told {
+impl Remote for Scripted {
     async fn resolve(&self, _item: &Item) -> Resolved {
         self.asked.lock().expect("no panic").push(Instant::now());
         let failure = self.api.lock().expect("no panic").pop_front();
@@ -53,34 +54,6 @@ impl Remote for Told {
     }
 }
 
-pub fn run_options(out: &std::path::Path) -> RunOptions {
-    RunOptions {
-        source: Source::Stdin,
-        manifest: ManifestOptions::default(),
-        on_bad_row: OnBadRow::Stop,
-        out: out.to_owned(),
-        state_dir: None,
-        api: ApiOptions {
-            url: reqwest::Url::parse(options::API_URL).expect("a URL"),
-            key: "key".into(),
-            key_file: None,
-            allow_http: false,
-            storage_hosts: Vec::new(),
-            ca_file: None,
-        },
-        rate: options::RATE,
-        limiter_dir: None,
-        concurrency: NonZeroU32::MIN,
-        max_attempts: NonZeroU32::new(3).expect("not zero"),
-        stall_timeout: options::STALL_TIMEOUT,
-        max_size: options::MAX_SIZE,
-        max_retry_time: options::MAX_RETRY_TIME,
-        max_outage: options::MAX_OUTAGE,
-        min_free: 0,
-        deadline: None,
-    }
-}
-
 /// Fetches one image: how it ended, and when the API was asked.
 async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Instant>) {
     let dir = tempfile::tempdir().expect("a folder");
@@ -89,7 +62,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
     let text = "org,note,image\no,n,i\n";
     let manifest = crate::manifest::Manifest::open(text.as_bytes(), &options.manifest).expect("a manifest");
     let loading = ledger::Loading {
-        sha256: Some(crate::manifest::fingerprint(text.as_bytes()).expect("read")),
+        sha256: crate::manifest::fingerprint(text.as_bytes()).expect("read"),
         reading: String::new(),
         header: Vec::new(),
         entries: manifest,
@@ -100,9 +73,9 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
     let (ledger, _thread) = Ledger::start(state.connection).expect("a thread");
     let folder = Arc::new(Folder::open(dir.path(), 0).expect("a folder"));
     let (committer, _thread) = Committer::start(Arc::clone(&folder), ledger.clone(), 1).expect("a thread");
-    let remote = Told { api: Mutex::new(failures.into()), asked: Mutex::new(Vec::new()) };
-    let control = Admission::new(&options, Events::none());
-    let fetcher = Fetcher::new(&options, remote, control, folder, committer, ledger, Arc::default());
+    let remote = Scripted { api: Mutex::new(failures.into()), asked: Mutex::new(Vec::new()) };
+    let admission = Admission::new(&options, Events::none());
+    let fetcher = Fetcher::new(&options, remote, admission, folder, committer, ledger, Arc::default());
     let item = Item {
         seq: 1,
         line: 2,
@@ -124,7 +97,7 @@ fn down() -> (Failure, Option<Duration>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_passing_fault_is_tried_again_after_a_pause_that_grows() {
+async fn a_passing_fault_is_retried_after_a_pause_that_grows() {
     let (outcome, asked) = fetch(vec![down(), down()]).await;
     assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
     let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -133,24 +106,24 @@ async fn a_passing_fault_is_tried_again_after_a_pause_that_grows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tries_end_with_the_budget() {
+async fn attempts_end_with_the_budget() {
     let (outcome, asked) = fetch(vec![down(), down(), down(), down()]).await;
-    let given = match outcome {
-        Outcome::Given(given) | Outcome::Undecided(given, ..) => given,
+    let ended = match outcome {
+        Outcome::NotDelivered(ended) | Outcome::Parked(ended, ..) => ended,
         other => panic!("{other:?}"),
     };
-    assert_eq!((asked.len(), given.attempts, given.failed), (3, 3, true));
-    assert_eq!(given.error.code, Some(ErrorCode::ApiError));
+    assert_eq!((asked.len(), ended.attempts, ended.state), (3, 3, EndState::Failed));
+    assert_eq!(ended.error.code, Some(ErrorCode::ApiError));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_429_waits_as_long_as_the_server_asked_and_is_no_try() {
+async fn a_429_waits_as_long_as_the_server_asked_and_is_no_attempt() {
     let wait = Duration::from_secs(37);
     let limited =
         || (Failure::RateLimited(ErrorResponse { status: 429, ..ErrorResponse::default() }), Some(wait));
     let (outcome, asked) = fetch(vec![limited(), limited(), limited(), limited()]).await;
     assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
-    assert_eq!(asked.len(), 5, "more than the tries that an image has");
+    assert_eq!(asked.len(), 5, "more than the attempts that an image has");
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= wait), "{asked:?}");
 }
 
@@ -164,7 +137,7 @@ async fn what_cannot_change_is_asked_once() {
         Failure::Unauthorized(ErrorResponse::default()),
     ] {
         let (outcome, asked) = fetch(vec![(failure, None)]).await;
-        assert!(matches!(outcome, Outcome::Given(_)), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::NotDelivered(_)), "{outcome:?}");
         assert_eq!(asked.len(), 1);
     }
 }

@@ -34,13 +34,22 @@ pub struct Delivered {
     pub warning: String,
 }
 
+/// How a row that was not delivered has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndState {
+    /// No further attempt of this run can help.
+    Failed,
+    /// Left for the next run.
+    Untried,
+}
+
 /// A row that this run does not deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// Its number.
+pub struct NotDelivered {
+    /// Its row.
     pub seq: i64,
-    /// Whether it is given up; if not, it is left for the next run.
-    pub failed: bool,
+    /// Failed, or left for the next run.
+    pub state: EndState,
     /// Attempts that were counted.
     pub attempts: u32,
     /// Why.
@@ -107,7 +116,7 @@ pub enum Write {
     /// An image's file is about to be replaced: until the new one is delivered, neither is.
     Replacing(i64),
     /// A row ends without its image.
-    Given(i64, Given),
+    NotDelivered(i64, NotDelivered),
     /// A partial download can be continued, or (`None`) no longer can.
     Part(Box<Item>, Option<PartRecord>),
     /// The run's counters.
@@ -124,7 +133,7 @@ pub(super) fn apply<'a>(
         match write {
             Write::Delivered(run, delivered) => deliver(&transaction, *run, delivered),
             Write::Replacing(seq) => undeliver(&transaction, *seq),
-            Write::Given(run, given) => give(&transaction, *run, given),
+            Write::NotDelivered(run, it) => not_delivered(&transaction, *run, it),
             Write::Part(item, part) => keep_part(&transaction, item, part.as_ref()),
             Write::Tally(run, tally) => tally.write(&transaction, *run),
         }
@@ -265,10 +274,10 @@ fn undeliver(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn give(connection: &Connection, run: i64, it: &Given) -> rusqlite::Result<()> {
+fn not_delivered(connection: &Connection, run: i64, it: &NotDelivered) -> rusqlite::Result<()> {
     let end = RowEnd {
         seq: it.seq,
-        failed: it.failed,
+        failed: it.state == EndState::Failed,
         attempts: it.attempts,
         code: it.error.code.map_or("", ErrorCode::as_str),
         error: &it.error.error,
@@ -282,7 +291,7 @@ fn give(connection: &Connection, run: i64, it: &Given) -> rusqlite::Result<()> {
 pub struct RowEnd<'a> {
     /// Its number.
     pub seq: i64,
-    /// Whether it is given up; if not, it is left for the next run.
+    /// Whether it failed; if not, it is left for the next run.
     pub failed: bool,
     /// Attempts that were counted.
     pub attempts: u32,

@@ -1,55 +1,66 @@
-//! How a run ends: counted, written down, reported. Also where it had to stop, as far as that is still possible.
+//! How a run ends: recorded and reported, as far as that is still possible if it had to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
 
 use super::Finished;
-use crate::error::StopReason;
-use crate::error::{ErrorCode, RunError};
+use crate::error::{ErrorCode, RunError, StopReason};
 use crate::ledger::{self, Ledger, Tally, sqlite_error};
 use crate::report;
 use crate::timestamp;
 
-pub(super) async fn end(
+/// Records how the run ended and writes the reports.
+///
+/// # Errors
+/// If not even the counts can be read from the ledger.
+pub(super) async fn finish(
     ledger: &Ledger,
     run: i64,
     stopped: Option<StopReason>,
-    tally: Tally,
+    counters: Tally,
     folder: PathBuf,
 ) -> Result<Finished, RunError> {
-    ledger
-        .ask(move |connection| {
-            let why = stopped.as_ref().map(|stopped| {
-                let code = stopped.code().map_or("", ErrorCode::as_str);
-                (code, stopped.to_string())
-            });
-            let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
-            let written = report::end_and_write_all(connection, &folder, |counts| {
-                let code = report::exit_code(counts, stopped.as_ref());
-                // a signal or a deadline after the last row stopped nothing
-                let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
-                let stop = stop.filter(|_| stopper.is_some());
-                ledger::end_run(connection, run, &timestamp::now(), code, stop, &tally)
-            });
-            match written {
-                Ok(summary) => {
-                    let exit_code = report::exit_code(&summary.counts, stopped.as_ref());
-                    Ok(Finished { summary, exit_code, stopped, reports: None })
-                }
-                Err(error) => {
-                    // best effort: the disk that the reports are missing from may be the ledger's too
-                    let why = error.to_string();
-                    let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
-                    let _ = ledger::end_run(connection, run, &timestamp::now(), 1, stop, &tally);
-                    // a run that says nothing of what it did is worse than one without files
-                    let summary = report::summary(connection).map_err(sqlite_error)?;
-                    Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
-                }
-            }
-        })
-        .await
+    ledger.ask(move |connection| record_and_report(connection, run, stopped, &counters, &folder)).await
 }
 
-/// Writes down that a run could not begin its work, and the reports of that.
+fn record_and_report(
+    connection: &mut Connection,
+    run: i64,
+    stopped: Option<StopReason>,
+    counters: &Tally,
+    folder: &Path,
+) -> Result<Finished, RunError> {
+    let why = stopped.as_ref().map(|stopped| {
+        let code = stopped.code().map_or("", ErrorCode::as_str);
+        (code, stopped.to_string())
+    });
+    let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
+    let written = report::end_and_write_all(connection, folder, |counts| {
+        let code = report::exit_code(counts, stopped.as_ref());
+        // a signal or a deadline after the last row stopped nothing
+        let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
+        let stop = stop.filter(|_| stopper.is_some());
+        ledger::end_run(connection, run, &timestamp::now(), code, stop, counters)
+    });
+    match written {
+        Ok(summary) => {
+            let exit_code = report::exit_code(&summary.counts, stopped.as_ref());
+            Ok(Finished { summary, exit_code, stopped, reports: None })
+        }
+        Err(error) => {
+            // best effort: the disk that the reports are missing from may be the ledger's too
+            let why = error.to_string();
+            let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
+            let _ = ledger::end_run(connection, run, &timestamp::now(), 1, stop, counters);
+            // the user needs the counts even more if there are no reports
+            let summary = report::summary(connection).map_err(sqlite_error)?;
+            Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
+        }
+    }
+}
+
+/// Records that a run could not start its work, and writes the reports of that.
 pub(super) async fn give_up(
     ledger: &Ledger,
     run: i64,

@@ -1,10 +1,12 @@
-//! Before the first request: the manifest checked and loaded, the folder looked through.
+//! Before the first request: the manifest is checked and loaded, and the folder is swept.
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use rusqlite::Connection;
+
+use super::or_stopped;
 use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
@@ -12,29 +14,47 @@ use crate::ledger::{self, Ledger, Loading, RunRecord, sqlite_error};
 use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, Source};
 use crate::options::{OnBadRow, RunOptions};
 use crate::report;
+use crate::shutdown::StopHandle;
 use crate::store::Folder;
 
-/// A manifest that can be read: a file that can be read twice, and its hash.
+/// A manifest that passed its check, in a file that can be read again.
 pub(super) struct CheckedManifest {
     file: File,
     sha256: Sha256,
     options: ManifestOptions,
-    /// What a person should know of it.
-    pub warning: Option<String>,
+    warning: Option<String>,
 }
 
-/// Rows in the ledger.
+/// A manifest whose rows are in the ledger.
 pub(super) struct LoadedManifest {
-    /// The run that began with them.
+    /// The run that was started with them.
     pub run: i64,
-    /// Rows, bad ones too.
+    /// Bad rows included.
     pub rows: u64,
-    /// Bad ones among them.
     pub bad: u64,
 }
 
-/// Opens the manifest and checks every row of it, unless the ledger knows it already. Makes nothing.
-pub(super) fn read(options: &RunOptions) -> Result<CheckedManifest, RunError> {
+/// Opens the manifest and checks it. Creates nothing.
+pub(super) async fn read(
+    options: &RunOptions,
+    stop: &StopHandle,
+    events: &Events,
+) -> Result<CheckedManifest, RunError> {
+    events.send(Event::Reading { manifest: options.source.path() });
+    let options = options.clone();
+    // standard input may be a terminal, or a pipe that never ends
+    let reading = tokio::task::spawn_blocking(move || check(&options));
+    let manifest = or_stopped(stop, reading)
+        .await?
+        .map_err(|_| RunError::Internal("a panic, see above".to_owned()))??;
+    if let Some(what) = manifest.warning.clone() {
+        events.send(Event::Warning { line: None, what });
+    }
+    Ok(manifest)
+}
+
+/// Checks every row of the manifest, unless the ledger knows it already.
+fn check(options: &RunOptions) -> Result<CheckedManifest, RunError> {
     let path = options.source.path();
     let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
     let io_wrong = |error: io::Error| wrong(error.into());
@@ -58,57 +78,36 @@ pub(super) fn read(options: &RunOptions) -> Result<CheckedManifest, RunError> {
         return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
     }
     let warning = checked.rounded.map(|(rows, line)| {
-        format!(
-            "{rows} {} an id like 1.23E+15 (the first on line {line}): did a spreadsheet round it?",
-            if rows == 1 { "row has" } else { "rows have" }
-        )
+        let have = if rows == 1 { "row has" } else { "rows have" };
+        format!("{rows} {have} an id like 1.23E+15 (the first on line {line}): did a spreadsheet round it?")
     });
     Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading, warning })
 }
 
-/// What has to be the same for the rows in the ledger to be those of a manifest with the same bytes.
+/// What must be the same for the rows in the ledger to be those of a manifest with the same bytes.
 fn reading_key(options: &ManifestOptions) -> String {
     format!("{options:?}")
 }
 
-/// Brings the rows into the ledger, where they are not there already, and begins the run.
+/// Loads the rows into the ledger, unless they are there already, and starts the run.
 pub(super) async fn load(
     ledger: &Ledger,
-    readable: CheckedManifest,
+    manifest: CheckedManifest,
     options: &RunOptions,
 ) -> Result<LoadedManifest, RunError> {
-    let CheckedManifest { file, sha256, options: reading, .. } = readable;
     let skip_bad = options.on_bad_row == OnBadRow::Skip;
     let path = options.source.path();
-    let run = RunRecord::starting(sha256.to_string());
     ledger
         .ask(move |connection| {
-            let key = reading_key(&reading);
-            let known = ledger::is_loaded(connection, &sha256, &key).map_err(sqlite_error)?;
+            let run = RunRecord::starting(manifest.sha256.to_string());
+            let key = reading_key(&manifest.options);
+            let known = ledger::is_loaded(connection, &manifest.sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
                 let run = ledger::begin_run(connection, &run).map_err(sqlite_error)?;
                 return Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad });
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
-            let manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
-            let header = manifest.header().raw().to_vec();
-            let same = |manifest: Manifest<_>| {
-                let read = manifest.fingerprint().map_err(RunError::io("reading the manifest"))?;
-                if read == sha256 {
-                    return Ok(());
-                }
-                let changed = ManifestError::Changed;
-                Err(RunError::Manifest { path: path.clone(), source: Box::new(changed) })
-            };
-            let loading = Loading {
-                sha256: Some(sha256),
-                reading: key,
-                header,
-                entries: manifest,
-                skip_bad,
-                run: Some(run),
-            };
-            let loaded = ledger::load(connection, loading, same)?;
+            let loaded = load_rows(connection, &manifest, run, skip_bad, wrong)?;
             match loaded.run {
                 Some(run) => Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad }),
                 None => Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused }),
@@ -117,12 +116,33 @@ pub(super) async fn load(
         .await
 }
 
-/// Looks which images are still there, clears away what a killed run left, and lists what is to be done.
-pub(super) async fn work(
+fn load_rows(
+    connection: &mut Connection,
+    manifest: &CheckedManifest,
+    run: RunRecord,
+    skip_bad: bool,
+    wrong: impl Fn(ManifestError) -> RunError,
+) -> Result<ledger::Loaded, RunError> {
+    let CheckedManifest { file, sha256, options, .. } = manifest;
+    let entries = Manifest::open(BufReader::new(file), options).map_err(&wrong)?;
+    let header = entries.header().raw().to_vec();
+    // the file may have changed since it was checked
+    let same = |read: Manifest<_>| {
+        let read = read.fingerprint().map_err(RunError::io("reading the manifest"))?;
+        if read == *sha256 { Ok(()) } else { Err(wrong(ManifestError::Changed)) }
+    };
+    let reading = reading_key(options);
+    let loading = Loading { sha256: Some(*sha256), reading, header, entries, skip_bad, run: Some(run) };
+    ledger::load(connection, loading, same)
+}
+
+/// Removes what a killed run left, checks which delivered images are still there, and lists the rows to fetch.
+/// Returns how many there are.
+pub(super) async fn sweep(
     ledger: &Ledger,
     folder: &Arc<Folder>,
     events: &Events,
-    in_ledger: &LoadedManifest,
+    loaded: &LoadedManifest,
 ) -> Result<u64, RunError> {
     folder.room_for(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
     report::remove_leftovers(folder.root())?;
@@ -130,21 +150,19 @@ pub(super) async fn work(
     folder.sweep_parts(|name| parts.contains(name))?;
     let root = folder.root().to_owned();
     events.send(Event::Checking);
-    let &LoadedManifest { rows, bad, .. } = in_ledger;
+    let &LoadedManifest { rows, bad, .. } = loaded;
     let (vanished, skipped, todo) = ledger
         .ask(move |connection| {
-            let (looked, vanished) = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;
-            let skipped = looked - vanished;
-            // every other row is worth a look only where there is one
+            let (checked, vanished) = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;
+            let skipped = checked - vanished;
+            // if every row is delivered or bad, there is no other row to prepare
             let todo = if skipped + bad == rows { Ok(0) } else { ledger::prepare_work(connection) };
             Ok((vanished, skipped, todo.map_err(sqlite_error)?))
         })
         .await?;
     if vanished > 0 {
-        let what = format!(
-            "{vanished} delivered {} gone or changed in size; fetched again",
-            if vanished == 1 { "image is" } else { "images are" }
-        );
+        let are = if vanished == 1 { "image is" } else { "images are" };
+        let what = format!("{vanished} delivered {are} gone or changed in size; fetched again");
         events.send(Event::Warning { line: None, what });
     }
     events.send(Event::Begin {
@@ -156,12 +174,4 @@ pub(super) async fn work(
         todo,
     });
     Ok(todo)
-}
-
-/// Takes back what a first run made before its manifest was refused: files first, then the folders around them.
-pub(super) fn take_back(made: &[PathBuf]) {
-    for path in made {
-        // best effort; a folder that holds anything else stays
-        let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
-    }
 }

@@ -1,0 +1,126 @@
+//! The export while a run works in it: ledger, its thread, the locks, and the folder, opened and closed as one.
+//!
+//! The locks are held to the very end, and released only after the ledger is closed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::prepare::{self, CheckedManifest, LoadedManifest};
+use super::{Finished, JOIN_TIMEOUT, finish, join_within, or_aborted, or_stopped};
+use crate::admission::Admission;
+use crate::disk;
+use crate::error::{RunError, StopReason};
+use crate::event::{Event, Events, Progress};
+use crate::fetch::Fetcher;
+use crate::ledger::{self, Ledger, LedgerThread, State, Tally};
+use crate::options::RunOptions;
+use crate::shutdown::StopHandle;
+use crate::store::{Committer, CommitterThread, Folder};
+
+pub(super) struct Export {
+    ledger: Ledger,
+    ledger_thread: LedgerThread,
+    /// They die with the process, or when dropped.
+    locks: Vec<std::fs::File>,
+    folder: Arc<Folder>,
+    loaded: LoadedManifest,
+}
+
+impl Export {
+    /// Opens ledger and folder, and loads the manifest. A manifest that is refused leaves nothing behind.
+    pub async fn open(
+        options: &RunOptions,
+        manifest: CheckedManifest,
+        stop: &StopHandle,
+    ) -> Result<Self, RunError> {
+        let State { connection, made, locks } =
+            ledger::open_state(&options.out, options.state_dir.as_deref())?;
+        let (ledger, ledger_thread) = Ledger::start(connection)?;
+        // if a signal ends it, what was loaded so far is rolled back when the ledger is opened the next time
+        let loading = or_stopped(stop, prepare::load(&ledger, manifest, options)).await?;
+        let loaded = match loading {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                drop(ledger);
+                ledger_thread.join()?;
+                if error.is_usage() {
+                    roll_back(&made);
+                }
+                return Err(error);
+            }
+        };
+        let folder = match Folder::open(&options.out, options.min_free) {
+            Ok(folder) => Arc::new(folder),
+            Err(error) => {
+                // the error is what counts: whether it can be recorded too is not
+                let _ = finish::give_up(&ledger, loaded.run, &error, options.out.clone()).await;
+                return Err(error);
+            }
+        };
+        Ok(Self { ledger, ledger_thread, locks, folder, loaded })
+    }
+
+    /// The run that was started in the ledger.
+    pub const fn run(&self) -> i64 {
+        self.loaded.run
+    }
+
+    /// Warns of disks that do not do what a run relies on.
+    pub fn warn(&self, options: &RunOptions, events: &Events) {
+        let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
+        for what in disk::warnings(&options.out, &state).into_iter().chain(self.folder.warning()) {
+            events.send(Event::Warning { line: None, what });
+        }
+    }
+
+    /// Clears the folder for the run; the number of rows to fetch.
+    pub async fn sweep(&self, events: &Events) -> Result<u64, RunError> {
+        prepare::sweep(&self.ledger, &self.folder, events, &self.loaded).await
+    }
+
+    /// Starts what the rows share.
+    pub fn start<R>(
+        &self,
+        options: &RunOptions,
+        remote: R,
+        events: &Events,
+        progress: Arc<Progress>,
+    ) -> Result<(Arc<Fetcher<R>>, CommitterThread), RunError> {
+        let admission = Admission::new(options, events.clone());
+        let (folder, ledger) = (&self.folder, &self.ledger);
+        let (committer, thread) = Committer::start(Arc::clone(folder), ledger.clone(), self.loaded.run)?;
+        let fetcher =
+            Fetcher::new(options, remote, admission, Arc::clone(folder), committer, ledger.clone(), progress);
+        Ok((Arc::new(fetcher), thread))
+    }
+
+    /// Records how the run ended, writes the reports, and closes the ledger. The outer error is that of a run which
+    /// a second signal ended.
+    pub async fn finish(
+        self,
+        stopped: Option<StopReason>,
+        counters: Tally,
+        stop: &StopHandle,
+    ) -> Result<Result<Finished, RunError>, RunError> {
+        let Self { ledger, ledger_thread, locks, folder, loaded } = self;
+        let root = folder.root().to_owned();
+        join_within(JOIN_TIMEOUT, move || {
+            folder.tidy();
+            Ok(())
+        })
+        .await?;
+        let finished = or_aborted(stop, finish::finish(&ledger, loaded.run, stopped, counters, root)).await?;
+        drop(ledger);
+        join_within(JOIN_TIMEOUT, move || ledger_thread.join()).await?;
+        drop(locks);
+        Ok(finished)
+    }
+}
+
+/// Removes what a first run created before its manifest was refused: files first, then the folders around them.
+fn roll_back(made: &[PathBuf]) {
+    for path in made {
+        // best effort; a folder that holds anything else stays
+        let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
+    }
+}
