@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 pub use existing::{Holder, attach, check_sound, holder, open_locked, open_nameless, open_read_only};
 pub use load::{Loaded, Loading, is_loaded, load};
-pub(crate) use open::{ANOTHER, disk as disk_error, no_folder};
+pub(crate) use open::{ANOTHER, no_folder};
 pub use open::{LEDGER_FILE, LOCK_FILE, NOTES, STATE_DIR, State, open_state, state_folder};
 pub use queue::{
     Cursor, REPAIRED, Work, delivered_rows, drop_org, is_whole, mark_vanished, next_items, prepare_work,

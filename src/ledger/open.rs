@@ -13,7 +13,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::existing::{Holder, check_header, damaged, holder, newer, not_lost};
 use super::sqlite_error;
-use crate::disk::{SAFE_JOURNAL, Volume, journal_mode};
+pub(super) use crate::disk::fault::run_error as disk;
+use crate::disk::{FileSystem, SAFE_JOURNAL, journal_mode};
 use crate::error::{RunError, chain};
 
 /// The state folder in the export folder.
@@ -146,7 +147,7 @@ fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
 
 pub(super) fn prepare(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(30))?;
-    set_journal(connection, journal_mode(Volume::of(state)))?;
+    set_journal(connection, journal_mode(FileSystem::of(state)))?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "FILE")?;
@@ -282,17 +283,6 @@ pub(super) fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunEr
     std::fs::DirBuilder::new().mode(0o700).create(path).map_err(disk("making", path))?;
     made.push(path.to_owned());
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(disk("flushing", parent))
-}
-
-/// Sorts an I/O error: what is full, read-only or gone stops every run, the rest is named.
-pub(crate) fn disk(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
-    let what = format!("{doing} {}", path.display());
-    move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
-            RunError::Disk(format!("{what}: {error}"))
-        }
-        _ => RunError::Io { what, source: error },
-    }
 }
 
 #[cfg(test)]
