@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::disk::folder::{OBSTACLE_ADVICE, not_a_folder};
-use crate::disk::{Room, nearest};
+use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
 use crate::ledger::{self, Loading, sqlite_error};
 use crate::manifest::{self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, Source};
@@ -106,7 +106,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     let duplicates: u64 = count(connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;
     let delivered = delivered(connection, &options.out)?;
     let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
-    let Room { bytes, files } = Room::at(&options.out)?;
+    let FreeSpace { bytes, files } = FreeSpace::at(&options.out)?;
     Ok(Plan {
         rows: loaded.rows,
         bad_rows: loaded.bad,
@@ -119,7 +119,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         disk_free_files: files,
         first_bad: first_bad(connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
-        no_folder: Some(nearest(&options.out))
+        no_folder: Some(nearest_existing(&options.out))
             .filter(|there| !there.is_dir())
             .map(|there| format!("{}: {OBSTACLE_ADVICE}", not_a_folder(&there))),
     })

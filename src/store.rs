@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 pub use commit::{Committer, CommitterThread, Delivery, Receipt};
 pub use part::{Part, PartWriter};
 
+use crate::disk::FreeSpace;
 use crate::disk::fault::disk_error;
-use crate::disk::free_bytes;
 use crate::error::{Failure, RunError};
 use crate::ledger::STATE_DIR;
 
@@ -105,7 +105,7 @@ impl Folder {
         if here.dev() != self.device {
             return Err(lost(format!("{show} is another file system than at the start (unmounted?)")));
         }
-        let free = free_bytes(&self.handle).map_err(|error| lost(format!("{show}: {error}")))?;
+        let free = FreeSpace::of(&self.handle).map_err(|error| lost(format!("{show}: {error}")))?.bytes;
         if free < self.min_free.saturating_add(more) {
             return Err(lost(format!(
                 "{show} has {free} bytes free; {more} more must leave {} free (--min-free)",
@@ -163,29 +163,4 @@ fn sweep(folder: &Path, keep: impl Fn(&str) -> bool) -> Result<(), RunError> {
         }
     }
     Ok(())
-}
-
-/// Sorts an I/O error: one file's trouble, or the whole disk's.
-fn failure(doing: &str, path: &Path, error: &std::io::Error) -> Failure {
-    use rustix::io::Errno;
-    let what = format!("{doing} {}: {error}", path.display());
-    let for_all = error.raw_os_error().is_some_and(|code| {
-        [
-            Errno::NOSPC,
-            Errno::DQUOT,
-            Errno::ROFS,
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NODEV,
-            Errno::NXIO,
-            Errno::STALE,
-            Errno::ACCESS,
-            Errno::PERM,
-            Errno::FBIG,
-            // a folder of the export is mounted from elsewhere
-            Errno::XDEV,
-        ]
-        .contains(&Errno::from_raw_os_error(code))
-    });
-    if for_all { Failure::DiskFatal { what } } else { Failure::Disk(what) }
 }

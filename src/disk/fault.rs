@@ -1,18 +1,105 @@
-//! Disk errors sorted by how far they reach: this file only, or every file.
+//! What an I/O error means: does it concern this file, or would every file meet it? The only list of such errors.
+//!
+//! An image whose file alone failed is fetched again; an error that every file would meet stops the run at once, or
+//! thousands of images would be downloaded only to fail.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::error::RunError;
+use rustix::io::Errno;
 
-/// An I/O error as an error of the run: a disk that is full or read-only is [`RunError::Disk`], anything else names
-/// what was being done (`doing`, such as "opening") and to which path.
+use crate::error::{Failure, RunError};
+
+/// How far an I/O error reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Another file may well be written.
+    OneFile,
+    /// Every file would fail, although the disk itself may be sound: no permission, no file handles, or it is gone.
+    EveryFile,
+    /// The file system takes no more: full, over quota, or read-only.
+    NoSpace,
+}
+
+impl Fault {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Self::NoSpace,
+            ErrorKind::PermissionDenied
+            | ErrorKind::StaleNetworkFileHandle
+            // a limit of the process (`ulimit -f`) or of the file system
+            | ErrorKind::FileTooLarge
+            // a folder of the export is mounted from elsewhere
+            | ErrorKind::CrossesDevices => Self::EveryFile,
+            _ => match Errno::from_io_error(error) {
+                Some(Errno::MFILE | Errno::NFILE | Errno::NODEV | Errno::NXIO) => Self::EveryFile,
+                _ => Self::OneFile,
+            },
+        }
+    }
+}
+
+/// For `map_err` on the way of one image: "`doing` `path`: the error".
+pub(crate) fn failure(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| {
+        let what = format!("{doing} {}: {error}", path.display());
+        match Fault::of(&error) {
+            Fault::OneFile => Failure::Disk(what),
+            Fault::EveryFile | Fault::NoSpace => Failure::DiskFatal { what },
+        }
+    }
+}
+
+/// For `map_err` around the run's own files, without which it cannot go on: [`RunError::Disk`], with the advice to make
+/// room, if that would help; else [`RunError::Io`].
 pub(crate) fn disk_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
     let what = format!("{doing} {}", path.display());
-    move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
-            RunError::Disk(format!("{what}: {error}"))
+    move |error| match Fault::of(&error) {
+        Fault::NoSpace => RunError::Disk(format!("{what}: {error}")),
+        Fault::OneFile | Fault::EveryFile => RunError::Io { what, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_concerns_one_file_or_every_file() {
+        for (errno, fault) in [
+            (Errno::NOSPC, Fault::NoSpace),
+            (Errno::DQUOT, Fault::NoSpace),
+            (Errno::ROFS, Fault::NoSpace),
+            (Errno::ACCESS, Fault::EveryFile),
+            (Errno::PERM, Fault::EveryFile),
+            (Errno::MFILE, Fault::EveryFile),
+            (Errno::NFILE, Fault::EveryFile),
+            (Errno::NODEV, Fault::EveryFile),
+            (Errno::NXIO, Fault::EveryFile),
+            (Errno::STALE, Fault::EveryFile),
+            (Errno::FBIG, Fault::EveryFile),
+            (Errno::XDEV, Fault::EveryFile),
+            (Errno::IO, Fault::OneFile),
+            (Errno::NOENT, Fault::OneFile),
+            (Errno::EXIST, Fault::OneFile),
+            (Errno::ISDIR, Fault::OneFile),
+            (Errno::NOTDIR, Fault::OneFile),
+            (Errno::LOOP, Fault::OneFile),
+            (Errno::NAMETOOLONG, Fault::OneFile),
+            (Errno::INVAL, Fault::OneFile),
+        ] {
+            let path = Path::new("/export/a.part");
+            let error = || io::Error::from(errno);
+            assert_eq!(Fault::of(&error()), fault, "{errno:?}");
+            let failure = failure("writing", path)(error());
+            assert_eq!(matches!(failure, Failure::Disk(_)), fault == Fault::OneFile, "{failure:?}");
+            assert!(failure.describe().error.starts_with("writing /export/a.part: "), "{failure:?}");
+            let run_error = disk_error("writing", path)(error());
+            assert_eq!(matches!(run_error, RunError::Disk(_)), fault == Fault::NoSpace, "{run_error:?}");
+            assert!(run_error.to_string().starts_with("writing /export/a.part"), "{run_error}");
         }
-        _ => RunError::Io { what, source: error },
+        // without a number, as the standard library makes some itself
+        assert_eq!(Fault::of(&ErrorKind::WriteZero.into()), Fault::OneFile);
+        assert_eq!(Fault::of(&ErrorKind::StorageFull.into()), Fault::NoSpace);
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Checks, DoctorOptions, plain};
-use crate::disk::{Room, nearest};
+use crate::disk::{FreeSpace, nearest_existing};
 use crate::layout;
 
 /// Bytes of the file that is written.
@@ -24,7 +24,7 @@ const ANOTHER: &str = "choose a folder on another file system with -o";
 
 pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let out = &*options.out;
-    let place = nearest(out);
+    let place = nearest_existing(out);
     if !folder(out, &place, checks) {
         return;
     }
@@ -179,7 +179,7 @@ fn long_names(own: &Path) -> io::Result<()> {
 }
 
 fn room(place: &Path, min_free: u64, checks: &mut Checks) {
-    let room = match Room::at(place) {
+    let room = match FreeSpace::at(place) {
         Ok(room) => room,
         Err(error) => return checks.problem("free_space", error.to_string(), ANOTHER),
     };
@@ -238,7 +238,7 @@ mod tests {
         std::fs::write(&file, "").expect("written");
         let found = |out: &Path| {
             let mut checks = Checks::default();
-            super::folder(out, &nearest(out), &mut checks);
+            super::folder(out, &nearest_existing(out), &mut checks);
             checks.0.remove(0).result
         };
         assert_eq!(found(&file), Outcome::Problem);

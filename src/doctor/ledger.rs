@@ -6,8 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Checks, DoctorOptions, plain};
-use crate::disk::nearest;
-use crate::disk::{Volume, journal_mode};
+use crate::disk::{FileSystem, journal_mode, nearest_existing};
 use crate::error::RunError;
 use crate::ledger;
 
@@ -15,7 +14,7 @@ const LOCAL: &str = "name a folder on a local disk with --state-dir";
 
 pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let state_dir = options.state_dir.as_deref();
-    let place = nearest(&ledger::state_folder(&options.out, state_dir));
+    let place = nearest_existing(&ledger::state_folder(&options.out, state_dir));
     if !place.is_dir() {
         let found = format!("{} is in the way and is no folder", place.display());
         return checks.problem("state", found, LOCAL);
@@ -40,8 +39,8 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
 /// Locks of a share come and go with the connection, and its memory is no other machine's.
 fn file_system(place: &Path, checks: &mut Checks) {
     const NAME: &str = "file_system";
-    let volume = Volume::of(place);
-    match volume.share() {
+    let volume = FileSystem::of(place);
+    match volume.network_share() {
         Some(share) => {
             checks.warning(NAME, format!("ledger and lock would be on a share ({share})"), LOCAL);
         }
@@ -71,7 +70,7 @@ fn locks(own: &Path, checks: &mut Checks) {
     }
     let database = || {
         let connection = Connection::open(own.join("ledger.sqlite"))?;
-        connection.pragma_update(None, "journal_mode", journal_mode(Volume::of(own)))?;
+        connection.pragma_update(None, "journal_mode", journal_mode(FileSystem::of(own)))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (1);")?;
         connection.close().map_err(|(_, error)| error)

@@ -13,7 +13,7 @@ use super::inspect::{self, VERSION, check, check_tables, check_version, refuse_u
 use super::lock::{RUN, holder, locks};
 use super::paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
 use crate::disk::folder::{create_private, create_private_file, obstacle, refuse_special};
-use crate::disk::{SAFE_JOURNAL, Volume, journal_mode};
+use crate::disk::{FileSystem, SAFE_JOURNAL, journal_mode};
 use crate::error::RunError;
 
 /// The ledger's tables.
@@ -116,7 +116,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, state: &Path) -> Res
 
 fn configure(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    set_journal(connection, journal_mode(Volume::of(state)))?;
+    set_journal(connection, journal_mode(FileSystem::of(state)))?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "FILE")?;

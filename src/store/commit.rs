@@ -15,8 +15,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::{Folder, Part, failure};
-use crate::disk::Volume;
+use super::{Folder, Part};
+use crate::disk::FileSystem;
+use crate::disk::fault::failure;
 use crate::error::{Failure, RunError};
 use crate::item::Sha256;
 use crate::ledger::{Delivered, Ledger, Write};
@@ -197,7 +198,7 @@ impl Flush {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Self { whole_file_system: Volume::of(folder.root()).flushes_as_a_whole() && version >= (5, 8) }
+        Self { whole_file_system: FileSystem::of(folder.root()).syncfs_reports_errors() && version >= (5, 8) }
     }
 }
 
@@ -227,7 +228,7 @@ fn flush_parts(
         .iter()
         .map(|(delivery, _)| {
             let part = &delivery.part;
-            part.file.sync_all().map_err(|error| failure("flushing", &part.path, &error))
+            part.file.sync_all().map_err(failure("flushing", &part.path))
         })
         .collect())
 }
@@ -255,9 +256,8 @@ fn flush_lost(path: &Path, error: &io::Error) -> Failure {
 /// What gets the final name must be the file that was written and hashed: another program, or another run with a
 /// ledger of its own, may have put its own in the place.
 fn still_the_part(part: &Part) -> Result<(), Failure> {
-    let written = part.file.metadata().map_err(|error| failure("looking at", &part.path, &error))?;
-    let named =
-        std::fs::symlink_metadata(&part.path).map_err(|error| failure("looking at", &part.path, &error))?;
+    let written = part.file.metadata().map_err(failure("inspecting", &part.path))?;
+    let named = std::fs::symlink_metadata(&part.path).map_err(failure("inspecting", &part.path))?;
     let same = (written.dev(), written.ino()) == (named.dev(), named.ino());
     if same && written.len() == part.bytes {
         Ok(())
@@ -277,7 +277,7 @@ fn give_name(
     make_folders(folder, parent, folders)?;
     match std::fs::symlink_metadata(&target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failure("looking at", &target, &error)),
+        Err(error) => return Err(failure("inspecting", &target)(error)),
         Ok(there) if !there.is_file() => {
             let what = format!("{} is in the way and is no plain file; move it away", target.display());
             return Err(Failure::Disk(what));
@@ -285,7 +285,7 @@ fn give_name(
         Ok(_) => note_replacement(delivery, &target)?,
     }
     still_the_part(&delivery.part)?;
-    std::fs::rename(&delivery.part.path, &target).map_err(|error| failure("naming", &target, &error))?;
+    std::fs::rename(&delivery.part.path, &target).map_err(failure("naming", &target))?;
     folders.insert(parent.to_owned());
     Ok(())
 }
@@ -293,7 +293,7 @@ fn give_name(
 /// A final name that the ledger does not know as delivered: replaced, and named where its bytes were others.
 fn note_replacement(delivery: &mut Delivery, target: &Path) -> Result<(), Failure> {
     let expected = delivery.record.item.replaces.as_deref() == Some(&*delivery.record.path);
-    let there = hash_file(target).map_err(|error| failure("reading", target, &error))?;
+    let there = hash_file(target).map_err(failure("reading", target))?;
     if there != delivery.record.sha256 {
         let warning = &mut delivery.record.warning;
         if !warning.is_empty() {
@@ -329,9 +329,9 @@ fn make_folders(folder: &Folder, path: &Path, folders: &mut BTreeSet<PathBuf>) -
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let made = std::fs::DirBuilder::new().mode(0o700).create(path);
-            made.map_err(|error| failure("making", path, &error))
+            made.map_err(failure("making", path))
         }
-        Err(error) => Err(failure("looking at", path, &error)),
+        Err(error) => Err(failure("inspecting", path)(error)),
     }
 }
 

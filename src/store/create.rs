@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::failure;
+use crate::disk::fault::failure;
 use crate::error::Failure;
 
 /// A symbolic link in the way is never followed.
@@ -29,12 +29,12 @@ pub(super) fn create_spread(path: &Path) -> Result<File, Failure> {
         }
         other => other,
     };
-    made.map_err(|error| failure("making", path, &error))
+    made.map_err(failure("making", path))
 }
 
 /// Makes a new file; whatever was there is removed first, never written into.
 pub(super) fn create(path: &Path) -> Result<File, Failure> {
-    create_file(path).map_err(|error| failure("making", path, &error))
+    create_file(path).map_err(failure("making", path))
 }
 
 fn create_file(path: &Path) -> std::io::Result<File> {

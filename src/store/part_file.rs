@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::buffer::SIZE;
 use super::create::{NO_FOLLOW, NO_WAIT, create, create_spread, spread};
-use super::failure;
-use crate::disk::Volume;
+use crate::disk::FileSystem;
+use crate::disk::fault::failure;
 use crate::error::Failure;
 
 /// Bytes of a large file after which those before are sent to the disk, where they are cached.
@@ -62,14 +62,13 @@ impl PartFile {
             {
                 return Err(Failure::PartUnusable(format!("{} is gone: {error}", sink.path.display())));
             }
-            Err(error) => return Err(failure("reading", &sink.path, &error)),
+            Err(error) => return Err(failure("reading", &sink.path)(error)),
         };
         let mut rest = from;
         let mut piece = vec![0; SIZE];
         while rest > 0 {
             let wanted = usize::try_from(rest).unwrap_or(SIZE).min(SIZE);
-            let got =
-                file.read(&mut piece[..wanted]).map_err(|error| failure("reading", &sink.path, &error))?;
+            let got = file.read(&mut piece[..wanted]).map_err(failure("reading", &sink.path))?;
             if got == 0 {
                 return Err(Failure::PartUnusable(format!(
                     "{} is shorter than recorded",
@@ -89,7 +88,7 @@ impl PartFile {
     pub(super) fn cut(&mut self) -> Result<(), Failure> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let placed = file.set_len(self.bytes).and_then(|()| file.seek(SeekFrom::Start(self.bytes)));
-        placed.map(drop).map_err(|error| failure("writing", &self.path, &error))
+        placed.map(drop).map_err(failure("writing", &self.path))
     }
 
     /// Where it is; `None` before its first byte is written.
@@ -108,7 +107,7 @@ impl PartFile {
     }
 
     fn write_to(&mut self, file: &mut File, bytes: &[u8]) -> Result<(), Failure> {
-        self.put(file, bytes).map_err(|error| failure("writing", &self.path, &error))?;
+        self.put(file, bytes).map_err(failure("writing", &self.path))?;
         self.bytes += bytes.len() as u64;
         self.begin_flush(file);
         Ok(())
@@ -118,7 +117,7 @@ impl PartFile {
         // a whole block begins at a multiple of its size, too
         let whole = bytes.len() == SIZE;
         if whole && self.cache == Cache::Unknown {
-            let passes = Volume::of(&self.path).takes_direct_writes();
+            let passes = FileSystem::of(&self.path).supports_direct_io();
             self.cache = if passes { Cache::Used } else { Cache::Always };
         }
         match self.cache {
@@ -162,7 +161,7 @@ impl PartFile {
     /// Makes what is written durable.
     pub(super) fn flush(&self) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
-        file.sync_all().map_err(|error| failure("flushing", &self.path, &error))
+        file.sync_all().map_err(failure("flushing", &self.path))
     }
 
     /// Writes the last bytes; the file, and where it is.
@@ -220,7 +219,7 @@ mod tests {
             block.extend(half);
             sink.write(block.bytes()).expect("written");
         }
-        let takes = Volume::of(&path).takes_direct_writes();
+        let takes = FileSystem::of(&path).supports_direct_io();
         assert_eq!(sink.cache, if takes { Cache::PassedBy } else { Cache::Always });
         let (path, _file) = sink.finish(b"the end").expect("written");
         assert!(std::fs::read(path).expect("readable") == [&*body, b"the end"].concat());
