@@ -194,9 +194,9 @@ impl<'f, R: Remote> Attempts<'f, R> {
         // the image does not pay for having waited its turn
         self.began = Instant::now();
         Progress::add(&self.fetcher.progress.api_requests, 1);
-        let resolved = self.fetcher.remote.resolve(self.item).await;
-        self.key = resolved.key;
-        control.limiter.answered(ticket, &resolved.hints);
+        let resolved = self.fetcher.remote.signed_url(self.item).await;
+        self.key = resolved.key_version;
+        control.limiter.answered(ticket, &resolved.rate_headers);
         match &resolved.url {
             Err(Failure::RateLimited(said)) => {
                 Progress::add(&self.fetcher.progress.api_429, 1);

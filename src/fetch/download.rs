@@ -56,7 +56,7 @@ impl<R: Remote> Attempts<'_, R> {
             self.part.as_ref().filter(|part| part.record.object == object && part.lacks_some()).map(|part| {
                 ResumeFrom { from: part.bytes(), etag: part.record.etag.clone(), length: part.record.length }
             });
-        let opened = self.fetcher.remote.open(url, resume.as_ref()).await?;
+        let opened = self.fetcher.remote.get_object(url, resume.as_ref()).await?;
         self.url_taken();
         self.fits(&opened)?;
         let ObjectBody { mut meta, from, body } = opened;
