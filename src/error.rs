@@ -1,12 +1,12 @@
-//! What can go wrong, in three sizes.
+//! What can go wrong, at three scopes.
 //!
-//! - [`Failure`]: one attempt at one image went wrong. What follows from it is decided in `fetch::retry`.
-//! - [`ItemError`]: one row is given up (or left untried). It is data: recorded, counted and reported.
-//! - [`RunError`]: the whole run cannot go on, or never began.
+//! - [`Failure`]: one attempt at one image. `fetch::retry` decides what follows.
+//! - [`ItemError`]: one row ends without its image, or stays untried. It is data: recorded, counted and reported.
+//! - [`RunError`]: the run cannot go on, or never started.
 //!
-//! The rules for all texts here: lower case, no full stop, files named by path, hosts by name; never a URL, a
-//! key or an `Authorization` value. A text that came from a server passes through [`clean`] first. `Display`
-//! says its own part only; the cause is in `source()`, and the program joins the chain with `": "`.
+//! The rules for every text here: lower case, no full stop at the end, files named by path, hosts by name; never a URL,
+//! a key or an `Authorization` value. Text from a server passes through [`clean`] first. `Display` gives an error's
+//! own part only; the cause is in `source()`, and the program joins the chain with `": "`.
 
 mod clean;
 mod code;
@@ -14,13 +14,13 @@ mod failure;
 mod run;
 mod stop_reason;
 
-pub use clean::{CLEAN_LIMIT, clean};
+pub use clean::{CLEAN_LIMIT, clean, escape_controls};
 pub use code::ErrorCode;
 pub use failure::{ErrorResponse, Failure, ItemError, Service};
 pub use run::{LedgerState, RunError};
 pub use stop_reason::StopReason;
 
-/// An error and its causes, joined by `": "`. A cause that only repeats what was said is left out.
+/// An error and its causes, joined by `": "`. A cause that the text so far ends with is left out.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,7 +1,7 @@
-//! The one seam to the network: ask for a signed URL, open what it leads to.
+//! The only seam to the network: ask the API for a presigned URL, then get the object behind it.
 //!
-//! A trait, so that the rest is tested on a paused clock; [`crate::remote::http`] is the real one. Nothing here knows of
-//! retries, files or rows beyond the ids.
+//! A trait, so that everything above it can be tested on a paused clock; [`http`] is the real implementation. Nothing
+//! here knows about retries, files or permits.
 
 pub mod http;
 pub mod rate_headers;
@@ -18,28 +18,28 @@ use crate::checksum::{Algorithm, Checksum};
 use crate::error::Failure;
 use crate::item::{Item, Sha256};
 
-/// A signed URL: a bearer secret. It has no `Display`, and its `Debug` shows nothing.
+/// A presigned URL: a bearer secret. It has no `Display`, and its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PresignedUrl {
     url: String,
-    /// When it was handed out; it is asked for just before it is used.
+    /// When the API answered with it; its validity is counted from here.
     pub issued: Instant,
 }
 
 impl PresignedUrl {
-    /// Takes the text as the API gave it.
+    /// Keeps the text exactly as the API sent it.
     #[must_use]
     pub const fn new(url: String, issued: Instant) -> Self {
         Self { url, issued }
     }
 
-    /// The secret itself, to be sent and to nothing else.
+    /// The secret itself: to be sent to the storage and used for nothing else.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.url
     }
 
-    /// Names the object without the signature: the same for every URL of one object.
+    /// A hash of the address without the query: the same for every URL of one object.
     #[must_use]
     pub fn object(&self) -> Sha256 {
         use sha2::Digest;
@@ -54,38 +54,38 @@ impl fmt::Debug for PresignedUrl {
     }
 }
 
-/// What the API answered, or why there is no answer.
+/// The outcome of one request for a presigned URL.
 #[derive(Debug)]
-pub struct Resolved {
-    /// What the headers say about the allowance.
-    pub hints: RateHeaders,
-    /// Version of the key that was sent.
-    pub key: u64,
-    /// The URL.
+pub struct SignedUrlReply {
+    /// The rate-limit headers of the answer; empty if there was none.
+    pub rate_headers: RateHeaders,
+    /// Version of the key that was sent, for [`Remote::renew_key`].
+    pub key_version: u64,
+    /// The URL, or why there is none.
     pub url: Result<PresignedUrl, Failure>,
 }
 
 /// What the storage's headers say about the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
-    /// Size of the whole object, where announced.
+    /// Size of the whole object in bytes, if announced.
     pub length: Option<u64>,
     /// As received, may be empty.
     pub etag: String,
     /// As received, may be empty.
     pub content_type: String,
-    /// As received; empty where the bytes are the object's own.
+    /// As received; empty if the body is the object's own bytes.
     pub content_encoding: String,
-    /// The ETag is the MD5 of the bytes by S3's rules.
+    /// The ETag, if it is the MD5 of the bytes by S3's rules.
     pub md5: Option<[u8; 16]>,
-    /// `x-amz-checksum-*`, composites of parts left out.
+    /// `x-amz-checksum-*`, without composites of the parts of an upload.
     pub checksums: Vec<Checksum>,
-    /// The checksums may be those of the range that was asked for.
+    /// The checksums may be those of the requested range instead of the whole object.
     pub of_range: bool,
 }
 
 impl ObjectMeta {
-    /// The hashes that the bytes will be held against, besides SHA-256.
+    /// The digests, besides SHA-256, that the body is compared with.
     #[must_use]
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let etag = self.md5.map(|_| Algorithm::Md5);
@@ -93,13 +93,13 @@ impl ObjectMeta {
     }
 }
 
-/// The storage's answer, whose body is still to be read.
+/// The storage's answer; its body is still to be read.
 pub struct ObjectBody {
-    /// The headers.
+    /// From the headers.
     pub meta: ObjectMeta,
-    /// Position in the object of the first byte that comes: 0, or where the part ends.
+    /// Position in the object of the first byte of the body: 0, or the length of the partial download.
     pub from: u64,
-    /// The body. Ends early with a failure where the connection does.
+    /// Ends early with a failure if the connection does.
     pub body: BoxStream<'static, Result<Bytes, Failure>>,
 }
 
@@ -112,12 +112,12 @@ impl fmt::Debug for ObjectBody {
     }
 }
 
-/// Bytes that are at hand already.
+/// The partial download to continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeFrom {
-    /// So many, from the start of the object.
+    /// Bytes that are already on the disk, from the start of the object.
     pub from: u64,
-    /// Of the version that they belong to.
+    /// ETag of the version that they belong to.
     pub etag: String,
     /// Size of the whole object.
     pub length: u64,
@@ -125,17 +125,16 @@ pub struct ResumeFrom {
 
 /// The network.
 pub trait Remote: Send + Sync + 'static {
-    /// Asks the API for the signed URL of an image. One request.
-    fn resolve(&self, item: &Item) -> impl Future<Output = Resolved> + Send;
+    /// Asks the API for the presigned URL of an image. One request.
+    fn signed_url(&self, item: &Item) -> impl Future<Output = SignedUrlReply> + Send;
 
-    /// Asks the storage for the object. One request, no redirect followed.
-    fn open(
+    /// Gets the object from the storage. One request, no redirect followed.
+    fn get_object(
         &self,
         url: &PresignedUrl,
         resume: Option<&ResumeFrom>,
     ) -> impl Future<Output = Result<ObjectBody, Failure>> + Send;
 
-    /// A request with this version of the key was refused: reads the key again where it came from. True if there
-    /// is another one now.
+    /// Reads the key again from its file after the API refused version `refused`. True if there is another key now.
     fn renew_key(&self, refused: u64) -> bool;
 }

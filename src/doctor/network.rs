@@ -9,7 +9,7 @@ use crate::item::{ImageId, Item, NoteId, OrgId};
 use crate::limit::Limiter;
 use crate::options::STALL_TIMEOUT;
 use crate::remote::Remote;
-use crate::remote::http::{Asked, Context, Http, ProxySettings, certificates};
+use crate::remote::http::{AppContext, Http, ProxySettings, WhoAmI, certificates};
 
 /// A clock that is off by less does no harm: certificates and signed addresses live for an hour and longer.
 const CLOCK: Duration = Duration::from_mins(2);
@@ -51,8 +51,8 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
         return not_asked(options, checks);
     };
     permit.sent();
-    let asked = http.context(options.org.as_ref()).await;
-    permit.answered(&asked.hints);
+    let asked = http.whoami(options.org.as_ref()).await;
+    permit.answered(&asked.rate_headers);
     let now = SystemTime::now();
     api(options, &asked, checks);
     key(options, &asked, checks);
@@ -106,13 +106,13 @@ async fn ask_for_nobody(http: &Http, limiter: &Limiter, org: &OrgId) -> Option<F
     };
     let mut permit = limiter.acquire_within(1, PATIENCE).await?;
     permit.sent();
-    let resolved = http.resolve(&item).await;
-    permit.answered(&resolved.hints);
+    let resolved = http.signed_url(&item).await;
+    permit.answered(&resolved.rate_headers);
     resolved.url.err()
 }
 
 /// Whether the API is where we look for it, and answers.
-fn api(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
+fn api(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
     const NAME: &str = "api";
     let host = options.api.url.host_str().unwrap_or_default();
     let failure = match &asked.context {
@@ -139,7 +139,7 @@ fn api(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
     checks.problem(NAME, found, remedy);
 }
 
-fn key(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
+fn key(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
     const NAME: &str = "key";
     if let Some(why) = &options.no_key {
         let remedy = "put the key into a file and name it with --api-key-file, or set MAXAI_API_KEY";
@@ -162,7 +162,7 @@ fn key(options: &DoctorOptions, asked: &Asked, checks: &mut Checks) {
 }
 
 /// The organization that was asked for, where one was.
-fn organization(options: &DoctorOptions, asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
+fn organization(options: &DoctorOptions, asked: &WhoAmI, tried: Option<&Failure>, checks: &mut Checks) {
     const NAME: &str = "organization";
     let Some(org) = &options.org else { return };
     let shown = crate::error::clean(org.as_str());
@@ -176,7 +176,7 @@ fn organization(options: &DoctorOptions, asked: &Asked, tried: Option<&Failure>,
         );
     }
     match &asked.context {
-        Ok(Context { organization: Some(other), .. }) if !same_id(other, org.as_str()) => checks.warning(
+        Ok(AppContext { organization: Some(other), .. }) if !same_id(other, org.as_str()) => checks.warning(
             NAME,
             format!("the API answers for {other}, asked for was {shown}"),
             "check the id of the clinic",
@@ -192,7 +192,7 @@ fn same_id(a: &str, b: &str) -> bool {
     bare(a) == bare(b)
 }
 
-fn scopes(asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
+fn scopes(asked: &WhoAmI, tried: Option<&Failure>, checks: &mut Checks) {
     const NAME: &str = "scopes";
     let refused = |said: &ErrorResponse| format!("the API answered {said}");
     match (tried, &asked.context) {
@@ -201,10 +201,10 @@ fn scopes(asked: &Asked, tried: Option<&Failure>, checks: &mut Checks) {
         }
         // it looked for the image: so it would give one
         (Some(Failure::NotFound(_)), Ok(_)) => checks.ok(NAME, "images may be asked for"),
-        (_, Ok(Context { scopes: Some(scopes), .. })) if scopes.iter().any(|scope| scope == SCOPE) => {
+        (_, Ok(AppContext { scopes: Some(scopes), .. })) if scopes.iter().any(|scope| scope == SCOPE) => {
             checks.ok(NAME, scopes.join(" "));
         }
-        (_, Ok(Context { scopes: Some(scopes), .. })) => {
+        (_, Ok(AppContext { scopes: Some(scopes), .. })) => {
             let list = if scopes.is_empty() { "none".to_owned() } else { scopes.join(" ") };
             let remedy =
                 "ask the clinic to grant read:notes, which images most likely need; --org ORG tries it";
@@ -273,9 +273,16 @@ mod tests {
             message: "Insufficient scope. Required: read:notes".to_owned(),
             trace_id: String::new(),
         };
-        let fine = || Asked { date: None, hints: RateHeaders::default(), context: Ok(Context::default()) };
-        let refused =
-            Asked { date: None, hints: RateHeaders::default(), context: Err(Failure::Forbidden(said())) };
+        let fine = || WhoAmI {
+            date: None,
+            rate_headers: RateHeaders::default(),
+            context: Ok(AppContext::default()),
+        };
+        let refused = WhoAmI {
+            date: None,
+            rate_headers: RateHeaders::default(),
+            context: Err(Failure::Forbidden(said())),
+        };
         for (asked, tried) in [
             (&refused, None),
             (&refused, Some(&Failure::Forbidden(said()))),

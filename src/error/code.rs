@@ -1,8 +1,8 @@
-//! The names of all ways in which a row can end without its image, and what to do about each.
+//! The codes of the reports: why a row has no image, and what the user can do about it.
 
 use std::fmt;
 
-/// Why a row is not delivered, as it stands in `error_code`.
+/// Why a row is not delivered: the column `error_code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
     /// The manifest's row itself is wrong.
@@ -15,27 +15,27 @@ pub enum ErrorCode {
     Forbidden,
     /// The API answered 404.
     NotFound,
-    /// The API answered 429 for longer than may be waited.
+    /// The API answered 429 and asked for a longer wait than the run allows.
     RateLimited,
-    /// The API answered 5xx or nonsense.
+    /// The API answered 5xx, or an answer that breaks its contract.
     ApiError,
-    /// The storage answered 403, with a renewed URL too.
+    /// The storage answered 403, and again to a new URL.
     StorageDenied,
     /// The storage has no such key or bucket.
     StorageMissing,
-    /// The object lies in an archive class and must be restored first.
+    /// The object is in an archive storage class and must be restored first.
     StorageArchived,
-    /// Any other refusal of the storage.
+    /// Any other error answer of the storage.
     StorageError,
-    /// No connection, or one that broke.
+    /// No connection could be made, or it broke.
     Network,
     /// No answer, or no byte, in time.
     Timeout,
     /// The bytes do not match a checksum.
     Integrity,
-    /// HTML, XML, JSON or nothing came.
+    /// The body is HTML, XML, JSON or empty.
     NotAnImage,
-    /// The disk refused.
+    /// The file could not be written.
     Disk,
 }
 
@@ -60,7 +60,7 @@ impl ErrorCode {
         Self::Disk,
     ];
 
-    /// The code as reports and scripts know it.
+    /// The code as it stands in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

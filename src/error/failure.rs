@@ -1,15 +1,15 @@
-//! One attempt that did not deliver, and the words under which its row is given up.
+//! [`Failure`]: one attempt that did not deliver. [`ItemError`]: what the reports say of its row.
 
 use std::fmt;
 
 use super::ErrorCode;
 
-/// Whose answer, or silence, an attempt met.
+/// The service that an attempt talked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     /// The Max AI API.
     Api,
-    /// The object storage behind the signed URLs.
+    /// The object storage behind the presigned URLs.
     Storage,
 }
 
@@ -22,14 +22,14 @@ impl fmt::Display for Service {
     }
 }
 
-/// What a server said of a refusal, cleaned: safe to show and to write down.
+/// A server's error answer. Cleaned: safe to show and to store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorResponse {
-    /// HTTP status, 0 where there was none.
+    /// HTTP status, 0 if there was no answer.
     pub status: u16,
     /// The server's own code (`not_found`, `AccessDenied`), may be empty.
     pub code: String,
-    /// The server's own words, may be empty.
+    /// The server's own message, may be empty.
     pub message: String,
     /// The API's `trace_id` or the storage's request id, may be empty.
     pub trace_id: String,
@@ -51,27 +51,27 @@ impl fmt::Display for ErrorResponse {
 /// One attempt at one image that did not deliver it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// API, 400: the request is wrong.
+    /// API, 400.
     BadRequest(ErrorResponse),
     /// API, 401: the key is refused.
     Unauthorized(ErrorResponse),
-    /// API, 403: organization or scope refused.
+    /// API, 403: the organization or a scope is refused.
     Forbidden(ErrorResponse),
     /// API, 404.
     NotFound(ErrorResponse),
-    /// API, 429. The wait is the limiter's business.
+    /// API, 429. The limiter waits.
     RateLimited(ErrorResponse),
     /// API, 5xx, 408 or 425: no whole answer.
     ApiDown(ErrorResponse),
-    /// API, an answer that does not fit the contract (HTML, broken JSON, no URL in it): may be passing.
+    /// API, an answer that breaks its contract (HTML, broken JSON, no URL in it): may be temporary.
     ApiMalformed(String),
-    /// API, an answer that will not change: a redirect, another 4xx.
+    /// API, a redirect or another 4xx: permanent.
     ApiRejected(ErrorResponse),
-    /// The API's signed URL is one that must not be dialled.
+    /// The presigned URL leads to an address that must not be dialled.
     UrlRefused(String),
-    /// The signed URL cannot be sent byte for byte.
+    /// The presigned URL cannot be sent byte for byte.
     UrlNotVerbatim(String),
-    /// Storage, 400 or 403: expired, signature or policy.
+    /// Storage, 400, 401 or 403: expired, wrong signature, or policy.
     Denied(ErrorResponse),
     /// Storage, 404.
     Missing(ErrorResponse),
@@ -83,76 +83,76 @@ pub enum Failure {
     StorageDown(ErrorResponse),
     /// Storage, any other status.
     StorageRefused(ErrorResponse),
-    /// Storage, 412 or 416, or a 206 that does not continue what is at hand: the part is worthless.
+    /// Storage, 412 or 416, or a 206 that does not continue the partial download, which is then discarded.
     PartUnusable(String),
     /// The image is larger than allowed.
     TooLarge {
-        /// Bytes that came or were announced.
+        /// Bytes received or announced.
         bytes: u64,
-        /// Bytes allowed.
+        /// `--max-size`.
         limit: u64,
     },
     /// No connection could be made.
     Connect {
-        /// Who was dialled.
+        /// The service that was dialled.
         service: Service,
         /// Host and reason, without URL.
         what: String,
     },
-    /// A certificate or the TLS handshake was refused: trying again cannot help.
+    /// A certificate or the TLS handshake was refused: permanent.
     Tls {
-        /// Who was dialled.
+        /// The service that was dialled.
         service: Service,
         /// Host and reason, without URL.
         what: String,
     },
-    /// The proxy asks for a user and a password: trying again cannot help.
+    /// The proxy asks for a user and a password: permanent.
     Proxy {
-        /// Who was to be reached through it.
+        /// The service behind the proxy.
         service: Service,
         /// Host and reason, without URL.
         what: String,
     },
-    /// The connection broke before the whole answer was there.
+    /// The connection broke before the answer was complete.
     Broken {
-        /// Whose answer broke off.
+        /// The service whose answer broke off.
         service: Service,
-        /// What broke, without URL.
+        /// Host and reason, without URL.
         what: String,
     },
-    /// The connection was closed without a byte of an answer, as an idle one may be at any time.
+    /// The connection was closed before the first byte of an answer, as an idle connection may be at any time.
     StaleConnection {
-        /// Who closed it.
+        /// The service that closed it.
         service: Service,
-        /// In words, without URL.
+        /// Host and reason, without URL.
         what: String,
     },
-    /// Nothing, or not all, came in time.
+    /// No answer, or no complete one, in time.
     Timeout {
-        /// Who was silent.
+        /// The service that did not answer.
         service: Service,
-        /// Which limit was met.
+        /// Host and the limit, without URL.
         what: String,
     },
     /// The bytes do not match a checksum.
     Corrupt(String),
-    /// HTML, XML, JSON or nothing came.
+    /// The body is HTML, XML, JSON or empty.
     NotAnImage(String),
-    /// The disk refused, for this file only.
+    /// The disk failed for this file only.
     Disk(String),
-    /// The disk refused for every file: full, read-only, gone, no file handles.
+    /// The disk fails for every file: full, read-only, gone, no file handles left.
     DiskFatal {
-        /// Where and why.
+        /// Path and reason.
         what: String,
     },
-    /// The organization was refused for other rows, with these words; this row was not tried.
+    /// The API refused the organization for other rows, with this error; this row was not attempted.
     OrgClosed(ItemError),
-    /// The run stops; this attempt was given back.
+    /// The run stops; the attempt does not count.
     Stopped,
 }
 
 impl Failure {
-    /// The service that gave no whole answer: what an outage is made of. `None` where there was an answer.
+    /// The service that gave no complete answer, which counts towards an outage. `None` if there was an answer.
     #[must_use]
     pub const fn silent_service(&self) -> Option<Service> {
         match self {
@@ -166,7 +166,7 @@ impl Failure {
         }
     }
 
-    /// The service that gave a whole answer, if only to refuse. `None` where there was none, or nobody was asked.
+    /// The service that gave a complete answer, even an error. `None` if there was none, or no request was sent.
     #[must_use]
     pub const fn answering_service(&self) -> Option<Service> {
         match self {
@@ -208,68 +208,113 @@ impl Failure {
         Self::DiskFatal { what: format!("the ledger cannot be written: {}", super::chain(error)) }
     }
 
-    /// The code and the words under which a row is given up after this failure.
+    /// What the reports say of a row that ends with this failure.
     #[must_use]
     pub fn describe(&self) -> ItemError {
-        let (code, error, trace_id) = match self {
-            Self::BadRequest(said) => (ErrorCode::BadRequest, api(said), &*said.trace_id),
-            Self::Unauthorized(said) => (ErrorCode::Unauthorized, api(said), &*said.trace_id),
-            Self::Forbidden(said) => (ErrorCode::Forbidden, api(said), &*said.trace_id),
-            Self::NotFound(said) => (ErrorCode::NotFound, api(said), &*said.trace_id),
-            Self::RateLimited(said) => (ErrorCode::RateLimited, api(said), &*said.trace_id),
-            Self::ApiDown(said) | Self::ApiRejected(said) => {
-                (ErrorCode::ApiError, api(said), &*said.trace_id)
+        if let Self::OrgClosed(refusal) = self {
+            return refusal.clone();
+        }
+        let trace_id = self.response().map(|response| response.trace_id.clone()).unwrap_or_default();
+        ItemError { code: Some(self.code()), error: self.text(), trace_id }
+    }
+
+    const fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadRequest(_) => ErrorCode::BadRequest,
+            Self::Unauthorized(_) => ErrorCode::Unauthorized,
+            Self::Forbidden(_) | Self::OrgClosed(_) => ErrorCode::Forbidden,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::RateLimited(_) => ErrorCode::RateLimited,
+            Self::ApiDown(_) | Self::ApiRejected(_) | Self::ApiMalformed(_) | Self::UrlRefused(_) => {
+                ErrorCode::ApiError
             }
-            Self::ApiMalformed(what) => {
-                (ErrorCode::ApiError, format!("the API's answer does not fit its contract: {what}"), "")
+            Self::Denied(_) => ErrorCode::StorageDenied,
+            Self::Missing(_) => ErrorCode::StorageMissing,
+            Self::Archived(_) => ErrorCode::StorageArchived,
+            Self::Redirected(_)
+            | Self::StorageDown(_)
+            | Self::StorageRefused(_)
+            | Self::UrlNotVerbatim(_)
+            | Self::PartUnusable(_)
+            | Self::TooLarge { .. } => ErrorCode::StorageError,
+            Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Proxy { .. }
+            | Self::Broken { .. }
+            | Self::StaleConnection { .. }
+            | Self::Stopped => ErrorCode::Network,
+            Self::Timeout { .. } => ErrorCode::Timeout,
+            Self::Corrupt(_) => ErrorCode::Integrity,
+            Self::NotAnImage(_) => ErrorCode::NotAnImage,
+            Self::Disk(_) | Self::DiskFatal { .. } => ErrorCode::Disk,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::BadRequest(response)
+            | Self::Unauthorized(response)
+            | Self::Forbidden(response)
+            | Self::NotFound(response)
+            | Self::RateLimited(response)
+            | Self::ApiDown(response)
+            | Self::ApiRejected(response) => format!("{} answered {response}", Service::Api),
+            Self::Denied(response)
+            | Self::Missing(response)
+            | Self::Archived(response)
+            | Self::Redirected(response)
+            | Self::StorageDown(response)
+            | Self::StorageRefused(response) => format!("{} answered {response}", Service::Storage),
+            Self::ApiMalformed(what) => format!("the API's answer does not fit its contract: {what}"),
+            Self::UrlRefused(what) => format!("signed URL refused: {what}"),
+            Self::UrlNotVerbatim(what) => format!("signed URL cannot be sent unchanged: {what}"),
+            Self::TooLarge { bytes, limit } => {
+                format!("the image has {bytes} bytes or more, --max-size allows {limit}")
             }
-            Self::UrlRefused(what) => (ErrorCode::ApiError, format!("signed URL refused: {what}"), ""),
-            Self::UrlNotVerbatim(what) => {
-                (ErrorCode::StorageError, format!("signed URL cannot be sent unchanged: {what}"), "")
-            }
-            Self::Denied(said) => (ErrorCode::StorageDenied, storage(said), &*said.trace_id),
-            Self::Missing(said) => (ErrorCode::StorageMissing, storage(said), &*said.trace_id),
-            Self::Archived(said) => (ErrorCode::StorageArchived, storage(said), &*said.trace_id),
-            Self::Redirected(said) | Self::StorageDown(said) | Self::StorageRefused(said) => {
-                (ErrorCode::StorageError, storage(said), &*said.trace_id)
-            }
-            Self::PartUnusable(what) => (ErrorCode::StorageError, what.clone(), ""),
-            Self::TooLarge { bytes, limit } => (
-                ErrorCode::StorageError,
-                format!("the image has {bytes} bytes or more, --max-size allows {limit}"),
-                "",
-            ),
-            Self::Connect { what, .. }
+            Self::PartUnusable(what)
+            | Self::Connect { what, .. }
             | Self::Tls { what, .. }
             | Self::Proxy { what, .. }
             | Self::Broken { what, .. }
-            | Self::StaleConnection { what, .. } => (ErrorCode::Network, what.clone(), ""),
-            Self::Timeout { what, .. } => (ErrorCode::Timeout, what.clone(), ""),
-            Self::Corrupt(what) => (ErrorCode::Integrity, what.clone(), ""),
-            Self::NotAnImage(what) => (ErrorCode::NotAnImage, what.clone(), ""),
-            Self::Disk(what) | Self::DiskFatal { what } => (ErrorCode::Disk, what.clone(), ""),
-            Self::OrgClosed(refusal) => return refusal.clone(),
-            Self::Stopped => (ErrorCode::Network, "the run stopped first".to_owned(), ""),
-        };
-        ItemError { code: Some(code), error, trace_id: trace_id.to_owned() }
+            | Self::StaleConnection { what, .. }
+            | Self::Timeout { what, .. }
+            | Self::Corrupt(what)
+            | Self::NotAnImage(what)
+            | Self::Disk(what)
+            | Self::DiskFatal { what } => what.clone(),
+            Self::OrgClosed(refusal) => refusal.error.clone(),
+            Self::Stopped => "the run stopped first".to_owned(),
+        }
+    }
+
+    /// The error answer, for a failure that is one.
+    const fn response(&self) -> Option<&ErrorResponse> {
+        match self {
+            Self::BadRequest(response)
+            | Self::Unauthorized(response)
+            | Self::Forbidden(response)
+            | Self::NotFound(response)
+            | Self::RateLimited(response)
+            | Self::ApiDown(response)
+            | Self::ApiRejected(response)
+            | Self::Denied(response)
+            | Self::Missing(response)
+            | Self::Archived(response)
+            | Self::Redirected(response)
+            | Self::StorageDown(response)
+            | Self::StorageRefused(response) => Some(response),
+            _ => None,
+        }
     }
 }
 
-fn api(said: &ErrorResponse) -> String {
-    format!("the API answered {said}")
-}
-
-fn storage(said: &ErrorResponse) -> String {
-    format!("the storage answered {said}")
-}
-
-/// Why a row was given up or left untried: what the reports print.
+/// Why a row failed or stayed untried, as the reports print it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemError {
-    /// `None` for a row that was never reached.
+    /// `None` for a row that the run never reached.
     pub code: Option<ErrorCode>,
-    /// In words.
+    /// The text of the column `error`.
     pub error: String,
-    /// What the server's support asks for, may be empty.
+    /// The id that the server's support asks for, may be empty.
     pub trace_id: String,
 }

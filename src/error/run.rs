@@ -1,4 +1,4 @@
-//! What stops a whole run, or keeps it from beginning.
+//! [`RunError`]: what stops a run, or keeps it from starting.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use super::{ErrorCode, ErrorResponse, Service};
 use crate::manifest::{BadRow, ManifestError};
 use crate::shutdown::Signal;
 
-/// Why a ledger cannot be used: what to do depends on it.
+/// Why a ledger cannot be used. The advice depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerState {
-    /// It is damaged, or none of ours.
+    /// It is damaged, or not a ledger.
     Damaged,
-    /// It is not there, but images are.
+    /// There is none, but there are images.
     Missing,
-    /// A newer program wrote it.
+    /// A newer version of the program wrote it.
     Newer,
 }
 
@@ -27,10 +27,10 @@ impl LedgerState {
             Self::Damaged => {
                 "`exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
             }
-            // a second ledger would know nothing of what the first one does
+            // a second ledger would not know what the first one knows
             Self::Missing => {
-                "Where the run was given --state-dir (EXPORTER_STATE_DIR), name it here too; only where there was \
-                 none, `exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
+                "If the run was given --state-dir (EXPORTER_STATE_DIR), name it here too; only if it was not, \
+                 `exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
             }
             Self::Newer => {
                 "Install that exporter to work with it; `exporter verify --adopt` is for a ledger that is lost or \
@@ -40,7 +40,7 @@ impl LedgerState {
     }
 }
 
-/// Why the run could not go on, or did not begin.
+/// Why the run could not go on, or did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -55,7 +55,7 @@ pub enum RunError {
         /// What is wrong with it.
         source: Box<ManifestError>,
     },
-    /// Rows of the manifest are bad. Nothing was attempted.
+    /// The manifest has bad rows. Nothing was attempted.
     #[error(
         "manifest {} has {bad} bad {}; nothing was fetched. Correct them, or use --on-bad-row skip to fetch the others",
         path.display(), if *bad == 1 { "row" } else { "rows" }
@@ -63,24 +63,24 @@ pub enum RunError {
     BadRows {
         /// The manifest, `-` for standard input.
         path: PathBuf,
-        /// How many there are.
+        /// Number of bad rows.
         bad: u64,
         /// The first of them.
         first: Vec<BadRow>,
     },
-    /// Another run works in the folder.
+    /// Another process holds the folder's lock.
     #[error("{} is in use by {}{}; wait for it to end", folder.display(),
         if matches!(&**command, "" | "run") { "another run".to_owned() } else { format!("`exporter {command}`") },
         pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     InUse {
         /// The export folder.
         folder: PathBuf,
-        /// The other process, where its number can be read.
+        /// The other process, if its number can be read.
         pid: Option<u32>,
-        /// Its command, where that can be read.
+        /// Its command, if that can be read.
         command: String,
     },
-    /// The folder is no export.
+    /// The folder is not an export.
     #[error("{} is not an export folder (no ledger in it)", .0.display())]
     NoExport(PathBuf),
     /// The ledger is damaged, newer or missing beside data.
@@ -90,7 +90,7 @@ pub enum RunError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
-        /// Of what kind that is.
+        /// Which advice applies.
         kind: LedgerState,
     },
     /// The ledger could not be read or written.
@@ -110,10 +110,10 @@ pub enum RunError {
     /// The disk is full, read-only or gone.
     #[error("{0}. What is delivered is safe; make room or mend the disk, and run again to go on")]
     Disk(String),
-    /// An outage lasted longer than may be waited.
+    /// An outage lasted longer than `--max-outage`.
     #[error("{service} could not be reached for {waited:.0?}: {what}. Run again to go on")]
     Outage {
-        /// Who could not be reached.
+        /// The service that could not be reached.
         service: Service,
         /// Since the first failure.
         waited: Duration,
@@ -131,17 +131,17 @@ pub enum RunError {
     /// The proxy asks for a user and a password.
     #[error("{0}. Check HTTPS_PROXY (http://user:password@host:port) and run again")]
     Proxy(String),
-    /// The storage refuses one image after the other.
+    /// The storage refused too many images in a row.
     #[error(
         "the storage refused {rows} images in a row and delivered none: {said}. Check the machine's clock, and ask the API's support about the bucket's policy"
     )]
     StorageDenied {
-        /// How many in succession.
+        /// Number of images in a row.
         rows: u32,
         /// The last refusal.
         said: String,
     },
-    /// A signal came before anything was fetched, or a second one before the reports were written.
+    /// A signal came before the first request, or a second one before the reports were written.
     #[error("stopped by {} before the reports were written; what is delivered is safe. Run again to go on", .0.name())]
     Interrupted(Signal),
     /// A part of the program failed. Never expected.
@@ -150,13 +150,13 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the run was refused before anything was attempted (exit code 2).
+    /// Whether the command was refused before anything was attempted (exit code 2).
     #[must_use]
     pub const fn is_usage(&self) -> bool {
         matches!(self, Self::Settings(_) | Self::Manifest { .. } | Self::BadRows { .. } | Self::NoExport(_))
     }
 
-    /// The code that rows left untried by this stop carry; `None` where it says nothing of them.
+    /// The code of the rows that this stop leaves untried; `None` if it says nothing about them.
     #[must_use]
     pub const fn code(&self) -> Option<ErrorCode> {
         match self {

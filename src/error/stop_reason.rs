@@ -1,11 +1,11 @@
-//! Why a run ended before it had tried every row.
+//! [`StopReason`]: why a run ended early.
 
 use std::fmt;
 
 use super::{ErrorCode, ItemError, RunError};
 use crate::shutdown::Signal;
 
-/// Why a run ended before all rows were tried.
+/// Why a run ended before it had attempted every row.
 #[derive(Debug)]
 pub enum StopReason {
     /// A signal.
@@ -14,7 +14,7 @@ pub enum StopReason {
     Deadline,
     /// The API asks to wait beyond `--until` or `--max-duration`.
     Limited(ItemError),
-    /// It could not go on.
+    /// The run could not go on.
     Error(RunError),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for StopReason {
 }
 
 impl StopReason {
-    /// What the exit code goes by where several reasons came together: an error, a signal, the time.
+    /// Rank of the reason: if several apply, the gravest decides the exit code. An error, then a signal, then the time.
     pub(crate) const fn gravity(&self) -> u8 {
         match self {
             Self::Error(_) => 2,

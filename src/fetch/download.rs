@@ -23,7 +23,7 @@ pub(super) async fn open<R: Remote>(
     url: &PresignedUrl,
     partial: &Partial,
 ) -> Result<ObjectBody, Failure> {
-    ctx.remote.open(url, partial.resume_from(url.object()).as_ref()).await
+    ctx.remote.get_object(url, partial.resume_from(url.object()).as_ref()).await
 }
 
 /// Receives the rest of the object. If it is cut off, `partial` holds what has come.

@@ -10,7 +10,7 @@ use crate::admission::orgs::OrgRefused;
 use crate::error::{Failure, RunError, Service, StopReason};
 use crate::event::Progress;
 use crate::ledger::Work;
-use crate::remote::{PresignedUrl, Remote, Resolved};
+use crate::remote::{PresignedUrl, Remote, SignedUrlReply};
 
 /// A failed attempt, and what the API's answer meant for more rows than this one.
 #[derive(Debug)]
@@ -55,14 +55,14 @@ pub(super) async fn request<R: Remote>(
     *started = Instant::now();
     Progress::add(&ctx.progress.api_requests, 1);
     permit.sent();
-    let Resolved { hints, key, url } = ctx.remote.resolve(&work.item).await;
-    permit.answered(&hints);
+    let SignedUrlReply { rate_headers, key_version, url } = ctx.remote.signed_url(&work.item).await;
+    permit.answered(&rate_headers);
     match url {
         Ok(url) => {
             accepted(ctx, work);
             Ok(Some(url))
         }
-        Err(failure) => Err(refused(ctx, work, key, failure)),
+        Err(failure) => Err(refused(ctx, work, key_version, failure)),
     }
 }
 

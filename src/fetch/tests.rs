@@ -14,7 +14,7 @@ use crate::event::Events;
 use crate::item::{ImageId, Item, NoteId, OrgId};
 use crate::ledger::{self, EndState, Ledger, Work};
 use crate::remote::rate_headers::RateHeaders;
-use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Remote, Resolved, ResumeFrom};
+use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Remote, ResumeFrom, SignedUrlReply};
 use crate::store::{Committer, Folder};
 use futures::StreamExt;
 
@@ -27,23 +27,23 @@ struct Scripted {
 }
 
 impl Remote for Scripted {
-    async fn resolve(&self, _item: &Item) -> Resolved {
+    async fn signed_url(&self, _item: &Item) -> SignedUrlReply {
         self.asked.lock().expect("no panic").push(Instant::now());
         let failure = self.api.lock().expect("no panic").pop_front();
         match failure {
             Some((failure, retry_after)) => {
                 let limited = matches!(failure, Failure::RateLimited(_));
                 let hints = RateHeaders { limited, retry_after, ..RateHeaders::default() };
-                Resolved { hints, key: 0, url: Err(failure) }
+                SignedUrlReply { rate_headers: hints, key_version: 0, url: Err(failure) }
             }
             None => {
                 let url = PresignedUrl::new("https://storage/object?signature".to_owned(), Instant::now());
-                Resolved { hints: RateHeaders::default(), key: 0, url: Ok(url) }
+                SignedUrlReply { rate_headers: RateHeaders::default(), key_version: 0, url: Ok(url) }
             }
         }
     }
 
-    async fn open(&self, _url: &PresignedUrl, _resume: Option<&ResumeFrom>) -> Result<ObjectBody, Failure> {
+    async fn get_object(&self, _url: &PresignedUrl, _resume: Option<&ResumeFrom>) -> Result<ObjectBody, Failure> {
         let meta = ObjectMeta { length: Some(JPEG.len() as u64), ..ObjectMeta::default() };
         let body = futures::stream::iter([Ok(bytes::Bytes::from_static(JPEG))]).boxed();
         Ok(ObjectBody { meta, from: 0, body })

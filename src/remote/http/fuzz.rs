@@ -1,11 +1,13 @@
-//! What the fuzzers of `fuzz/` call: the parsers that eat what servers send. Not in any other build.
+//! What the fuzzers in `fuzz/` call: the parsers of what servers send. In no other build.
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::{api, ssrf, storage};
+use super::redact::{RequestSecrets, UrlSecrets};
+use super::ssrf::SsrfPolicy;
+use super::{CappedBody, api, object};
 use crate::error::CLEAN_LIMIT;
 use crate::remote::{PresignedUrl, ResumeFrom};
 
@@ -22,25 +24,26 @@ fn status(first: u8, second: u8) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::OK)
 }
 
-/// A text that is shown: short, without what the server was told in secret, and nothing in it steers a terminal.
-fn harmless(text: &str, secret: &str) {
-    // a failure has words of its own around the server's
+/// A text that is shown: short, without the request's secret, and without anything that controls a terminal.
+fn assert_harmless(text: &str, secret: &str) {
+    // a failure adds a few words to the server's
     assert!(text.chars().count() <= 4 * CLEAN_LIMIT, "{text}");
     assert!(!text.chars().any(char::is_control), "{text:?}");
     assert!(!text.contains(secret), "{text}");
 }
 
-/// Two bytes of status, then a body: an answer of the API. A URL that it yields is looked at as one is.
+/// Two bytes of status, then a body: an answer of the API. A URL that it yields is checked as in a run.
 pub fn api_answer(data: &[u8]) {
     let [first, second, body @ ..] = data else { return };
     let key = SecretString::from(KEY);
-    let private = api::Private { key: &key, note: "n0te-1234", image: "1mage-1234" };
+    let secrets = RequestSecrets::new(&key, "n0te-1234", "1mage-1234");
+    let body = CappedBody { bytes: body.to_vec(), complete: true };
     for status in [StatusCode::OK, status(*first, *second)] {
-        match api::judge(status, &HeaderMap::new(), body, true, &private) {
+        match api::read_answer(status, &HeaderMap::new(), &body, &secrets) {
             Ok(url) => {
                 if let Ok(url) = reqwest::Url::parse(&url) {
                     let base = reqwest::Url::parse("https://api.example.com/v2");
-                    let policy = base.map(|base| ssrf::Policy::new(&base, &[], false, None));
+                    let policy = base.map(|base| SsrfPolicy::new(&base, &[], false, None));
                     if policy.is_ok_and(|policy| policy.check_url(&url).is_ok()) {
                         assert_eq!(url.scheme(), "https");
                         assert!(url.username().is_empty() && url.host().is_some());
@@ -49,8 +52,8 @@ pub fn api_answer(data: &[u8]) {
             }
             Err(failure) => {
                 let error = failure.describe();
-                harmless(&error.error, KEY);
-                harmless(&error.trace_id, KEY);
+                assert_harmless(&error.error, KEY);
+                assert_harmless(&error.trace_id, KEY);
             }
         }
     }
@@ -59,17 +62,17 @@ pub fn api_answer(data: &[u8]) {
 /// Two bytes of status, then a body: an error of the storage.
 pub fn storage_error(data: &[u8]) {
     let [first, second, body @ ..] = data else { return };
-    let secrets = object::Secrets::of(&signed());
+    let secrets = UrlSecrets::of(&signed());
     let status = status(*first, *second);
-    let said = object::said(status, &HeaderMap::new(), body, &secrets);
+    let response = object::error_response(status, &HeaderMap::new(), body, &secrets);
     for resuming in [false, true] {
-        let error = object::refusal(status.as_u16(), said.clone(), resuming).describe();
-        harmless(&error.error, SIGNATURE);
-        harmless(&error.trace_id, SIGNATURE);
+        let error = object::failure_of(response.clone(), resuming).describe();
+        assert_harmless(&error.error, SIGNATURE);
+        assert_harmless(&error.trace_id, SIGNATURE);
     }
 }
 
-/// `Content-Range`, and what stands behind a line feed is the `ETag`: only the one right answer goes on.
+/// `Content-Range`, and after a line feed the `ETag`: only the one right answer is accepted.
 pub fn content_range(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (range, etag) = (parts.next().unwrap_or_default(), parts.next().unwrap_or(b"\"e\""));
@@ -81,16 +84,16 @@ pub fn content_range(data: &[u8]) {
     }
     let resume = ResumeFrom { from: 5, etag: "\"e\"".to_owned(), length: 10 };
     let right = range == b"bytes 5-9/10" && etag == b"\"e\"";
-    match object::continued(&headers, &resume, &object::Secrets::of(&signed())) {
+    match object::check_continues(&headers, &resume, &UrlSecrets::of(&signed())) {
         Ok(()) => assert!(right),
         Err(failure) => {
             assert!(!right);
-            harmless(&failure.describe().error, SIGNATURE);
+            assert_harmless(&failure.describe().error, SIGNATURE);
         }
     }
 }
 
-/// Lines `name: value`: the headers that speak of the allowance. No wait is longer than a day.
+/// Lines `name: value`: the rate-limit headers. No wait is longer than a day.
 pub fn rate_headers(data: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in data.split(|byte| *byte == b'\n') {

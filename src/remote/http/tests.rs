@@ -1,5 +1,5 @@
-//! Every status and every code of S3: what it is taken for, what follows, and how a row ends that meets nothing
-//! else. One table to read a change of mind from.
+//! Every status and every code of S3: its failure, the verdict, and the code of a row that meets nothing else. The
+//! snapshots are tables, so that a change of one line shows as one line.
 
 use std::fmt::Write as _;
 
@@ -42,7 +42,7 @@ const CODES: [(&str, u16); 28] = [
     ("TooManyRequests", 429),
 ];
 
-fn said(status: u16, code: &str) -> ErrorResponse {
+fn response(status: u16, code: &str) -> ErrorResponse {
     ErrorResponse { status, code: code.to_owned(), ..ErrorResponse::default() }
 }
 
@@ -50,21 +50,21 @@ fn said(status: u16, code: &str) -> ErrorResponse {
 fn line(failure: &Failure) -> String {
     let kind = format!("{failure:?}");
     let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
-    let heard = match (failure.answering_service(), failure.silent_service()) {
+    let answered = match (failure.answering_service(), failure.silent_service()) {
         (Some(_), None) => "an answer",
         (None, Some(_)) => "no answer",
         (None, None) => "neither",
         (Some(_), Some(_)) => "both, which cannot be",
     };
     let code = failure.describe().code.expect("every refusal has a code");
-    format!("{kind:<15} {:<14} {:<16} {heard}", format!("{:?}", verdict(failure)), code.as_str())
+    format!("{kind:<15} {:<14} {:<16} {answered}", format!("{:?}", verdict(failure)), code.as_str())
 }
 
-/// One line for neighbours that are treated alike.
-fn table(refusal: impl Fn(u16) -> Failure) -> String {
+/// One line for each range of statuses that are treated alike.
+fn table(failure: impl Fn(u16) -> Failure) -> String {
     let mut groups: Vec<(u16, u16, String)> = Vec::new();
     for status in 100..=599 {
-        let line = line(&refusal(status));
+        let line = line(&failure(status));
         match groups.last_mut() {
             Some((_, last, same)) if *same == line => *last = status,
             _ => groups.push((status, status, line)),
@@ -80,17 +80,17 @@ fn table(refusal: impl Fn(u16) -> Failure) -> String {
 
 #[test]
 fn every_status_of_the_api_has_its_verdict() {
-    assert_snapshot!(table(|status| api::refusal(status, said(status, ""))));
+    assert_snapshot!(table(|status| api::failure_of(response(status, ""))));
 }
 
 #[test]
 fn every_status_of_the_storage_has_its_verdict() {
-    assert_snapshot!(table(|status| object::refusal(status, said(status, ""), false)));
+    assert_snapshot!(table(|status| object::failure_of(response(status, ""), false)));
 }
 
 #[test]
 fn every_status_of_the_storage_has_its_verdict_while_a_download_is_continued() {
-    assert_snapshot!(table(|status| object::refusal(status, said(status, ""), true)));
+    assert_snapshot!(table(|status| object::failure_of(response(status, ""), true)));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn every_code_of_s3_has_its_verdict() {
         let _ = writeln!(
             text,
             "{code:<34} {status} {}",
-            line(&object::refusal(status, said(status, code), false))
+            line(&object::failure_of(response(status, code), false))
         );
     }
     assert_snapshot!(text);

@@ -1,35 +1,37 @@
-//! What reqwest's errors mean for an attempt.
+//! reqwest's errors → failures of an attempt. No text made here holds a URL.
 
 use std::error::Error;
 use std::io;
 
-use super::ssrf::Refused;
+use super::ssrf::AddressRefused;
 use crate::error::{Failure, Service, clean};
 
-/// Turns a transport error into a failure that names the host and the reason, never the URL.
+/// The failure of a request that got no answer: closed without a byte, as idle connections are, or any other error.
+pub(super) fn send_failure(error: reqwest::Error, service: Service, host: &str) -> Failure {
+    if is_stale(&error) {
+        let what = format!("{service} at {host}: the connection was closed without an answer");
+        return Failure::StaleConnection { service, what };
+    }
+    failure(error, service, host)
+}
+
+/// The failure for a transport error, with host and reason.
 pub(super) fn failure(error: reqwest::Error, service: Service, host: &str) -> Failure {
     let error = error.without_url();
-    if let Some(Refused(why)) = find::<Refused>(&error) {
+    if let Some(AddressRefused(why)) = find::<AddressRefused>(&error) {
         return Failure::UrlRefused(why.clone());
     }
     let what = |why: &str| format!("{service} at {host}: {why}");
-    if asks_for_a_password(&error) {
+    if is_proxy_authentication_required(&error) {
         return Failure::Proxy {
             service,
             what: what("the proxy answered 407: it asks for a user and a password"),
         };
     }
     if let Some(tls) = find::<rustls::Error>(&error)
-        && let Some(word) = refused(tls, error.is_connect())
+        && let Some(refusal) = permanent_tls_error(tls, error.is_connect())
     {
-        let why = clean(&tls.to_string());
-        // rustls' own word for it helps nobody
-        let hint = if why.contains("CaUsedAsEndEntity") {
-            "; it is an authority's own: let the server show one that the authority signed for it"
-        } else {
-            ""
-        };
-        return Failure::Tls { service, what: what(&format!("{word} ({why}){hint}")) };
+        return Failure::Tls { service, what: what(&describe_tls(tls, refusal)) };
     }
     let what = what(&reason(&error));
     if error.is_connect() {
@@ -41,9 +43,20 @@ pub(super) fn failure(error: reqwest::Error, service: Service, host: &str) -> Fa
     }
 }
 
-/// Trust, version and what is spoken at a port do not change by trying again; `None` where it might help. A message
-/// that cannot be read is final in a handshake alone: later it is a connection that broke.
-const fn refused(error: &rustls::Error, handshake: bool) -> Option<&'static str> {
+fn describe_tls(error: &rustls::Error, refusal: &str) -> String {
+    let why = clean(&error.to_string());
+    // rustls' own term says nothing to most readers
+    let hint = if why.contains("CaUsedAsEndEntity") {
+        "; it is an authority's own: the server needs one that the authority signed for it"
+    } else {
+        ""
+    };
+    format!("{refusal} ({why}){hint}")
+}
+
+/// What was refused, if another attempt cannot help: trust, TLS version and the protocol at a port do not change. A
+/// message that cannot be read is permanent only in a handshake; later it means a broken connection.
+const fn permanent_tls_error(error: &rustls::Error, handshake: bool) -> Option<&'static str> {
     use rustls::{AlertDescription as Alert, Error as Tls};
     match error {
         Tls::InvalidCertificate(_)
@@ -71,7 +84,7 @@ const fn refused(error: &rustls::Error, handshake: bool) -> Option<&'static str>
             | Alert::NoApplicationProtocol,
         ) => Some("TLS refused"),
         Tls::InvalidMessage(_) | Tls::InappropriateMessage { .. } if handshake => {
-            Some("what is spoken there is no TLS")
+            Some("the server speaks no TLS at this port")
         }
         Tls::InappropriateHandshakeMessage { .. } | Tls::PeerMisbehaved(_) | Tls::DecryptError
             if handshake =>
@@ -82,8 +95,8 @@ const fn refused(error: &rustls::Error, handshake: bool) -> Option<&'static str>
     }
 }
 
-/// A proxy's 407. The type of the error is hyper-util's own, so it is known by its words; a test holds them.
-fn asks_for_a_password(error: &reqwest::Error) -> bool {
+/// A proxy's 407. The error's type is private to hyper-util, so its text decides; a test of the program holds it.
+fn is_proxy_authentication_required(error: &reqwest::Error) -> bool {
     let mut next: Option<&dyn Error> = Some(error);
     while let Some(error) = next {
         if error.to_string() == "tunnel error: proxy authorization required" {
@@ -94,7 +107,7 @@ fn asks_for_a_password(error: &reqwest::Error) -> bool {
     false
 }
 
-/// The innermost causes in words: they say what happened, the outer ones only where in the library.
+/// The text of the innermost cause: it says what happened, the outer ones only where in the library.
 pub(super) fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() && error.is_connect() {
         return "no connection within 10 s".to_owned();
@@ -106,7 +119,7 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
     clean(&innermost.to_string())
 }
 
-/// Looks for a cause of a type; `io::Error` hides its own from `source()`.
+/// The first cause of a type. An `io::Error` keeps its inner error out of `source()`, so it is unwrapped.
 fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -123,9 +136,9 @@ fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
     None
 }
 
-/// Whether the connection ended before any byte of an answer: what a stale keep-alive connection does, and one of
-/// HTTP/2 that takes its leave (RFC 9113, section 8.7: such a request was not processed).
-pub(super) fn is_stale(error: &reqwest::Error) -> bool {
+/// Whether the connection ended before the first byte of an answer, as a stale keep-alive connection does, and an HTTP/2
+/// connection after GOAWAY or REFUSED_STREAM (RFC 9113, section 8.7: such a request was not processed).
+fn is_stale(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_timeout() || error.is_body() {
         return false;
     }
@@ -135,8 +148,8 @@ pub(super) fn is_stale(error: &reqwest::Error) -> bool {
     if let Some(error) = find::<h2::Error>(error)
         && error.is_remote()
     {
-        let leave = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-        return leave || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let shut_down = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        return shut_down || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     }
     find::<io::Error>(error).is_some_and(|error| {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)

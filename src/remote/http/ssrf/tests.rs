@@ -1,57 +1,63 @@
-//! Every disguise of an address, every way to it.
+//! Every form in which an address can be written, and every way in which a URL can lead to it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use reqwest::dns::Resolve;
+
+use super::resolver::Lookup;
 use super::*;
 
-fn place(address: &str) -> Place {
-    Place::of(address.parse().expect("an address"))
+fn kind(address: &str) -> AddressKind {
+    AddressKind::of(address.parse().expect("an address"))
 }
 
 #[test]
-fn special_addresses_are_known_in_every_disguise() {
+fn special_addresses_are_recognized_in_every_form() {
     for (address, expected) in [
-        ("127.0.0.1", Place::Loopback),
-        ("::1", Place::Loopback),
-        ("::ffff:127.0.0.1", Place::Loopback),
-        ("10.1.2.3", Place::Private),
-        ("172.31.0.1", Place::Private),
-        ("172.32.0.1", Place::Public),
-        ("192.168.1.1", Place::Private),
-        ("100.64.0.1", Place::Private),
-        ("fd00::1", Place::Private),
-        ("169.254.169.254", Place::LinkLocal),
-        ("::ffff:169.254.169.254", Place::LinkLocal),
-        ("64:ff9b::a9fe:a9fe", Place::LinkLocal),
-        ("2002:a9fe:a9fe::1", Place::LinkLocal),
-        ("fe80::1", Place::LinkLocal),
-        ("0.0.0.0", Place::Nowhere),
-        ("::", Place::Nowhere),
-        ("198.18.0.1", Place::Private),
-        ("192.0.0.8", Place::Private),
-        ("fec0::1", Place::Private),
-        ("64:ff9b:1::a00:1", Place::Private),
-        ("::ffff:0:10.0.0.1", Place::Private),
-        ("::10.0.0.1", Place::Private),
-        ("2600::5efe:169.254.169.254", Place::LinkLocal),
-        ("2001:db8::200:5efe:7f00:1", Place::Loopback),
-        ("2001:0:102:304::1", Place::Nowhere),
-        ("::7", Place::Nowhere),
-        ("100::1", Place::Nowhere),
-        ("ff02::1:2", Place::Nowhere),
-        ("2001:4860::1", Place::Public),
-        ("2606:2800::5eff:a00:1", Place::Public),
-        ("224.0.0.1", Place::Nowhere),
-        ("255.255.255.255", Place::Nowhere),
-        ("ff02::1", Place::Nowhere),
-        ("8.8.8.8", Place::Public),
-        ("2600:1f18::1", Place::Public),
+        ("127.0.0.1", AddressKind::Loopback),
+        ("::1", AddressKind::Loopback),
+        ("::ffff:127.0.0.1", AddressKind::Loopback),
+        ("10.1.2.3", AddressKind::Private),
+        ("172.31.0.1", AddressKind::Private),
+        ("172.32.0.1", AddressKind::Public),
+        ("192.168.1.1", AddressKind::Private),
+        ("100.64.0.1", AddressKind::Private),
+        ("fd00::1", AddressKind::Private),
+        ("169.254.169.254", AddressKind::LinkLocal),
+        ("::ffff:169.254.169.254", AddressKind::LinkLocal),
+        ("64:ff9b::a9fe:a9fe", AddressKind::LinkLocal),
+        ("2002:a9fe:a9fe::1", AddressKind::LinkLocal),
+        ("fe80::1", AddressKind::LinkLocal),
+        ("0.0.0.0", AddressKind::Reserved),
+        ("::", AddressKind::Reserved),
+        ("198.18.0.1", AddressKind::Private),
+        ("192.0.0.8", AddressKind::Private),
+        ("fec0::1", AddressKind::Private),
+        ("64:ff9b:1::a00:1", AddressKind::Private),
+        ("::ffff:0:10.0.0.1", AddressKind::Private),
+        ("::10.0.0.1", AddressKind::Private),
+        ("2600::5efe:169.254.169.254", AddressKind::LinkLocal),
+        ("2001:db8::200:5efe:7f00:1", AddressKind::Loopback),
+        ("2001:0:102:304::1", AddressKind::Reserved),
+        ("::7", AddressKind::Reserved),
+        ("100::1", AddressKind::Reserved),
+        ("ff02::1:2", AddressKind::Reserved),
+        ("2001:4860::1", AddressKind::Public),
+        ("2606:2800::5eff:a00:1", AddressKind::Public),
+        ("224.0.0.1", AddressKind::Reserved),
+        ("255.255.255.255", AddressKind::Reserved),
+        ("ff02::1", AddressKind::Reserved),
+        ("8.8.8.8", AddressKind::Public),
+        ("2600:1f18::1", AddressKind::Public),
     ] {
-        assert_eq!(place(address), expected, "{address}");
+        assert_eq!(kind(address), expected, "{address}");
     }
 }
 
 fn check(api: &str, hosts: &[&str], allow_http: bool, url: &str) -> Result<(), String> {
     let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-    let policy = Policy::new(&Url::parse(api).expect("a URL"), &hosts, allow_http, None);
+    let policy = SsrfPolicy::new(&Url::parse(api).expect("a URL"), &hosts, allow_http, None);
     policy.check_url(&Url::parse(url).expect("a URL"))
 }
 
@@ -98,7 +104,7 @@ fn storage_hosts_are_the_only_ones_and_may_be_private() {
 const PUBLIC_API: &str = "https://api.example.com/v2";
 
 #[test]
-fn every_spelling_of_a_place_within_is_refused() {
+fn every_spelling_of_an_internal_host_is_refused() {
     for host in [
         "127.0.0.1",
         "127.1",
@@ -168,7 +174,7 @@ fn user_info_schemes_and_ports_of_other_services_are_refused() {
 }
 
 #[test]
-fn no_address_that_is_nowhere_can_be_allowed() {
+fn no_reserved_address_can_be_allowed() {
     for (api, hosts) in [("http://127.0.0.1:1/v2", vec![]), (PUBLIC_API, vec!["0.0.0.0"])] {
         let why = check(api, &hosts, true, "http://0.0.0.0/b").expect_err("refused");
         assert!(!why.contains("allows it"), "{why}");
@@ -192,13 +198,13 @@ impl Lookup for Script {
     }
 }
 
-fn policy(api: &str, hosts: &[&str], proxy: Option<&str>) -> Arc<Policy> {
+fn policy(api: &str, hosts: &[&str], proxy: Option<&str>) -> Arc<SsrfPolicy> {
     let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     let proxy = proxy.map(str::to_owned);
-    Arc::new(Policy::new(&Url::parse(api).expect("a URL"), &hosts, false, proxy))
+    Arc::new(SsrfPolicy::new(&Url::parse(api).expect("a URL"), &hosts, false, proxy))
 }
 
-async fn look(resolver: &Resolver<Script>, host: &str) -> Result<usize, String> {
+async fn resolve(resolver: &Resolver<Script>, host: &str) -> Result<usize, String> {
     let found = resolver.resolve(host.parse().expect("a name")).await;
     found.map(Iterator::count).map_err(|error| error.to_string())
 }
@@ -214,57 +220,57 @@ async fn a_name_that_turns_into_another_address_is_refused_when_it_is_dialled() 
         &["::ffff:10.0.0.1"],
         &["0.0.0.0"],
     ]);
-    let resolver = Resolver { policy, for_api: false, lookup: script };
-    assert_eq!(look(&resolver, "rebind.example").await, Ok(1));
+    let resolver = Resolver { policy, kind: ClientKind::Storage, lookup: script };
+    assert_eq!(resolve(&resolver, "rebind.example").await, Ok(1));
     for _ in 0..4 {
-        let why = look(&resolver, "rebind.example").await.expect_err("refused");
+        let why = resolve(&resolver, "rebind.example").await.expect_err("refused");
         assert!(why.contains("rebind.example leads to a"), "{why}");
     }
 }
 
 #[tokio::test]
-async fn the_place_of_the_api_is_that_of_its_own_name_not_of_its_proxy() {
+async fn the_apis_network_is_that_of_its_own_name_not_of_its_proxy() {
     let policy = policy(PUBLIC_API, &[], Some("proxy.corp"));
     let for_api = |answers: &[&[&'static str]]| Resolver {
         policy: Arc::clone(&policy),
-        for_api: true,
+        kind: ClientKind::Api,
         lookup: Script::new(answers),
     };
     let for_storage = |answers: &[&[&'static str]]| Resolver {
         policy: Arc::clone(&policy),
-        for_api: false,
+        kind: ClientKind::Storage,
         lookup: Script::new(answers),
     };
     // the proxy is dialled for both, wherever it is
-    assert_eq!(look(&for_api(&[&["10.0.0.5"]]), "proxy.corp").await, Ok(1));
-    assert_eq!(look(&for_storage(&[&["10.0.0.5"]]), "proxy.corp").await, Ok(1));
-    // that opens no way to its network
-    assert!(look(&for_storage(&[&["10.0.0.6"]]), "storage.corp").await.is_err());
-    // and a URL does not get to it by naming it
+    assert_eq!(resolve(&for_api(&[&["10.0.0.5"]]), "proxy.corp").await, Ok(1));
+    assert_eq!(resolve(&for_storage(&[&["10.0.0.5"]]), "proxy.corp").await, Ok(1));
+    // which opens no other host of its network
+    assert!(resolve(&for_storage(&[&["10.0.0.6"]]), "storage.corp").await.is_err());
+    // and a URL cannot reach it by naming it
     let named = Url::parse("https://proxy.corp/b").expect("a URL");
     assert!(policy.check_url(&named).is_err());
-    // an API that is in that network itself opens it
-    assert_eq!(look(&for_api(&[&["10.0.0.7"]]), "api.example.com").await, Ok(1));
-    assert_eq!(look(&for_storage(&[&["10.0.0.6"]]), "storage.corp").await, Ok(1));
-    assert!(look(&for_storage(&[&["127.0.0.1"]]), "storage.corp").await.is_err());
+    // an API in that network does
+    assert_eq!(resolve(&for_api(&[&["10.0.0.7"]]), "api.example.com").await, Ok(1));
+    assert_eq!(resolve(&for_storage(&[&["10.0.0.6"]]), "storage.corp").await, Ok(1));
+    assert!(resolve(&for_storage(&[&["127.0.0.1"]]), "storage.corp").await.is_err());
 }
 
 #[tokio::test]
 async fn a_named_storage_host_may_be_private_and_no_other() {
     let policy = policy(PUBLIC_API, &["*.corp"], None);
     let lookup = Script::new(&[&["10.0.0.6"], &["10.0.0.6"]]);
-    let resolver = Resolver { policy, for_api: false, lookup };
-    assert_eq!(look(&resolver, "s3.corp").await, Ok(1));
-    assert!(look(&resolver, "s3.elsewhere").await.is_err());
+    let resolver = Resolver { policy, kind: ClientKind::Storage, lookup };
+    assert_eq!(resolve(&resolver, "s3.corp").await, Ok(1));
+    assert!(resolve(&resolver, "s3.elsewhere").await.is_err());
 }
 
 #[tokio::test]
-async fn what_is_refused_at_the_lookup_is_never_dialled_and_keeps_its_words() {
+async fn an_address_refused_at_the_lookup_is_never_dialled_and_keeps_its_error() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let port = listener.local_addr().expect("bound").port();
     let resolver = Resolver {
         policy: policy(PUBLIC_API, &[], None),
-        for_api: false,
+        kind: ClientKind::Storage,
         lookup: Script::new(&[&["127.0.0.1"]]),
     };
     let client =

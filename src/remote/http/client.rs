@@ -1,0 +1,101 @@
+//! How the two HTTP clients are built, and which certificates they trust.
+//!
+//! Certificate checks cannot be switched off: the system's certificates and those of `--ca-file` are trusted, no others.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, ClientBuilder};
+
+use super::proxy::ProxySettings;
+use super::ssrf::{Resolver, SsrfPolicy};
+use super::transport_error;
+use crate::error::RunError;
+use crate::options::{ApiOptions, CONNECT_TIMEOUT};
+
+/// S3 closes idle connections after about 5 s; a request on a closed one costs an attempt.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A system's whole certificate store is smaller than 1 MiB.
+const CA_FILE_MAX: u64 = 16 << 20;
+
+/// Which service a client talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientKind {
+    Api,
+    Storage,
+}
+
+/// Builds the client for a service.
+pub(super) fn build(
+    kind: ClientKind,
+    options: &ApiOptions,
+    policy: &Arc<SsrfPolicy>,
+    proxy: Option<&ProxySettings>,
+) -> Result<Client, RunError> {
+    let builder = || builder(kind, options, policy, proxy);
+    let built = match builder()?.build() {
+        // a machine without certificates: an API over plain http needs none, and https stays refused
+        Err(_) if options.url.scheme() == "http" && options.ca_file.is_none() => {
+            builder()?.tls_certs_only([]).build()
+        }
+        built => built,
+    };
+    built.map_err(|error| {
+        RunError::Settings(format!(
+            "no HTTPS client can be made ({}); --ca-file names certificates to trust if the system has none",
+            transport_error::reason(&error.without_url())
+        ))
+    })
+}
+
+fn builder(
+    kind: ClientKind,
+    options: &ApiOptions,
+    policy: &Arc<SsrfPolicy>,
+    proxy: Option<&ProxySettings>,
+) -> Result<ClientBuilder, RunError> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("exporter/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        // reqwest would also read HTTP_PROXY and ALL_PROXY
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .dns_resolver(Arc::new(Resolver::new(Arc::clone(policy), kind)));
+    if kind == ClientKind::Storage {
+        // S3 speaks HTTP/1.1; with one request per connection a slow body cannot hold up others
+        builder = builder.http1_only();
+    }
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy.to_reqwest()?);
+    }
+    if let Some(file) = &options.ca_file {
+        builder = builder.tls_certs_merge(certificates(file)?);
+    }
+    Ok(builder)
+}
+
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// [`RunError::Settings`] if the file cannot be read or holds none.
+pub(crate) fn certificates(file: &Path) -> Result<Vec<Certificate>, RunError> {
+    let unusable = |why: String| {
+        RunError::Settings(format!("--ca-file {}: {why}; give a PEM file of certificates", file.display()))
+    };
+    let mut pem = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(CA_FILE_MAX).read_to_end(&mut pem))
+        .map_err(|error| unusable(error.to_string()))?;
+    let certificates =
+        Certificate::from_pem_bundle(&pem).map_err(|_| unusable("cannot be read".to_owned()))?;
+    if certificates.is_empty() {
+        return Err(unusable("holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
