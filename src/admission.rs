@@ -360,7 +360,7 @@ impl Admission {
         if !self.may_wait(wait, since, said) {
             return;
         }
-        self.events.send(Event::Limited { wait });
+        self.events.send(Event::RateLimited { wait });
     }
 
     /// Looks whether another run, or one before this, was told to wait for longer than this one may. That is nothing

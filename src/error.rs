@@ -14,7 +14,7 @@ mod failure;
 mod run;
 mod stop_reason;
 
-pub use clean::{CLEAN_LIMIT, clean};
+pub use clean::{CLEAN_LIMIT, clean, escape};
 pub use code::ErrorCode;
 pub use failure::{ErrorResponse, Failure, ItemError, Service};
 pub use run::{LedgerState, RunError};

@@ -1,25 +1,41 @@
-//! Texts from servers, made safe to show and to write down.
+//! Texts from servers, made safe to show and to record; the one escaper of characters that steer a terminal.
 
 /// Longest text that is kept of what a server says, in characters.
 pub const CLEAN_LIMIT: usize = 300;
 
-/// Makes a text from a server safe to show: control characters and direction marks are escaped, the rest is
-/// cut to [`CLEAN_LIMIT`] characters, and anything that looks like a URL's query or a bearer value is taken out.
+/// Makes a text from a server safe to show: anything that looks like a URL's query or a bearer value is taken out,
+/// the rest is [escaped](escape) and cut to [`CLEAN_LIMIT`] characters.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len().min(CLEAN_LIMIT));
-    for (count, char) in redact(text).chars().enumerate() {
-        if count == CLEAN_LIMIT {
-            break;
-        }
-        let direction = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if char.is_control() || direction || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}') {
+    let start: String = redact(text).chars().take(CLEAN_LIMIT).collect();
+    escape(&start).chars().take(CLEAN_LIMIT).collect()
+}
+
+/// Escapes control characters, line separators and direction marks: no text can then move the cursor, start a line
+/// of its own or reverse what is read. The one place that knows which characters do that.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() || is_invisible(char) {
             safe.extend(char.escape_unicode());
         } else {
             safe.push(char);
         }
     }
-    safe.chars().take(CLEAN_LIMIT).collect()
+    safe
+}
+
+const fn is_invisible(char: char) -> bool {
+    matches!(
+        char,
+        '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
 /// S3 echoes credentials in some of its messages, proxies echo whole URLs.

@@ -314,7 +314,7 @@ impl<R: Remote> Pipeline<R> {
             .await?;
         self.unread = self.unread.saturating_sub(rows);
         Progress::add(&self.fetcher.progress.failed, rows);
-        self.fetcher.control.events.send(Event::Tripped {
+        self.fetcher.control.events.send(Event::OrgRefused {
             org: work.item.org.to_string(),
             rows,
             why: refusal.error,
