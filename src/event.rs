@@ -1,8 +1,8 @@
-//! What a run tells the screen, and what the screen may look at.
+//! What a run reports while it goes on.
 //!
-//! State changes are [`Event`]s over a channel; a receiver that went away is ignored. Numbers that change too
-//! often for that are atomics in [`Progress`], which the screen samples. The screen only watches: nothing here
-//! steers the run.
+//! State changes are [`Event`]s over a channel; a receiver that has gone away is ignored. Numbers that change too often
+//! for a channel are atomics in [`Progress`], which the screen samples. The screen only watches: nothing here steers the
+//! run.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::error::ItemError;
 
-/// Something a person might want to know at once.
+/// A state change that a person may want to know at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -21,80 +21,80 @@ pub enum Event {
         /// The manifest, `-` for standard input.
         manifest: PathBuf,
     },
-    /// Something worth knowing that is no trouble.
+    /// Something worth knowing that needs no action.
     Notice {
         /// In words.
         what: String,
     },
     /// Checking which delivered images are still there.
     Checking,
-    /// The work is known and begins.
+    /// The work is known, fetching starts.
     Begin {
         /// The export folder.
         folder: PathBuf,
         /// Rows of the manifest.
         rows: u64,
-        /// Bad rows that are counted as failed.
+        /// Bad rows, counted as failed.
         bad: u64,
-        /// Rows that name an image of an earlier row.
+        /// Rows that name the image of an earlier row.
         duplicates: u64,
-        /// Rows delivered earlier.
+        /// Rows whose image was delivered by an earlier run.
         skipped: u64,
         /// Rows to fetch.
         todo: u64,
     },
-    /// Something a person should know, about one row or the whole.
+    /// Something a person should look into, about one row or the whole run.
     Warning {
-        /// Line of the manifest, where it concerns one row.
+        /// Line of the manifest, if it is about one row.
         line: Option<u64>,
         /// In words.
         what: String,
     },
-    /// A try failed and another will follow.
+    /// An attempt failed and another follows.
     Retry {
         /// Line of the manifest.
         line: u64,
-        /// Number of the try that failed.
+        /// Number of the attempt that failed, from 1.
         attempt: u32,
-        /// When the next one comes.
+        /// Time until the next one starts.
         after: Duration,
-        /// Why.
+        /// Why it failed.
         why: String,
     },
-    /// A row is given up.
+    /// A row has failed for good.
     Failed {
         /// Line of the manifest.
         line: u64,
         /// Why.
         error: ItemError,
     },
-    /// An organization is refused: its other rows fail without a request.
-    Tripped {
-        /// The organization.
+    /// The API refuses an organization: its other rows fail without a request.
+    OrgRefused {
+        /// Id of the organization.
         org: String,
         /// Rows that fail with it.
         rows: u64,
-        /// What the API said.
+        /// What the API answered.
         why: String,
     },
-    /// Nothing new is tried, the way is being probed.
+    /// A service is down: no new image is attempted until a probe succeeds.
     Outage {
-        /// Why.
+        /// What failed.
         why: String,
     },
     /// The outage is over.
     Recovered {
-        /// How long it took.
+        /// How long it lasted.
         after: Duration,
     },
-    /// The API asked everybody to wait.
-    Limited {
-        /// For so long.
+    /// The API answered 429: no request is sent for a while.
+    RateLimited {
+        /// How long.
         wait: Duration,
     },
-    /// Nothing new is taken, what is in flight ends.
+    /// No new image is started, those in flight are finished.
     Draining {
-        /// Why.
+        /// Why the run stops.
         why: String,
     },
     /// Writing the reports.
@@ -103,33 +103,33 @@ pub enum Event {
     End,
 }
 
-/// Numbers that change with every row or byte. Each is a plain count since the run began.
+/// Numbers that change with every row or byte: counts since the run started, if not said otherwise.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Rows delivered by this run.
     pub stored: AtomicU64,
-    /// Rows given up.
+    /// Rows that failed for good.
     pub failed: AtomicU64,
-    /// Bytes that came from the storage, of images not finished too.
+    /// Bytes received from the storage, those of unfinished images included.
     pub received: AtomicU64,
     /// Bytes of delivered images.
     pub bytes: AtomicU64,
-    /// Images being fetched.
+    /// Images being fetched now.
     pub in_flight: AtomicU64,
     /// Requests sent to the API.
     pub api_requests: AtomicU64,
-    /// 429 answers among them.
+    /// Answers with status 429.
     pub api_429: AtomicU64,
-    /// Tries beyond the first.
+    /// Attempts beyond the first of an image.
     pub retries: AtomicU64,
-    /// Milliseconds until the API may be asked again, 0 when it may be asked now.
+    /// Milliseconds until the next request may be sent to the API; 0: now.
     pub waiting_ms: AtomicU64,
     /// Thousandths of the API's allowance that this run has used; 0 before the first request.
     pub allowance_permille: AtomicU64,
 }
 
 impl Progress {
-    /// Adds one.
+    /// Adds `by` to a counter.
     pub fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }
@@ -145,23 +145,23 @@ impl Progress {
 pub struct Events(Option<mpsc::UnboundedSender<Event>>);
 
 impl Events {
-    /// A channel: what is sent here comes out there.
+    /// A channel: the sender, and the receiver of what is sent.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(Some(sender)), receiver)
     }
 
-    /// Nobody listens.
+    /// A sender without a receiver.
     #[must_use]
     pub const fn none() -> Self {
         Self(None)
     }
 
-    /// Tells it, if anybody listens.
+    /// Sends an event; without a receiver it is dropped.
     pub fn send(&self, event: Event) {
         if let Some(sender) = &self.0 {
-            // a screen that went away must not stop the run
+            // a screen that has gone away must not stop the run
             let _ = sender.send(event);
         }
     }

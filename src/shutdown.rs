@@ -1,14 +1,14 @@
 //! How a run is asked to end: first gently, then at once.
 //!
-//! The caller owns the handle (signals, tests); the run only listens. A first request drains: nothing new is
-//! taken, waits end, what is in flight has [`crate::options::DRAIN`] to finish. A second one drops everything
-//! that is in flight; parts and ledger stay as they are.
+//! The caller (signals, tests) owns the handle, the run only listens. The first request drains the run: no new image is
+//! started, waits end, images in flight have [`crate::options::DRAIN`] to finish. The second one drops all images in
+//! flight; parts and ledger stay as they are.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// The signal that asked.
+/// The signal that asked the run to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Ctrl-C.
@@ -20,7 +20,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// 128 + the signal's number, as shells have it.
+    /// 128 + the signal's number, as shells report it.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -30,7 +30,7 @@ impl Signal {
         }
     }
 
-    /// Its name.
+    /// The name that users know it by.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Signal {
     }
 }
 
-/// Asks a run to stop; clones ask the same run.
+/// Asks a run to stop; all clones ask the same run.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     drain: CancellationToken,
@@ -56,7 +56,7 @@ impl StopHandle {
         Self::default()
     }
 
-    /// The first call drains the run, every later one stops it at once.
+    /// The first call drains the run, a later one stops it at once.
     pub fn request(&self, signal: Signal) {
         if self.signal.set(signal).is_ok() {
             self.drain.cancel();
@@ -65,18 +65,18 @@ impl StopHandle {
         }
     }
 
-    /// The first signal that came.
+    /// The first signal that arrived.
     #[must_use]
     pub fn signal(&self) -> Option<Signal> {
         self.signal.get().copied()
     }
 
-    /// Ends when the run is asked to drain.
+    /// Completes when the run is asked to drain.
     pub async fn drained(&self) {
         self.drain.cancelled().await;
     }
 
-    /// Ends when the run is asked to stop at once.
+    /// Completes when the run is asked to stop at once.
     pub async fn aborted(&self) {
         self.abort.cancelled().await;
     }

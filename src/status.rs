@@ -150,7 +150,7 @@ fn speed(connection: &Connection, run: &Run, now: Timestamp) -> rusqlite::Result
     }
     let stored: u32 = connection.query_row(
         "SELECT count(*) FROM images WHERE run = ?1 AND delivered = 1 AND stored_at >= ?2",
-        params![run.number, crate::timestamp::written(from)],
+        params![run.number, crate::timestamp::rfc3339(from)],
         |row| row.get(0),
     )?;
     Ok((f64::from(stored) / seconds * 1000.0).round() / 1000.0)

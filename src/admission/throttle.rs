@@ -32,7 +32,7 @@ impl Admission {
         let since = *lock(&self.throttle.limited_since).get_or_insert_with(Instant::now);
         let wait = self.limiter.closed_for();
         if self.wait_fits(wait, since, response) {
-            self.events.send(Event::Limited { wait });
+            self.events.send(Event::RateLimited { wait });
         }
     }
 

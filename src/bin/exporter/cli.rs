@@ -11,7 +11,6 @@ mod run;
 mod screen;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::builder::Str;
@@ -30,7 +29,7 @@ pub use self::screen::{LogArgs, ScreenArgs};
 use crate::settings::table;
 use crate::{
     exit,
-    output::{self, format, log},
+    output::{self, log, redact},
 };
 
 /// Brings a clinic's note images home, completely and provably
@@ -111,7 +110,7 @@ fn answer(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let json = wants_json(&arguments, table::LOG_FORMAT.env.and_then(std::env::var_os));
-        let coloured = !json && log::coloured();
+        let coloured = !json && output::is_coloured(&std::io::stderr());
         let text = if coloured { text.ansi().to_string() } else { text.to_string() };
         let text = without_keys(text.trim_end(), &arguments);
         if json {
@@ -124,15 +123,15 @@ fn answer(error: &clap::Error) -> ExitCode {
         }
         return ExitCode::from(exit::USAGE);
     }
-    let coloured = log::coloured() && std::io::stdout().is_terminal();
+    let coloured = output::is_coloured(&std::io::stdout());
     let text = if coloured { text.ansi().to_string() } else { text.to_string() };
-    if output::stdout(&text).is_err() { ExitCode::from(exit::TROUBLE) } else { ExitCode::SUCCESS }
+    if output::stdout(&text).is_err() { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS }
 }
 
 /// What might be an API key (`max_<environment>_ak_<secret>`) is not shown, wherever on the command line it is.
 fn without_keys(text: &str, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
-    let keys = arguments.filter(|argument| format::holds_key(argument));
+    let keys = arguments.filter(|argument| redact::holds_key(argument));
     keys.fold(text.to_owned(), |text, key| text.replace(&*key, "(not shown)"))
 }
 

@@ -27,7 +27,7 @@ pub fn begin<T>(
     let env = |name: &str| std::env::var_os(name);
     let (sources, began) = start(&env, config, lines);
     began?;
-    let settings = read(&sources).map_err(|refusal| exit::refused(&refusal))?;
+    let settings = read(&sources).map_err(|refusal| exit::refuse(&refusal))?;
     if config.show_settings {
         return Err(answer(&settings::list(&sources), 0));
     }
@@ -40,7 +40,7 @@ pub fn answer(text: &str, code: u8) -> ExitCode {
         Ok(()) => ExitCode::from(code),
         Err(error) => {
             tracing::error!("the answer could not be written to standard output: {error}");
-            ExitCode::from(exit::TROUBLE)
+            ExitCode::from(exit::FAILURE)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `--metrics-file`: the newest run in numbers, in Prometheus' text format, for node_exporter's textfile collector.
 //!
-//! A thread of its own writes it, so that a disk that hangs holds nothing else. The file is replaced as a whole and
-//! readable by all: it has numbers only. Trouble with it is told once and does not touch the run.
+//! A thread of its own writes it, so that a disk that hangs blocks nothing else. The file is replaced as a whole and
+//! readable by all users: it holds numbers only. An error is logged once and does not touch the run.
 
 mod text;
 
@@ -17,80 +17,83 @@ use exporter::report::{Counts, Summary};
 use jiff::Timestamp;
 
 use self::text::Numbers;
-use crate::output::format;
+use crate::output::redact;
 
-/// How often it is written: at least every 15 s is promised.
-const EVERY: Duration = Duration::from_secs(10);
+/// The documentation promises a new file at least every 15 s.
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 /// A disk that hangs must not keep a finished run from ending.
-const PATIENCE: Duration = Duration::from_secs(5);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// The collector runs as another user.
-const MODE: u32 = 0o644;
-/// What was there before is read so far: a file of ours is below 4 KiB.
-const LONGEST: u64 = 1 << 20;
+const FILE_MODE: u32 = 0o644;
+/// How much is read of the file that is there: this program's has less than 4 KiB.
+const READ_MAX: u64 = 1 << 20;
 
 /// The work of a run, once it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Rows of the manifest.
     pub rows: u64,
-    /// Bad ones among them, counted as failed.
+    /// Bad rows, counted as failed.
     pub bad: u64,
-    /// Rows that name an image of an earlier row.
     pub duplicates: u64,
-    /// Rows delivered earlier.
     pub skipped: u64,
 }
 
-/// The thread that writes.
+/// The thread that writes the file.
 pub struct Metrics {
     plan: Arc<OnceLock<Plan>>,
-    last: SyncSender<(Option<Numbers>, u8)>,
-    done: Receiver<()>,
+    end: SyncSender<End>,
+    written: Receiver<()>,
 }
 
 impl Metrics {
-    /// Writes the file now, and again and again until [`Metrics::end`].
+    /// Writes the file now, and every few seconds until [`Metrics::end`].
     pub fn start(path: PathBuf, progress: Arc<Progress>) -> Self {
-        Self::start_with(path, progress, EVERY)
+        Self::start_with(path, progress, WRITE_INTERVAL)
     }
 
     fn start_with(path: PathBuf, progress: Arc<Progress>, every: Duration) -> Self {
-        let (last, ending) = sync_channel(1);
-        let (over, done) = sync_channel(1);
+        let (end, ended) = sync_channel(1);
+        let (over, written) = sync_channel(1);
         let plan = Arc::new(OnceLock::new());
-        let running = Running { plan: Arc::clone(&plan), progress, began: Instant::now() };
+        let running = Running { plan: Arc::clone(&plan), progress, started: Instant::now() };
         std::thread::spawn(move || {
-            Writer { last_success: before(&path), path, every, told: false }.work(&running, &ending);
+            Writer { last_success: last_success(&path), path, every, warned: false }.work(&running, &ended);
             let _ = over.send(());
         });
-        Self { plan, last, done }
+        Self { plan, end, written }
     }
 
-    /// To be filled in when the work is known.
+    /// To be filled in once the work is known.
     pub fn plan(&self) -> Arc<OnceLock<Plan>> {
         Arc::clone(&self.plan)
     }
 
-    /// Writes how the run ended; the summary is missing where it did not begin.
+    /// Writes how the run ended; a run that did not start has no summary.
     pub fn end(self, summary: Option<&Summary>, exit_code: u8) {
-        if self.last.send((summary.map(numbers), exit_code)).is_ok() {
-            let _ = self.done.recv_timeout(PATIENCE);
+        if self.end.send(End { numbers: summary.map(numbers), exit_code }).is_ok() {
+            let _ = self.written.recv_timeout(END_TIMEOUT);
         }
     }
 }
 
-/// A run that is on.
+/// How a run ended.
+struct End {
+    numbers: Option<Numbers>,
+    exit_code: u8,
+}
+
+/// A run that is going on.
 struct Running {
     plan: Arc<OnceLock<Plan>>,
     progress: Arc<Progress>,
-    began: Instant,
+    started: Instant,
 }
 
 impl Running {
     fn numbers(&self) -> Numbers {
         let plan = self.plan.get().copied().unwrap_or_default();
-        let of = Progress::get;
-        let (stored, failed) = (of(&self.progress.stored), of(&self.progress.failed) + plan.bad);
+        let get = Progress::get;
+        let (stored, failed) = (get(&self.progress.stored), get(&self.progress.failed) + plan.bad);
         let done = plan.skipped + plan.duplicates + stored + failed;
         Numbers {
             counts: Counts {
@@ -101,13 +104,13 @@ impl Running {
                 failed,
                 untried: plan.rows.saturating_sub(done),
             },
-            bytes: of(&self.progress.bytes),
-            api_requests: of(&self.progress.api_requests),
-            api_429: of(&self.progress.api_429),
-            retries: of(&self.progress.retries),
+            bytes: get(&self.progress.bytes),
+            api_requests: get(&self.progress.api_requests),
+            api_429: get(&self.progress.api_429),
+            retries: get(&self.progress.retries),
             #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
-            allowance_share: of(&self.progress.allowance_permille) as f64 / 1000.0,
-            seconds: self.began.elapsed().as_secs_f64(),
+            allowance_share: get(&self.progress.allowance_permille) as f64 / 1000.0,
+            seconds: self.started.elapsed().as_secs_f64(),
         }
     }
 }
@@ -127,19 +130,20 @@ fn numbers(summary: &Summary) -> Numbers {
 struct Writer {
     path: PathBuf,
     every: Duration,
-    /// Unix time of the newest success before this run, 0 for none.
+    /// Unix time of the last success before this run; 0: none.
     last_success: f64,
-    told: bool,
+    /// An error has been logged.
+    warned: bool,
 }
 
 impl Writer {
-    fn work(mut self, running: &Running, ending: &Receiver<(Option<Numbers>, u8)>) {
+    fn work(mut self, running: &Running, ended: &Receiver<End>) {
         loop {
             self.write(&running.numbers(), None);
-            match ending.recv_timeout(self.every) {
+            match ended.recv_timeout(self.every) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok((numbers, exit_code)) => {
+                Ok(End { numbers, exit_code }) => {
                     return self.write(&numbers.unwrap_or_else(|| running.numbers()), Some(exit_code));
                 }
             }
@@ -151,51 +155,53 @@ impl Writer {
         let success = if exit_code == Some(0) { now } else { self.last_success };
         let text = text::text(numbers, now, success, exit_code);
         if let Err(error) = replace(&self.path, &text)
-            && !std::mem::replace(&mut self.told, true)
+            && !std::mem::replace(&mut self.warned, true)
         {
-            let path = format::safe(&self.path.to_string_lossy());
-            tracing::warn!("the metrics file {path} cannot be written, the run goes on without it: {error}");
+            let path = redact::safe(&self.path.to_string_lossy());
+            tracing::warn!(
+                "the metrics file {path} cannot be written, the run continues without it: {error}"
+            );
         }
     }
 }
 
-/// When the newest success was, as an earlier run wrote it down.
-fn before(path: &Path) -> f64 {
+/// The last success, as an earlier run recorded it in the file; 0: none.
+fn last_success(path: &Path) -> f64 {
     let mut bytes = Vec::new();
     let mut read = || {
-        check_place(path)?;
-        std::fs::File::open(path)?.take(LONGEST).read_to_end(&mut bytes)
+        check_regular_file(path)?;
+        std::fs::File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)
     };
     read().ok().and_then(|_| text::last_success(std::str::from_utf8(&bytes).ok()?)).unwrap_or_default()
 }
 
-/// What is no plain file is not replaced: it might be a device.
-fn check_place(path: &Path) -> io::Result<()> {
+/// Only a regular file is replaced: anything else may be a device.
+fn check_regular_file(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() => Err(io::Error::other("it is there and no plain file")),
         _ => Ok(()),
     }
 }
 
-/// Without the name of the file that was to be made, which nobody knows.
-fn nameless(error: &io::Error) -> io::Error {
+/// The error without the random name of the temporary file.
+fn without_path(error: &io::Error) -> io::Error {
     let text = error.to_string();
     io::Error::new(error.kind(), text.split_once(" at path ").map_or(&*text, |(what, _)| what))
 }
 
-/// Writes a file beside it that takes its name. The folder is not made durable: the next run would only miss
-/// one time stamp.
+/// Writes a temporary file and renames it over `path`. The folder is not flushed: after a power cut one timestamp would
+/// be missing, and no more.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    check_place(path)?;
+    check_regular_file(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // not .prom at its end, so that no collector reads half a file
+    // a collector reads *.prom only, so it never sees half a file
     let mut file = tempfile::Builder::new()
         .prefix(".exporter-metrics.")
         .suffix(".tmp")
         .tempfile_in(folder)
-        .map_err(|error| nameless(&error))?;
+        .map_err(|error| without_path(&error))?;
     file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(MODE))?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(FILE_MODE))?;
     file.as_file().sync_data()?;
     file.persist(path).map_err(|refused| refused.error)?;
     Ok(())
@@ -206,10 +212,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_a_run_that_is_on_add_up() {
+    fn rows_of_a_run_that_is_going_on_add_up() {
         let progress = Arc::new(Progress::default());
         let running =
-            Running { plan: Arc::default(), progress: Arc::clone(&progress), began: Instant::now() };
+            Running { plan: Arc::default(), progress: Arc::clone(&progress), started: Instant::now() };
         assert_eq!(running.numbers().counts, Counts::default());
         running.plan.set(Plan { rows: 20, bad: 1, duplicates: 2, skipped: 3 }).expect("the first");
         Progress::add(&progress.stored, 4);
@@ -225,7 +231,7 @@ mod tests {
         let end = |code| {
             let metrics = Metrics::start(path.clone(), Arc::default());
             metrics.end(None, code);
-            before(&path)
+            last_success(&path)
         };
         assert!(end(3).abs() < f64::EPSILON);
         let success = end(0);
@@ -235,12 +241,12 @@ mod tests {
         }
         assert!(end(0) >= success);
         let mode = std::fs::metadata(&path).expect("written").permissions().mode();
-        assert_eq!(mode & 0o7777, MODE);
+        assert_eq!(mode & 0o7777, FILE_MODE);
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 
     #[test]
-    fn the_file_is_written_again_and_again_while_the_run_is_on() {
+    fn the_file_is_written_every_few_seconds_while_the_run_goes_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("exporter.prom");
         let progress = Arc::new(Progress::default());
@@ -248,9 +254,9 @@ mod tests {
         let begin = Instant::now();
         for stored in 1..4 {
             Progress::add(&progress.stored, 1);
-            let told = format!("exporter_rows{{state=\"stored\"}} {stored}\n");
-            while !std::fs::read_to_string(&path).is_ok_and(|text| text.contains(&told)) {
-                assert!(begin.elapsed() < Duration::from_secs(20), "{told} never came");
+            let line = format!("exporter_rows{{state=\"stored\"}} {stored}\n");
+            while !std::fs::read_to_string(&path).is_ok_and(|text| text.contains(&line)) {
+                assert!(begin.elapsed() < Duration::from_secs(20), "{line} never came");
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -262,15 +268,27 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
-        for place in [Path::new("/dev/null"), folder.path(), &link] {
-            assert!(replace(place, "").is_err_and(|error| error.to_string().contains("no plain file")));
+        for path in [Path::new("/dev/null"), folder.path(), &link] {
+            assert!(replace(path, "").is_err_and(|error| error.to_string().contains("no plain file")));
         }
         assert!(link.is_symlink());
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_holds_nobody() {
+    fn a_file_that_cannot_be_written_delays_no_run_and_is_written_once_it_can_be() {
+        let started = Instant::now();
         let metrics = Metrics::start("/no/such/folder/exporter.prom".into(), Arc::default());
         metrics.end(Some(&Summary::default()), 0);
+        assert!(started.elapsed() < END_TIMEOUT, "the run waited for the file");
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("later/exporter.prom");
+        let mut writer =
+            Writer { path: path.clone(), every: WRITE_INTERVAL, last_success: 0.0, warned: false };
+        writer.write(&Numbers::default(), None);
+        assert!(writer.warned);
+        std::fs::create_dir(folder.path().join("later")).expect("made");
+        writer.write(&Numbers::default(), Some(0));
+        assert!(last_success(&path) > 1.7e9);
     }
 }

@@ -1,45 +1,50 @@
-//! The one place that writes to standard output and standard error.
+//! The only module that writes to standard output and standard error.
 //!
-//! Invariant: a closed or broken stream never panics and never ends a run; standard error that nobody reads holds
-//! nobody. While a bar is on the screen, whole lines are written above it: the bar leaves a [`Curtain`] here.
+//! Invariant: a closed or broken stream never panics and never ends a run, and a reader of standard error that stops
+//! reading blocks no task. While a progress bar is on the screen, log lines are written above it: the bar registers
+//! a [`Suspend`] here.
 
+pub mod facts;
 pub mod format;
 pub mod log;
+pub mod redact;
 mod stderr_queue;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-pub use stderr_queue::{drawing, is_stuck};
+use anstream::{AutoStream, ColorChoice, stream::RawStream};
 
-/// A reader gets so long to take what is left, where the process has nothing else to do.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub use stderr_queue::{draw, is_stuck};
 
-/// Takes the bar off the screen, calls the function, and draws the bar again.
-pub type Curtain = Box<dyn Fn(&mut dyn FnMut()) + Send>;
+/// How long a command that has nothing else to do waits for a reader to take what is left.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-static CURTAIN: Mutex<Option<Curtain>> = Mutex::new(None);
+/// Removes the bar from the screen, calls the function, and draws the bar again.
+pub type Suspend = Box<dyn Fn(&mut dyn FnMut()) + Send>;
 
-/// Lines go above this bar from now on; `None`: there is no bar any more.
-pub fn set_curtain(curtain: Option<Curtain>) {
-    *CURTAIN.lock().unwrap_or_else(PoisonError::into_inner) = curtain;
+static SUSPEND: Mutex<Option<Suspend>> = Mutex::new(None);
+
+/// Lines go above this bar from now on; `None`: the bar is gone.
+pub fn set_suspend(suspend: Option<Suspend>) {
+    *SUSPEND.lock().unwrap_or_else(PoisonError::into_inner) = suspend;
 }
 
-/// Writes to standard output. A reader that went away (`| head`) is no error, a full disk is.
+/// Writes to standard output. A reader that has gone away (`| head`) is no error, a full disk is.
 ///
 /// # Errors
-/// What the stream said, but for a closed pipe.
+/// Every error of the stream but a closed pipe.
 pub fn stdout(text: &str) -> io::Result<()> {
-    written(text).map(drop)
+    stdout_is_read(text).map(drop)
 }
 
-/// As [`stdout`]; says whether somebody still reads.
+/// As [`stdout`]; false once the reader has gone away.
 ///
 /// # Errors
 /// As [`stdout`].
-pub fn written(text: &str) -> io::Result<bool> {
-    // both may go to one terminal
+pub fn stdout_is_read(text: &str) -> io::Result<bool> {
+    // both streams may go to one terminal: what was logged before comes first
     flush();
     let mut stream = io::stdout().lock();
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
@@ -48,26 +53,32 @@ pub fn written(text: &str) -> io::Result<bool> {
     }
 }
 
-/// As [`stdout`], for a process that was asked to end: a reader that does not read is not waited for.
+/// As [`stdout`], for a process that was asked to end: a reader that does not read is given up after a while.
 ///
 /// # Errors
 /// As [`stdout`].
-pub fn last_words(text: String) -> io::Result<()> {
-    let (sender, written) = mpsc::channel();
+pub fn stdout_with_timeout(text: String) -> io::Result<()> {
+    let (sender, result) = mpsc::channel();
     std::thread::spawn(move || sender.send(stdout(&text)));
-    written.recv_timeout(2 * PATIENCE).unwrap_or(Ok(()))
+    result.recv_timeout(2 * FLUSH_TIMEOUT).unwrap_or(Ok(()))
 }
 
-/// Waits a little until standard error is written.
+/// Waits until standard error is written, at most [`FLUSH_TIMEOUT`].
 pub fn flush() {
-    stderr_queue::flush(PATIENCE);
+    stderr_queue::flush(FLUSH_TIMEOUT);
 }
 
-/// Writes one line to standard error, some time soon.
+/// Queues one line for standard error.
 pub fn stderr_line(line: &str) {
     let mut print = || stderr_queue::line(line);
-    match &*CURTAIN.lock().unwrap_or_else(PoisonError::into_inner) {
-        Some(behind) => behind(&mut print),
+    match &*SUSPEND.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(suspend) => suspend(&mut print),
         None => print(),
     }
+}
+
+/// Whether a stream takes colours: a terminal does, unless `NO_COLOR`, `CLICOLOR` or `TERM` say otherwise
+/// (<https://no-color.org>, <https://bixense.com/clicolors>).
+pub fn is_coloured(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
 }

@@ -1,5 +1,5 @@
-//! What is set for the process before anything else: no core dumps (the key would be in them), files for the
-//! owner only, errors instead of death where a file would grow too large, and the runtime.
+//! What is set for the process before anything else: no core dumps (the key would be in them), files for the owner
+//! only, an error instead of a deadly signal when a file grows too large; and the runtime.
 
 use std::io;
 
@@ -7,36 +7,36 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit, umask};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Hashing and TLS share the worker threads: two keep a slow core from holding everything, more than eight find
-/// nothing to do at the pace the API allows.
-const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
+/// Hashing and TLS share the worker threads: with two, one busy thread does not stop everything; more than eight have
+/// nothing to do at the rate the API allows.
+const WORKER_THREADS: std::ops::RangeInclusive<usize> = 2..=8;
 
-/// Threads for file work and name lookups: more than a disk can use at a time, and few enough that what each keeps
-/// of freed memory stays small (measured: 512, the default, cost 15 MiB at 100,000 rows).
-const BLOCKING: usize = 16;
+/// Threads for file work and name lookups: more than a disk can use at a time, and few enough that the freed memory
+/// which each keeps stays small (measured: 512, the default, cost 15 MiB at 100,000 rows).
+const BLOCKING_THREADS_MAX: usize = 16;
 
 /// No core dumps; new files and folders belong to their owner alone; as many open files as the system allows.
 pub fn harden() {
-    // refused only where the limit is zero already
+    // refused only if the limit is zero already
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     umask(Mode::RWXG | Mode::RWXO);
-    // the soft limit is for programs that use select(); where this is refused the run takes fewer images at a time
+    // the soft limit protects programs that use select(); if this is refused, the run fetches fewer images at a time
     let files = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
 }
 
-/// The runtime that a run lives in.
+/// The runtime of a run.
 ///
-/// A write beyond `ulimit -f` raises SIGXFSZ, which ends a process that does not handle it. Once it is listened to
-/// (nobody needs to hear) the write fails with EFBIG, and that is an error of the disk as any other.
+/// A write beyond `ulimit -f` raises SIGXFSZ, which ends a process that has no handler for it. With a handler, even one
+/// that does nothing, the write fails with EFBIG, an error of the disk like any other.
 ///
 /// # Errors
-/// Where the system gives no threads, no event queue or no signal handler.
+/// If the system refuses threads, an event queue or a signal handler.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(*THREADS.start(), usize::from);
+    let cores = std::thread::available_parallelism().map_or(*WORKER_THREADS.start(), usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(*THREADS.start(), *THREADS.end()))
-        .max_blocking_threads(BLOCKING)
+        .worker_threads(cores.clamp(*WORKER_THREADS.start(), *WORKER_THREADS.end()))
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()?;
     let inside = runtime.enter();

@@ -1,6 +1,6 @@
-//! The screen: one task owns what is shown, takes the run's events, and looks at its counters.
+//! The screen: one task owns what is shown, receives the run's events, and samples its counters.
 //!
-//! It only watches; nothing here steers the run, and a screen that breaks does not stop it.
+//! It only watches: nothing here steers the run, and a screen that fails does not stop it.
 
 mod bar;
 mod events;
@@ -21,29 +21,28 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::bar::Bars;
-pub use self::bar::width_of_output;
-use self::events::Teller;
+use self::bar::Bar;
+pub use self::bar::width_of_stdout;
+use self::events::EventLog;
 pub use self::line::{fit, percent, whole};
 use self::plain::Plain;
 use self::state::{Sample, State};
-pub use self::task::Steps;
+pub use self::task::TaskProgress;
 use crate::metrics::Plan;
 use crate::output::log::Format;
 use crate::settings;
 
-/// Often enough for a bar to look alive, seldom enough to cost nothing.
-const TICK: Duration = Duration::from_millis(250);
+/// Often enough for a bar to look alive, rarely enough to cost nothing.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What the screen looks at.
+/// What the screen watches.
 pub struct Watch {
-    /// The run's counters.
     pub progress: Arc<Progress>,
-    /// The allowance, for the shortest time.
+    /// The allowance, which gives the shortest time of the run.
     pub rate: Rate,
-    /// Whether a signal asked for the end: then it has been said.
+    /// A signal that asked the run to stop was logged when it came; the event for it is not logged again.
     pub stop: StopHandle,
-    /// Where the work is written down once it is known, for the metrics.
+    /// Filled in for the metrics once the work is known.
     pub plan: Arc<OnceLock<Plan>>,
     /// Cancelled when the run has returned.
     pub over: CancellationToken,
@@ -62,8 +61,13 @@ pub enum Mode {
 
 /// Decides how progress is shown: a bar needs a terminal that can move its cursor.
 pub fn mode(screen: settings::Screen) -> Mode {
+    choose(screen, can_redraw(&std::io::stderr()))
+}
+
+/// Whether a stream is a terminal that can move its cursor.
+pub fn can_redraw(stream: &impl IsTerminal) -> bool {
     let able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
-    choose(screen, able && std::io::stderr().is_terminal())
+    able && stream.is_terminal()
 }
 
 fn choose(screen: settings::Screen, terminal: bool) -> Mode {
@@ -78,11 +82,11 @@ fn choose(screen: settings::Screen, terminal: bool) -> Mode {
 
 /// Shows the run until it is over.
 pub async fn watch(watch: Watch, mode: Mode, mut events: UnboundedReceiver<Event>) {
-    let begin = Instant::now();
-    let mut state = State::default();
-    let mut teller = Teller::default();
-    let mut face = Face::new(mode);
-    let mut tick = interval(TICK);
+    let started = Instant::now();
+    let over = watch.over.clone();
+    let mut screen =
+        Screen { watch, state: State::default(), log: EventLog::default(), display: Display::new(mode) };
+    let mut tick = interval(TICK_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut open = true;
     loop {
@@ -92,55 +96,65 @@ pub async fn watch(watch: Watch, mode: Mode, mut events: UnboundedReceiver<Event
                 event
             }
             _ = tick.tick() => None,
-            () = watch.over.cancelled() => break,
+            () = over.cancelled() => break,
         };
-        let now = begin.elapsed();
-        if let Some(event) = event {
-            take(&mut state, &mut teller, &mut face, &watch, event, now);
-        } else {
-            state.look(now, Sample::of(&watch.progress));
-            face.show(&state, now);
+        match event {
+            Some(event) => screen.handle(event, started.elapsed()),
+            None => screen.refresh(started.elapsed()),
         }
     }
     while let Ok(event) = events.try_recv() {
-        take(&mut state, &mut teller, &mut face, &watch, event, begin.elapsed());
-    }
-    face.close();
-}
-
-fn take(state: &mut State, teller: &mut Teller, face: &mut Face, watch: &Watch, event: Event, now: Duration) {
-    teller.tell(&event, watch.stop.signal().is_some());
-    let begins = matches!(event, Event::Begin { .. });
-    if let Event::Begin { rows, bad, duplicates, skipped, .. } = event {
-        let _ = watch.plan.set(Plan { rows, bad, duplicates, skipped });
-    }
-    state.apply(event, now);
-    if begins {
-        state.look(now, Sample::of(&watch.progress));
-        face.begin(state, watch.rate, now);
+        screen.handle(event, started.elapsed());
     }
 }
 
-/// The one that is shown.
-enum Face {
-    Bar(Bars),
+/// What the task owns. Times are those since it was started.
+struct Screen {
+    watch: Watch,
+    state: State,
+    log: EventLog,
+    display: Display,
+}
+
+impl Screen {
+    fn handle(&mut self, event: Event, now: Duration) {
+        self.log.log(&event, self.watch.stop.signal().is_some());
+        if let Event::Begin { rows, bad, duplicates, skipped, .. } = event {
+            let _ = self.watch.plan.set(Plan { rows, bad, duplicates, skipped });
+            self.state.apply(event, now);
+            self.state.sample(now, Sample::of(&self.watch.progress));
+            self.display.start(&self.state, self.watch.rate, now);
+        } else {
+            self.state.apply(event, now);
+        }
+    }
+
+    fn refresh(&mut self, now: Duration) {
+        self.state.sample(now, Sample::of(&self.watch.progress));
+        self.display.show(&self.state, now);
+    }
+}
+
+/// The form that is shown. Dropping it removes a bar from the screen.
+enum Display {
+    Bar(Bar),
     Plain(Plain),
     None,
 }
 
-impl Face {
+impl Display {
     fn new(mode: Mode) -> Self {
         match mode {
-            Mode::Bar => Self::Bar(Bars::new()),
+            Mode::Bar => Self::Bar(Bar::new()),
             Mode::Plain => Self::Plain(Plain::default()),
             Mode::None => Self::None,
         }
     }
 
-    fn begin(&mut self, state: &State, rate: Rate, now: Duration) {
+    fn start(&mut self, state: &State, rate: Rate, now: Duration) {
         match self {
-            Self::Plain(plain) => plain.begin(state, rate, now),
-            Self::Bar(bars) => bars.show(state),
+            Self::Plain(plain) => plain.start(state, rate, now),
+            Self::Bar(bar) => bar.show(state),
             Self::None => {}
         }
     }
@@ -148,14 +162,8 @@ impl Face {
     fn show(&mut self, state: &State, now: Duration) {
         match self {
             Self::Plain(plain) => plain.show(state, now),
-            Self::Bar(bars) => bars.show(state),
+            Self::Bar(bar) => bar.show(state),
             Self::None => {}
-        }
-    }
-
-    fn close(self) {
-        if let Self::Bar(bars) = self {
-            bars.close();
         }
     }
 }

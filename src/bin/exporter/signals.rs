@@ -1,8 +1,8 @@
-//! Ctrl-C, SIGTERM and SIGHUP ask the run to stop: the first gently, the second at once, the third takes the
-//! process down where even that hangs (a dead network disk). After the run one is enough: then only words are left to
-//! be said, and perhaps nobody reads them.
+//! Ctrl-C, SIGTERM and SIGHUP ask the run to stop: the first signal gently, the second at once, the third ends the
+//! process even if the run hangs (a dead network disk). After the run one signal is enough: only output is left, and
+//! its reader may have stopped reading.
 //!
-//! A signal that the process was started to ignore stays ignored: `nohup` does that with SIGHUP.
+//! A signal that the process inherited as ignored stays ignored: `nohup` does that with SIGHUP.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::{self, format};
 
-/// Listens from now on, as long as the runtime lives. `over` is cancelled when the run has returned.
+/// Listens from now on until the runtime ends. `over` is cancelled when the run has returned.
 ///
 /// # Errors
-/// Where the system refuses a handler.
+/// If the system refuses a handler.
 pub fn listen(stop: StopHandle, over: CancellationToken) -> io::Result<()> {
     let ignored = fs_err::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -34,48 +34,50 @@ pub fn listen(stop: StopHandle, over: CancellationToken) -> io::Result<()> {
         let sender = sender.clone();
         tokio::spawn(async move { while signals.recv().await.is_some() && sender.send(name).is_ok() {} });
     }
-    tokio::spawn(pass_on(receiver, stop, over));
+    tokio::spawn(act_on(receiver, stop, over));
     Ok(())
 }
 
-/// A terminal that closes often sends its hangup twice, by the kernel and by the shell: that is one request.
-const SAME_HANGUP: Duration = Duration::from_secs(1);
+/// A terminal that closes often sends SIGHUP twice, from the kernel and from the shell: that is one request.
+const SAME_HANGUP_INTERVAL: Duration = Duration::from_secs(1);
 
-async fn pass_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle, over: CancellationToken) {
-    let mut before = 0_u32;
+async fn act_on(mut signals: mpsc::UnboundedReceiver<Signal>, stop: StopHandle, over: CancellationToken) {
+    let mut requests = 0_u32;
     let mut last_hangup: Option<Instant> = None;
     while let Some(signal) = signals.recv().await {
         if signal == Signal::Hangup {
-            let echo = last_hangup.is_some_and(|last| last.elapsed() < SAME_HANGUP);
+            let echo = last_hangup.is_some_and(|last| last.elapsed() < SAME_HANGUP_INTERVAL);
             last_hangup = Some(Instant::now());
             if echo {
                 continue;
             }
         }
         if over.is_cancelled() {
-            // where somebody does read, the run's own code is given meanwhile
-            tokio::time::sleep(output::PATIENCE).await;
+            // if the reader does read, the process ends meanwhile with the run's own code
+            tokio::time::sleep(output::FLUSH_TIMEOUT).await;
         }
-        if over.is_cancelled() || before > 1 {
-            // the first signal decides the code, as in the run itself
+        if over.is_cancelled() || requests > 1 {
+            // the first signal decides the exit code, as in the run itself
             std::process::exit(stop.signal().unwrap_or(signal).exit_code().into());
         }
-        // before any word about it
+        // first of all: logging must not delay it
         stop.request(signal);
-        if before == 0 {
+        if requests == 0 {
             tracing::warn!(
-                "stopping: finishing what is in flight, at most {}; {} to stop at once",
+                "stopping: finishing the images in flight, at most {}; {} to stop at once",
                 format::duration(DRAIN),
                 if signal == Signal::Interrupt { "press Ctrl-C again" } else { "send the signal again" },
             );
         } else {
-            tracing::warn!("stopping at once; what is delivered is safe, the next run goes on from there");
+            tracing::warn!(
+                "stopping at once; delivered images are safe, and the next run continues from there"
+            );
         }
-        before += 1;
+        requests += 1;
     }
 }
 
-/// The mask of ignored signals in Linux' `/proc/self/status`; bit 0 is signal 1.
+/// The mask of ignored signals in Linux's `/proc/self/status`; bit 0 is signal 1.
 fn ignored(status: &str) -> u64 {
     status
         .lines()

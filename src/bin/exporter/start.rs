@@ -24,11 +24,11 @@ pub fn start<'a>(
         Ok((format, level)) => log::start(format, level),
         Err(refusal) => {
             log::start(log::Format::Text, LevelFilter::ERROR);
-            return (sources, Err(exit::refused(&refusal)));
+            return (sources, Err(exit::refuse(&refusal)));
         }
     }
     if let Some(refusal) = broken {
-        return (sources, Err(exit::refused(&refusal)));
+        return (sources, Err(exit::refuse(&refusal)));
     }
     for warning in warnings {
         tracing::warn!("{warning}");

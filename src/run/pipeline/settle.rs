@@ -109,7 +109,7 @@ impl<R: Remote> Pipeline<R> {
             .await?;
         self.unread = self.unread.saturating_sub(rows);
         Progress::add(&self.fetcher.progress.failed, rows);
-        self.fetcher.admission.events.send(Event::Tripped {
+        self.fetcher.admission.events.send(Event::OrgRefused {
             org: work.item.org.to_string(),
             rows,
             why: refusal.error,

@@ -1,4 +1,4 @@
-//! `exporter doctor`: one line a check.
+//! `exporter doctor`: one line per check.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -7,9 +7,10 @@ use exporter::doctor::{Check, Diagnosis, Outcome, doctor};
 use exporter::error::RunError;
 
 use crate::cli::DoctorArgs;
-use crate::{commands, exit, output::format, process, settings};
+use crate::output::redact;
+use crate::{commands, exit, process, settings};
 
-/// Does it.
+/// Makes the checks and prints them.
 pub fn run(args: &DoctorArgs) -> ExitCode {
     let (options, warnings) =
         match commands::begin(&args.config, &args.log, |sources| settings::doctor(args, sources)) {
@@ -25,12 +26,12 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     };
     let mut diagnosis = runtime.block_on(doctor(&options));
     for check in &mut diagnosis.checks {
-        check.found = format::without_keys(&check.found).into_owned();
+        check.found = redact::without_keys(&check.found).into_owned();
     }
-    // a name lookup that hangs must not hold the program
+    // a name lookup that hangs must not keep the process alive
     runtime.shutdown_background();
     let text = if args.json { commands::json(&diagnosis) } else { text(&diagnosis) };
-    commands::answer(&text, if diagnosis.ok { 0 } else { exit::TROUBLE })
+    commands::answer(&text, if diagnosis.ok { 0 } else { exit::FAILURE })
 }
 
 fn text(diagnosis: &Diagnosis) -> String {
@@ -43,7 +44,7 @@ fn text(diagnosis: &Diagnosis) -> String {
             Outcome::Problem => "problem",
         };
         let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
-        let _ = writeln!(text, "{word:<9}{name:<14}{}", format::safe(&format!("{found}{remedy}")));
+        let _ = writeln!(text, "{word:<9}{name:<14}{}", redact::safe(&format!("{found}{remedy}")));
     }
     text
 }

@@ -38,7 +38,7 @@ fn print(text: &str) -> ExitCode {
 
 fn failed(error: &io::Error) -> ExitCode {
     output::stderr_line(&format!("exporter: error: standard output cannot be written: {error}"));
-    ExitCode::from(exit::TROUBLE)
+    ExitCode::from(exit::FAILURE)
 }
 
 /// One page: what the program is, a chapter for each command, exit codes, variables, files.

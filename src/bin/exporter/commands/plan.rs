@@ -1,6 +1,5 @@
 //! `exporter plan`: what a run would do.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use exporter::error::RunError;
@@ -8,18 +7,20 @@ use exporter::options::Rate;
 use exporter::plan::{Plan, PlanOptions, plan};
 
 use crate::cli::PlanArgs;
+use crate::output::facts::{self, Facts};
+use crate::output::{format, redact};
 use crate::settings::table::{self, Setting};
-use crate::{commands, exit, output::format, settings};
+use crate::{commands, exit, settings};
 
-/// What the run must be given, too, to do what the plan says.
-const AGAIN: [&Setting; 5] =
+/// Settings of the plan that the run must have, too.
+const RUN_SETTINGS: [&Setting; 5] =
     [&table::OUT, &table::STATE_DIR, &table::COLUMNS, &table::DELIMITER, &table::ON_BAD_ROW];
 
-/// Does it.
+/// Prints the plan.
 pub fn run(args: &PlanArgs) -> ExitCode {
     let read = |sources: &settings::Sources<'_>| {
         let options = settings::plan(args, sources)?;
-        Ok((options, settings::again(sources, &AGAIN)))
+        Ok((options, settings::again(sources, &RUN_SETTINGS)))
     };
     let (options, flags) = match commands::begin(&args.config, &args.log, read) {
         Ok(settings) => settings,
@@ -32,47 +33,44 @@ pub fn run(args: &PlanArgs) -> ExitCode {
     if let Some(why) = &plan.no_folder {
         tracing::warn!("{why}");
     }
-    let code = if plan.refused || plan.bad_rows > 0 { refuse(&options, &plan) } else { 0 };
+    let code = if plan.refused || plan.bad_rows > 0 { print_bad_rows(&options, &plan) } else { 0 };
     let text = if args.json { commands::json(&plan) } else { text(&plan, &options, &flags) };
     commands::answer(&text, code)
 }
 
-/// Names the bad rows; the exit code where a run would refuse the manifest for them.
-fn refuse(options: &PlanOptions, plan: &Plan) -> u8 {
+/// Names the bad rows; the exit code is that of a run that refuses the manifest, or 0.
+fn print_bad_rows(options: &PlanOptions, plan: &Plan) -> u8 {
     let error =
         RunError::BadRows { path: options.source.path(), bad: plan.bad_rows, first: plan.first_bad.clone() };
     if plan.refused {
-        exit::say(&error);
+        exit::print(&error);
         return exit::USAGE;
     }
     exit::warn_bad_rows(plan.bad_rows, &plan.first_bad);
     0
 }
 
-/// The answer, one fact a line. `flags` are those of the run that it is about.
+/// The answer, one fact a line. `flags` are those of the planned run.
 fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
-    let mut text = headline(plan) + "\n";
-    let mut fact = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<10}{value}");
-    };
+    let mut facts = Facts::new(headline(plan));
     if plan.rows > 0 {
-        fact("rows", rows(plan));
+        facts.add("rows", rows(plan));
     }
-    fact("requests", format!("{} to the API", format::count(plan.api_requests)));
+    facts.add("requests", format!("{} to the API", format::count(plan.api_requests)));
     if plan.to_fetch > 0 {
-        fact("time", time(plan, options.rate));
+        facts.add("time", time(plan, options.rate));
     }
     let files =
         plan.disk_free_files.map_or_else(String::new, |files| format!(", {} files", format::count(files)));
-    let folder = format::safe(&options.out.to_string_lossy());
-    fact("disk", format!("{} free{files}, for {folder}", format::bytes(plan.disk_free_bytes)));
+    let folder = redact::safe(&options.out.to_string_lossy());
+    facts.add("disk", format!("{} free{files}, for {folder}", format::bytes(plan.disk_free_bytes)));
     if plan.refused {
-        fact("next", "correct the bad rows, or let --on-bad-row skip leave them out".to_owned());
+        facts.add("next", "correct the bad rows, or leave them out with --on-bad-row skip");
     } else if plan.to_fetch > 0 {
-        let manifest = format::shell(&options.source.path());
-        fact("next", format!("exporter run {manifest}{flags}"));
+        let manifest = redact::shell(&options.source.path());
+        facts.add("next", format!("exporter run {manifest}{flags}"));
     }
-    text
+    facts.into_text()
 }
 
 fn headline(plan: &Plan) -> String {
@@ -94,25 +92,20 @@ fn rows(plan: &Plan) -> String {
         (plan.duplicates, "duplicate"),
         (plan.bad_rows, "bad"),
     ];
-    let parts: Vec<String> = parts
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{} {what}", format::count(number)))
-        .collect();
-    format!("{} = {}", format::count(plan.rows), parts.join(" + "))
+    facts::sum(plan.rows, &parts)
 }
 
-/// `at least 50 min at 1000/60s: done by 2026-03-01 14:05 at the earliest`.
+/// `at least 50 min at 1000/60s: started now it ends at 2026-03-01 14:05 at the earliest`.
 fn time(plan: &Plan, rate: Rate) -> String {
     if plan.shortest().is_zero() {
         return format!("all requests fit into one window of {rate}");
     }
     let time = format::duration(plan.shortest());
-    // a time that the calendar does not reach is left out
+    // an end that the calendar cannot hold is left out
     let end = jiff::ZonedDateTime::now().checked_add(plan.shortest());
     let end = end.map_or_else(
         |_| String::new(),
-        |end| format!(": begun now it ends at {} at the earliest", end.strftime("%Y-%m-%d %H:%M")),
+        |end| format!(": started now it ends at {} at the earliest", end.strftime("%Y-%m-%d %H:%M")),
     );
     format!("at least {time} at {rate}{end}")
 }
@@ -152,13 +145,13 @@ mod tests {
         let text = text(&plan, &options, " -o /srv/export");
         // the time of day is not the same in every test
         text.lines()
-            .map(|line| line.split(": begun now").next().unwrap_or_default())
+            .map(|line| line.split(": started now").next().unwrap_or_default())
             .collect::<Vec<_>>()
             .join("\n")
     }
 
     #[test]
-    fn what_is_to_be_done_comes_first() {
+    fn the_work_comes_first() {
         assert_snapshot!(shown(40_000, 10_000, 0, false), @"
         40,000 images to fetch
         rows      50,000 = 40,000 to fetch + 10,000 delivered
@@ -170,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_would_be_refused_never_looks_like_a_plan() {
+    fn a_manifest_that_a_run_would_refuse_never_looks_like_a_plan() {
         assert_snapshot!(shown(10, 0, 2, true), @"
         a run would refuse this manifest: 2 bad rows
         rows      12 = 10 to fetch + 2 bad
         requests  10 to the API
         time      all requests fit into one window of 1000/60s
         disk      120 GiB free, 3,000,000 files, for /srv/export
-        next      correct the bad rows, or let --on-bad-row skip leave them out
+        next      correct the bad rows, or leave them out with --on-bad-row skip
         ");
     }
 

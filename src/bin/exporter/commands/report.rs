@@ -1,35 +1,62 @@
-//! `exporter report`: the reports again, or the table of runs.
+//! `exporter report`: the reports written again, or the table of runs.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use exporter::error::RunError;
 use exporter::ledger;
-use exporter::report::{self, RunLine};
+use exporter::report::{self, RunLine, Summary};
 
 use crate::cli::ReportArgs;
-use crate::screen::summary;
+use crate::output::facts::Facts;
+use crate::output::{format, redact};
+use crate::screen::summary::{self, SummaryContext};
 use crate::settings::{self, Export};
-use crate::{commands, exit, output::format};
+use crate::{commands, exit};
 
-/// Does it.
+/// Writes the reports again, or prints the table of runs.
 pub fn report(args: &ReportArgs) -> ExitCode {
     let export =
         match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
             Ok(export) => export,
             Err(code) => return code,
         };
-    let answer = if args.runs { runs(&export, args.json) } else { again(&export) };
+    let answer = if args.runs { runs(&export, args.json) } else { rewrite(&export) };
     match answer {
         Ok(text) => commands::answer(&text, 0),
         Err(error) => exit::failed(&error),
     }
 }
 
-fn again(export: &Export) -> Result<String, RunError> {
+fn rewrite(export: &Export) -> Result<String, RunError> {
     let summary = report::again(&export.out, export.state_dir.as_deref())?;
-    Ok(summary::again(&summary, &export.out))
+    Ok(rewritten(&summary, &SummaryContext::of(&export.out)))
+}
+
+/// What was written, and the rows that are not delivered.
+fn rewritten(summary: &Summary, context: &SummaryContext) -> String {
+    let mut facts = Facts::new(headline(summary));
+    if summary.counts.rows > 0 {
+        facts.add("rows", summary::states(&summary.counts));
+    }
+    summary::add_undelivered(&mut facts, summary, context);
+    facts.add("reports", summary::reports(&summary.counts, context));
+    facts.into_text()
+}
+
+fn headline(summary: &Summary) -> String {
+    let time = to_the_second(&summary.started_at);
+    let since = summary::repaired_since(summary.repaired);
+    match summary.exit_code {
+        _ if summary.started_at.is_empty() => "reports written; no run is known".to_owned(),
+        None => format!("reports written for the run of {time} UTC, which was killed{since}"),
+        Some(code) => format!("reports written for the run of {time} UTC (exit code {code}){since}"),
+    }
+}
+
+/// `2026-03-01 08:00:00`.
+fn to_the_second(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
 fn runs(export: &Export, json: bool) -> Result<String, RunError> {
@@ -38,43 +65,34 @@ fn runs(export: &Export, json: bool) -> Result<String, RunError> {
     if json {
         return Ok(commands::json(&runs));
     }
-    let on = ledger::holder(out, state_dir)?.is_some_and(|holder| holder.command == "run");
-    Ok(table(&runs, on))
+    let running = ledger::holder(out, state_dir)?.is_some_and(|holder| holder.command == "run");
+    Ok(table(&runs, running))
 }
 
-/// One line a run. `on`: the newest one is still going on.
-fn table(runs: &[RunLine], on: bool) -> String {
+/// One line per run, oldest first. `running`: the newest one is still going on.
+fn table(runs: &[RunLine], running: bool) -> String {
     const HEAD: [&str; 8] = ["run", "began (UTC)", "took", "requests", "manifest", "version", "by", "ended"];
     let newest = runs.last().map(|run| run.run);
     let lines = runs.iter().map(|run| {
         [
             run.run.to_string(),
-            run.started_at.get(..19).unwrap_or(&run.started_at).replace('T', " "),
+            to_the_second(&run.started_at),
             format::duration(Duration::try_from_secs_f64(run.seconds).unwrap_or_default()),
             format::count(run.api_requests),
             run.manifest_sha256.get(..12).unwrap_or(&run.manifest_sha256).to_owned(),
             run.version.clone(),
-            format::safe(&format!("{}@{}", run.user, run.host)),
-            end(run, on && newest == Some(run.run)),
+            redact::safe(&format!("{}@{}", run.user, run.host)),
+            end(run, running && newest == Some(run.run)),
         ]
     });
     let lines: Vec<[String; 8]> = std::iter::once(HEAD.map(str::to_owned)).chain(lines).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let mut text = String::new();
-    for line in &lines {
-        for (cell, width) in line.iter().zip(widths).take(7) {
-            let _ = write!(text, "{cell:<width$}  ");
-        }
-        let _ = writeln!(text, "{}", line[7]);
-    }
-    text
+    format::columns(&lines)
 }
 
 /// `3, rows failed`.
-fn end(run: &RunLine, on: bool) -> String {
+fn end(run: &RunLine, running: bool) -> String {
     let Some(code) = run.exit_code else {
-        return if on { "still on" } else { "without a word: killed, or a power cut" }.to_owned();
+        return if running { "still running" } else { "no end recorded: killed, or a power cut" }.to_owned();
     };
     let words = match code {
         0 => "complete",
@@ -86,8 +104,8 @@ fn end(run: &RunLine, on: bool) -> String {
         _ => "stopped",
     };
     match &run.stop {
-        Some(stop) if code == 1 => format::safe(&format!("{code}, {stop}")),
-        Some(stop) if matches!(code, 0 | 3) => format::safe(&format!("{code}, {words}; {stop}")),
+        Some(stop) if code == 1 => redact::safe(&format!("{code}, {stop}")),
+        Some(stop) if matches!(code, 0 | 3) => redact::safe(&format!("{code}, {words}; {stop}")),
         _ => format!("{code}, {words}"),
     }
 }
@@ -118,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_who_ran_what_and_how_it_ended() {
+    fn the_table_names_who_ran_what_and_how_it_ended() {
         let runs = [
             run(1, Some(3), None),
             run(2, Some(1), Some("the API refuses the key")),
@@ -131,8 +149,8 @@ mod tests {
         run  began (UTC)          took  requests  manifest      version  by             ended
         1    2026-03-01 08:00:00  1 h   1,234     ab12cd34ef56  0.1.0    night@archive  3, rows failed
         2    2026-03-02 08:00:00  1 h   2,468     ab12cd34ef56  0.1.0    night@archive  1, the API refuses the key
-        3    2026-03-03 08:00:00  1 h   3,702     ab12cd34ef56  0.1.0    night@archive  without a word: killed, or a power cut
-        4    2026-03-04 08:00:00  1 h   4,936     ab12cd34ef56  0.1.0    night@archive  still on
+        3    2026-03-03 08:00:00  1 h   3,702     ab12cd34ef56  0.1.0    night@archive  no end recorded: killed, or a power cut
+        4    2026-03-04 08:00:00  1 h   4,936     ab12cd34ef56  0.1.0    night@archive  still running
         ");
     }
 }

@@ -1,11 +1,10 @@
-//! `exporter run`: settings, runtime, signals, screen, the library's run, the closing words.
+//! `exporter run`: settings, runtime, signals, screen, the library's run, the closing summary.
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use exporter::error::RunError;
-use exporter::error::StopReason;
+use exporter::error::{RunError, StopReason};
 use exporter::event::{Events, Progress};
 use exporter::run::Finished;
 use exporter::shutdown::StopHandle;
@@ -15,27 +14,24 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::RunArgs;
 use crate::commands::answer;
 use crate::metrics::{Metrics, Plan};
-use crate::screen::{self, Watch, summary};
+use crate::output::{self, log};
+use crate::screen::summary::{self, SummaryContext};
+use crate::screen::{self, Watch};
 use crate::settings::{self, Refusal, Screen, Settings, Sources};
 use crate::start::start;
-use crate::{
-    exit,
-    output::{self, log},
-    process, signals,
-};
+use crate::{exit, process, signals};
 
-/// Does it.
+/// Runs the export; whatever its end, the metrics file gets the exit code that is returned.
 pub fn run(args: &RunArgs) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let (sources, began) = start(&env, &args.config, &args.screen.log);
-    let screen = began
-        .and_then(|()| settings::screen(&args.screen, &sources).map_err(|refusal| exit::refused(&refusal)));
+    let (sources, started) = start(&env, &args.config, &args.screen.log);
+    let screen = started
+        .and_then(|()| settings::screen(&args.screen, &sources).map_err(|refusal| exit::refuse(&refusal)));
     let metrics = settings::metrics_file(args, &sources);
     let screen = match screen {
         Ok(screen) => screen,
         Err(code) => {
             if let Some(path) = metrics.ok().flatten().filter(|_| !args.config.show_settings) {
-                // whoever watches the file learns of this, too
                 Metrics::start(path, Arc::default()).end(None, exit::USAGE);
             }
             return code;
@@ -43,33 +39,63 @@ pub fn run(args: &RunArgs) -> ExitCode {
     };
     let metrics = match metrics {
         Ok(metrics) => metrics,
-        Err(refusal) => return exit::refused(&refusal),
+        Err(refusal) => return exit::refuse(&refusal),
     };
     if args.config.show_settings {
-        return match settings::look(args, &sources) {
-            Ok(()) => answer(&settings::list(&sources), 0),
-            Err(refusal) => exit::refused(&refusal),
-        };
+        return show_settings(args, &sources);
     }
     let progress = Arc::new(Progress::default());
     let metrics = metrics.map(|path| Metrics::start(path, Arc::clone(&progress)));
-    let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
-    let settings = match begin(args, &sources) {
-        Ok(settings) => settings,
+    match read_settings(args, &sources) {
+        Ok(settings) => {
+            let context = SummaryContext::new(&settings.options, settings::for_failed(&sources));
+            export(settings, screen, progress, metrics, &context)
+        }
         Err(refusal) => {
-            let refused = exit::refused(&refusal);
+            let code = exit::refuse(&refusal);
             if let Some(metrics) = metrics {
                 metrics.end(None, exit::USAGE);
             }
-            return refused;
+            code
         }
-    };
-    let place = summary::Place::new(&settings.options, settings::for_failed(&sources));
+    }
+}
+
+fn show_settings(args: &RunArgs, sources: &Sources<'_>) -> ExitCode {
+    match settings::look(args, sources) {
+        Ok(()) => answer(&settings::list(sources), 0),
+        Err(refusal) => exit::refuse(&refusal),
+    }
+}
+
+/// Reads the settings, and logs what a person should know about them.
+fn read_settings(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
+    let settings = settings::run(args, sources)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(config) = sources.config() {
+        tracing::info!(target: log::PROGRESS, "settings from {}", config.display());
+    }
+    if let Some(deadline) = &settings.deadline {
+        tracing::info!(target: log::PROGRESS, "no new image is started after {}", deadline.shown);
+    }
+    Ok(settings)
+}
+
+/// The run from the first thread to the last line.
+fn export(
+    settings: Settings,
+    screen: Screen,
+    progress: Arc<Progress>,
+    metrics: Option<Metrics>,
+    context: &SummaryContext,
+) -> ExitCode {
     let stop = StopHandle::new();
+    let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
     let (runtime, result) = match process::runtime() {
         Ok(runtime) => {
-            let result =
-                runtime.block_on(work(settings, screen, Progressing { progress, plan }, stop.clone()));
+            let result = runtime.block_on(watched(settings, screen, progress, plan, stop.clone()));
             (Some(runtime), result)
         }
         Err(error) => (None, Err(RunError::io("starting the runtime")(error))),
@@ -82,48 +108,28 @@ pub fn run(args: &RunArgs) -> ExitCode {
         metrics.end(summary, code);
     }
     match &result {
-        Ok(finished) => end(finished, &place, screen, stop.signal().is_some()),
-        Err(error) => exit::say(error),
+        Ok(finished) => print_end(finished, context, screen, stop.signal().is_some()),
+        Err(error) => exit::print(error),
     }
-    // it has listened to signals until the last word was said; a thread that waits for standard input or a dead disk
-    // must not hold the program
+    // it listens to signals until the last line is written; a thread that waits for standard input or a dead disk must
+    // not keep the process alive
     if let Some(runtime) = runtime {
         runtime.shutdown_background();
     }
     ExitCode::from(code)
 }
 
-/// What is watched of a run.
-struct Progressing {
-    progress: Arc<Progress>,
-    plan: Arc<OnceLock<Plan>>,
-}
-
-/// The settings, and what a person should know of them.
-fn begin(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
-    let settings = settings::run(args, sources)?;
-    for warning in &settings.warnings {
-        tracing::warn!("{warning}");
-    }
-    if let Some(config) = sources.config() {
-        tracing::info!(target: log::PROGRESS, "settings from {}", config.display());
-    }
-    if let Some(deadline) = &settings.deadline {
-        tracing::info!(target: log::PROGRESS, "nothing new is taken after {}", deadline.shown);
-    }
-    Ok(settings)
-}
-
-async fn work(
+/// The library's run, with a screen that watches it.
+async fn watched(
     settings: Settings,
     screen: Screen,
-    watched: Progressing,
+    progress: Arc<Progress>,
+    plan: Arc<OnceLock<Plan>>,
     stop: StopHandle,
 ) -> Result<Finished, RunError> {
     let over = CancellationToken::new();
     signals::listen(stop.clone(), over.clone()).map_err(RunError::io("listening to signals"))?;
     let (events, receiver) = Events::channel();
-    let Progressing { progress, plan } = watched;
     let watch = Watch {
         progress: Arc::clone(&progress),
         rate: settings.options.rate,
@@ -135,18 +141,20 @@ async fn work(
     let run = exporter::run::run(settings.options, stop, events, progress);
     let result = AssertUnwindSafe(run).catch_unwind().await;
     over.cancel();
-    // a screen that broke is no reason to lose the result
+    // a screen that failed is no reason to lose the result
     let _ = watching.await;
     result.unwrap_or_else(|_| Err(RunError::Internal("a panic, see above".to_owned())))
 }
 
-fn end(finished: &Finished, place: &summary::Place, screen: Screen, signalled: bool) {
+fn print_end(finished: &Finished, context: &SummaryContext, screen: Screen, signalled: bool) {
     if let Some(StopReason::Error(error)) = &finished.stopped {
-        exit::say(error);
+        exit::print(error);
     }
     if let Some(error) = &finished.reports {
-        exit::say(error);
-        tracing::error!("the reports are not those of this run; once that is mended run again");
+        exit::print(error);
+        tracing::error!(
+            "the reports in the export folder are not those of this run; mend that and run again"
+        );
     }
     if screen.format == log::Format::Json {
         summary::log(finished);
@@ -154,9 +162,9 @@ fn end(finished: &Finished, place: &summary::Place, screen: Screen, signalled: b
     if screen.quiet() {
         return;
     }
-    let text = summary::text(finished, place);
-    let said = if signalled { output::last_words(text) } else { output::stdout(&text) };
-    if let Err(error) = said {
+    let text = summary::text(finished, context);
+    let written = if signalled { output::stdout_with_timeout(text) } else { output::stdout(&text) };
+    if let Err(error) = written {
         tracing::error!("the summary could not be written to standard output: {error}");
     }
 }

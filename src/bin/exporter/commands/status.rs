@@ -1,7 +1,6 @@
-//! `exporter status`: how far a run is, once or again and again.
+//! `exporter status`: how far a run is, or how the last one ended; once, or every few seconds.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,112 +9,127 @@ use exporter::status::{Phase, Run, Status, status};
 use jiff::Timestamp;
 
 use crate::cli::StatusArgs;
+use crate::output::facts::Facts;
+use crate::output::{self, format, redact};
 use crate::screen::summary;
-use crate::{
-    commands, exit,
-    output::{self, format},
-    screen, settings,
-};
+use crate::{commands, exit, screen, settings};
 
-/// Between two looks with `--watch`.
-const EVERY: Duration = Duration::from_secs(2);
+/// Between two answers with `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Does it.
+/// Prints the status, with `--watch` until no run is going on.
 pub fn run(args: &StatusArgs) -> ExitCode {
     let export =
         match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
             Ok(export) => export,
             Err(code) => return code,
         };
-    let redraw = args.watch && !args.json && std::io::stdout().is_terminal();
-    let mut drawn = 0;
+    let redraws = args.watch && !args.json && screen::can_redraw(&std::io::stdout());
+    let mut page = Page { json: args.json, watch: args.watch, redraws, drawn: 0 };
     loop {
         let status = match status(&export.out, export.state_dir.as_deref(), Timestamp::now()) {
             Ok(status) => status,
             Err(error) => return exit::failed(&error),
         };
         let last = !args.watch || !status.running;
-        let answer = match (args.json, args.watch) {
-            (true, false) => commands::json(&status),
-            (true, true) => serde_json::to_string(&status).unwrap_or_default() + "\n",
-            (false, _) => text(&status),
-        };
-        // a line that wraps would be two, and one of them would stay
-        let answer = if redraw && !last { screen::fit(&answer, screen::width_of_output()) } else { answer };
-        // back to the first line of what was drawn before, and that away
-        let back = if redraw && drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
-        let apart = if last || redraw || args.json { "" } else { "\n" };
-        drawn = answer.lines().count();
-        match output::written(&format!("{back}{answer}{apart}")) {
-            Ok(true) if last => return ExitCode::SUCCESS,
-            Ok(true) => {}
-            // nobody reads any more
-            Ok(false) => return ExitCode::SUCCESS,
+        match output::stdout_is_read(&page.next(&status, last)) {
+            Ok(is_read) if last || !is_read => return ExitCode::SUCCESS,
+            Ok(_) => {}
             Err(error) => {
                 tracing::error!("the answer could not be written to standard output: {error}");
-                return ExitCode::from(exit::TROUBLE);
+                return ExitCode::from(exit::FAILURE);
             }
         }
-        std::thread::sleep(EVERY);
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// What standard output shows. On a terminal each answer replaces the one before it.
+struct Page {
+    json: bool,
+    watch: bool,
+    redraws: bool,
+    /// Lines of the answer before.
+    drawn: usize,
+}
+
+impl Page {
+    /// The next answer, with what the terminal needs around it.
+    fn next(&mut self, status: &Status, last: bool) -> String {
+        let answer = match (self.json, self.watch) {
+            (true, false) => commands::json(status),
+            (true, true) => serde_json::to_string(status).unwrap_or_default() + "\n",
+            (false, _) => text(status),
+        };
+        if !self.redraws {
+            let separator = if last || self.json { "" } else { "\n" };
+            return answer + separator;
+        }
+        // a line that wraps would take two rows, and one of them would not be replaced
+        let answer = if last { answer } else { screen::fit(&answer, screen::width_of_stdout()) };
+        let drawn = std::mem::replace(&mut self.drawn, answer.lines().count());
+        // up to the first line of the answer before, and clear from there
+        let back = if drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
+        back + &answer
     }
 }
 
 /// The answer, one fact a line.
 fn text(status: &Status) -> String {
-    let mut text = headline(status) + "\n";
-    let mut fact = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<10}{value}");
-    };
-    // the numbers are those of the run before
+    let mut facts = Facts::new(headline(status));
+    // while a run reads its manifest, the numbers are still those of the run before
     let reading = status.phase == Some(Phase::Reading);
     if status.counts.rows > 0 && !reading {
-        fact("rows", summary::states(&status.counts));
+        facts.add("rows", summary::states(&status.counts));
     }
     if status.running && !reading {
-        fact("speed", speed(status));
+        facts.add("speed", speed(status));
     }
     if let Some(run) = &status.run
         && run.api_requests > 0
         && !reading
     {
-        fact("requests", requests(run));
+        facts.add("requests", requests(run));
     }
     if status.bytes > 0 {
-        fact("delivered", format!("{} in all", format::bytes(status.bytes)));
+        facts.add("delivered", format!("{} in all", format::bytes(status.bytes)));
     }
-    text
+    facts.into_text()
 }
 
 fn headline(status: &Status) -> String {
-    let counts = &status.counts;
     if status.running {
-        let done = counts.rows - counts.untried;
-        let process = status.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
-        if status.phase == Some(Phase::Reading) {
-            return format!("running{process}: reading the manifest");
-        }
-        let percent = screen::percent(done, counts.rows);
-        return format!(
-            "running{process}: {} of {} done ({percent} %)",
-            format::count(done),
-            format::counted(counts.rows, "row")
-        );
+        return progress(status);
     }
-    let Some(run) = &status.run else { return "not running: no run was begun yet".to_owned() };
+    let Some(run) = &status.run else { return "not running: there has been no run yet".to_owned() };
     let time = |text: &str| text.get(..19).unwrap_or(text).replace('T', " ");
     let Some(finished_at) = &run.finished_at else {
-        let began = time(&run.started_at);
+        let started_at = time(&run.started_at);
         return format!(
-            "not running: the run of {began} UTC was killed; give the same command again to go on"
+            "not running: the run of {started_at} UTC was killed; run the same command again to continue"
         );
     };
+    let counts = &status.counts;
     let end = end(run, counts, counts.untried.saturating_sub(status.repaired));
     let code = run.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
-    let since = summary::since(status.repaired);
+    let since = summary::repaired_since(status.repaired);
     format!("not running: the last run ended at {} UTC, {end}{code}{since}", time(finished_at))
 }
 
-/// How a run ended that left so many rows untried.
+/// `running, process 4711: 11,600 of 50,000 rows done (23 %)`.
+fn progress(status: &Status) -> String {
+    let counts = &status.counts;
+    let process = status.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+    if status.phase == Some(Phase::Reading) {
+        return format!("running{process}: reading the manifest");
+    }
+    let done = counts.rows - counts.untried;
+    let percent = screen::percent(done, counts.rows);
+    let (done, rows) = (format::count(done), format::counted(counts.rows, "row"));
+    format!("running{process}: {done} of {rows} done ({percent} %)")
+}
+
+/// How a run ended that left `untried` rows untried.
 fn end(run: &Run, counts: &Counts, untried: u64) -> String {
     let words = match (counts.failed, untried) {
         (0, 0) => "complete".to_owned(),
@@ -123,14 +137,14 @@ fn end(run: &Run, counts: &Counts, untried: u64) -> String {
         (failed, _) => format!("{} of {} failed", format::count(failed), format::counted(counts.rows, "row")),
     };
     match (&run.stop, run.exit_code) {
-        (Some(stop), Some(1)) => format::safe(stop),
-        (Some(stop), _) if untried > 0 => format::safe(stop),
-        (Some(stop), Some(0 | 3)) => format::safe(&format!("{words}; {stop}")),
+        (Some(stop), Some(1)) => redact::safe(stop),
+        (Some(stop), _) if untried > 0 => redact::safe(stop),
+        (Some(stop), Some(0 | 3)) => redact::safe(&format!("{words}; {stop}")),
         _ => words,
     }
 }
 
-/// `16.0 images/s over the last minute, 40 min left`.
+/// `16.0 images/s over the last minute, 40 min left (until 2026-03-01 14:05)`.
 fn speed(status: &Status) -> String {
     let mut text = format!("{} images/s over the last minute", format::per_second(status.rows_per_second));
     if let Some(left) = status.seconds_left {
@@ -146,7 +160,7 @@ fn speed(status: &Status) -> String {
 /// `2,640 to the API, 990 a minute on average, 3 answered 429 (too many), 12 retries`.
 fn requests(run: &Run) -> String {
     let mut text = format!("{} to the API", format::count(run.api_requests));
-    // below a minute an average of minutes says nothing
+    // an average over less than a minute says nothing
     if run.seconds >= 60.0 {
         let minute = screen::whole(format::approximate(run.api_requests) / run.seconds * 60.0);
         let _ = write!(text, ", {} a minute on average", format::count(minute));
@@ -183,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_with_its_speed_and_its_requests() {
+    fn a_run_is_shown_with_its_speed_and_its_requests() {
         let status = Status { rows_per_second: 16.0, pid: Some(4711), ..some(true, run(false, None)) };
         assert_snapshot!(text(&status), @"
         running, process 4711: 11,600 of 50,000 rows done (23 %)
@@ -197,15 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn how_the_last_run_ended_is_said_first() {
+    fn the_end_of_the_last_run_comes_first() {
         let first = |status: &Status| text(status).lines().next().unwrap_or_default().to_owned();
-        assert_snapshot!(first(&some(false, run(false, None))), @"not running: the run of 2026-03-01 08:00:00 UTC was killed; give the same command again to go on");
+        assert_snapshot!(first(&some(false, run(false, None))), @"not running: the run of 2026-03-01 08:00:00 UTC was killed; run the same command again to continue");
         let stop = Some("stopped by Ctrl-C".to_owned());
         assert_snapshot!(first(&some(false, Run { stop, ..run(true, Some(130)) })), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, stopped by Ctrl-C (exit code 130)");
         let mut done = some(false, run(true, Some(0)));
         done.counts.untried = 0;
         assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0)");
-        assert_eq!(first(&Status::default()), "not running: no run was begun yet");
+        assert_eq!(first(&Status::default()), "not running: there has been no run yet");
         (done.counts.stored, done.counts.untried, done.repaired) = (2_558, 2, 2);
         assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0); since then 2 rows made undelivered by verify --repair");
         let nothing = Status {
@@ -216,11 +230,30 @@ mod tests {
     }
 
     #[test]
-    fn while_the_manifest_is_read_no_number_of_the_run_before_is_told() {
+    fn while_the_manifest_is_read_no_number_of_the_run_before_is_shown() {
         let status = Status { phase: Some(Phase::Reading), ..some(true, run(true, Some(0))) };
         assert_snapshot!(text(&status), @"
         running: reading the manifest
         delivered 5.0 GiB in all
         ");
+    }
+
+    #[test]
+    fn only_a_terminal_that_can_redraw_gets_cursor_movements() {
+        let status = some(true, run(false, None));
+        let answers = |redraws: bool| {
+            let mut page = Page { json: false, watch: true, redraws, drawn: 0 };
+            [page.next(&status, false), page.next(&status, false)]
+        };
+        let plain = answers(false);
+        assert!(
+            plain.iter().all(|answer| !answer.contains('\u{1b}') && answer.ends_with("\n\n")),
+            "{plain:?}"
+        );
+        let redrawn = answers(true);
+        assert!(
+            redrawn[0].starts_with("running: ") && redrawn[1].starts_with("\u{1b}[5A\u{1b}[J"),
+            "{redrawn:?}"
+        );
     }
 }

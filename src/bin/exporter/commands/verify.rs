@@ -1,18 +1,21 @@
-//! `exporter verify`: the library's check, how far it is, and its answer.
+//! `exporter verify`: the library's check, its progress, and its answer.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use exporter::verify::{Progress, Verified, VerifyOptions, adopt, verify};
 
 use crate::cli::VerifyArgs;
-use crate::screen::{self, Steps};
+use crate::output::facts::{self, Facts};
+use crate::output::{format, redact};
+use crate::screen::{self, TaskProgress};
 use crate::settings::{self, Export, Screen, table};
-use crate::{commands, exit, output::format};
+use crate::{commands, exit};
 
-/// Does it.
+/// Verifies the export, or adopts it with `--adopt`.
 pub fn run(args: &VerifyArgs) -> ExitCode {
     let read = |sources: &settings::Sources<'_>| {
         let screen = settings::screen(&args.screen, sources)?;
@@ -42,27 +45,26 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     }
     let text =
         if args.json { commands::json(&verified) } else { text(&verified, &options, &flags, args.adopt) };
-    commands::answer(&text, if verified.is_well() { 0 } else { exit::FOUND })
+    commands::answer(&text, if verified.is_well() { 0 } else { exit::FINDINGS })
 }
 
-/// Flags of the commands that are named, a blank before each.
+/// Flags of the commands that the answer names, a blank before each.
 #[derive(Default)]
 struct Flags {
     run: String,
     state_dir: String,
 }
 
-/// Shows how far it is while `work` is done on this thread.
+/// Does `work` on this thread while another one shows its progress.
 fn watched<T>(screen: Screen, progress: &Progress, work: impl FnOnce() -> T) -> T {
-    let mut steps = Steps::new(screen::mode(screen));
-    let (over, wait) = std::sync::mpsc::channel::<()>();
+    let mut shown = TaskProgress::new(screen::mode(screen));
+    let (over, wait) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let begun = Instant::now();
-            while wait.recv_timeout(Steps::TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                steps.show(begun.elapsed(), || far(progress, begun.elapsed()));
+            let started = Instant::now();
+            while wait.recv_timeout(TaskProgress::TICK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                shown.show(started.elapsed(), || progress_line(progress, started.elapsed()));
             }
-            steps.close();
         });
         let result = work();
         drop(over);
@@ -71,7 +73,7 @@ fn watched<T>(screen: Screen, progress: &Progress, work: impl FnOnce() -> T) -> 
 }
 
 /// `11,600 of 50,000 images (23 %), 412 MiB/s, 2 min left`.
-fn far(progress: &Progress, time: Duration) -> String {
+fn progress_line(progress: &Progress, time: Duration) -> String {
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (images, seen, bytes, read) =
         (get(&progress.images), get(&progress.seen), get(&progress.bytes), get(&progress.read));
@@ -90,98 +92,85 @@ fn far(progress: &Progress, time: Duration) -> String {
     text
 }
 
-/// The answer, one fact a line, and then every file that is not as it should be.
+/// Everything that is not well: what it is called, and its files.
+fn findings(verified: &Verified) -> [(&'static str, &[String]); 3] {
+    [("missing", &verified.missing), ("changed", &verified.changed), ("foreign", &verified.foreign)]
+}
+
+/// The answer, one fact a line, and then every file that is not well.
 fn text(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bool) -> String {
-    let mut text = headline(verified, adopted) + "\n";
-    let mut fact = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<10}{value}");
-    };
-    let time = format::duration(Duration::try_from_secs_f64(verified.seconds).unwrap_or_default());
-    let mut checked = format!(
-        "{}, {} in {time}",
-        format::counted(verified.checked, "image"),
-        format::bytes(verified.bytes)
-    );
-    // below a second a speed says nothing
-    if verified.seconds >= 1.0 {
-        let rate = screen::whole(format::approximate(verified.bytes) / verified.seconds);
-        let _ = write!(checked, ", {}/s", format::bytes(rate));
-    }
-    fact("checked", &checked);
-    fact("right", &format::count(verified.ok));
+    let mut facts = Facts::new(headline(verified, adopted));
+    facts.add("checked", checked(verified));
+    facts.add("unchanged", format::count(verified.ok));
     if adopted {
-        fact("adopted", &format::count(verified.adopted));
+        facts.add("adopted", format::count(verified.adopted));
     }
-    for (name, paths) in
-        [("missing", &verified.missing), ("changed", &verified.changed), ("foreign", &verified.foreign)]
-    {
+    for (name, paths) in findings(verified) {
         if !paths.is_empty() {
-            fact(name, &format::count(paths.len() as u64));
+            facts.add(name, format::count(paths.len() as u64));
         }
     }
     if verified.waiting > 0 {
         let files = format::counted(verified.waiting, "file");
-        fact(
-            "waiting",
-            &format!("{files} of images that are to be fetched again: the next run replaces them"),
-        );
+        facts.add("waiting", format!("{files} of images to be fetched again: the next run replaces them"));
     }
     if let Some(next) = next(verified, options, flags, adopted) {
-        fact("next", &next);
+        facts.add("next", next);
     }
-    for (name, paths) in
-        [("missing", &verified.missing), ("changed", &verified.changed), ("foreign", &verified.foreign)]
-    {
+    for (name, paths) in findings(verified) {
         for path in paths {
-            let _ = writeln!(text, "{name:<10}{}", format::safe(path));
+            facts.add(name, redact::safe(path));
         }
     }
-    text
+    facts.into_text()
+}
+
+/// `1,200 images, 5.0 GiB in 13 s, 410 MiB/s`.
+fn checked(verified: &Verified) -> String {
+    let images = format::counted(verified.checked, "image");
+    let time = format::duration(Duration::try_from_secs_f64(verified.seconds).unwrap_or_default());
+    let text = format!("{images}, {} in {time}", format::bytes(verified.bytes));
+    // below a second a speed says nothing
+    if verified.seconds < 1.0 {
+        return text;
+    }
+    let rate = screen::whole(format::approximate(verified.bytes) / verified.seconds);
+    format!("{text}, {}/s", format::bytes(rate))
 }
 
 fn headline(verified: &Verified, adopted: bool) -> String {
     if verified.is_well() {
         return match (verified.checked, adopted) {
             (_, true) => "all well: the ledger is rebuilt, every listed image is there and unchanged",
-            (0, false) if verified.waiting == 0 => "all well: no image is delivered, and none lies there",
+            (0, false) if verified.waiting == 0 => "all well: no image has been delivered, and none is there",
             (_, false) => "all well: every image that was checked is there and unchanged",
         }
         .to_owned();
     }
-    let counts = [
-        (verified.missing.len(), "missing"),
-        (verified.changed.len(), "changed"),
-        (verified.foreign.len(), "foreign"),
-    ];
-    let parts: Vec<String> = counts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{} {word}", format::count(count as u64)))
-        .collect();
-    format!("not well: {}", parts.join(", "))
+    let counts = findings(verified).map(|(name, paths)| (paths.len() as u64, name));
+    format!("not well: {}", facts::counts(&counts, ", "))
 }
 
 /// What to do about what was found.
 fn next(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bool) -> Option<String> {
     let Flags { run, state_dir } = flags;
     if adopted {
-        return Some(format!("exporter run MANIFEST{run} fetches what is not there"));
+        return Some(format!("to fetch the images that are missing: exporter run MANIFEST{run}"));
     }
     if verified.repaired > 0 {
-        let images = if verified.repaired == 1 {
-            "image is".to_owned()
-        } else {
-            format!("{} images are", format::count(verified.repaired))
+        let images = match verified.repaired {
+            1 => "image".to_owned(),
+            images => format!("{} images", format::count(images)),
         };
-        return Some(format!("the {images} fetched again by: exporter run MANIFEST{run}"));
+        return Some(format!("to fetch the {images} again: exporter run MANIFEST{run}"));
     }
     if !verified.missing.is_empty() || !verified.changed.is_empty() {
-        let folder = format::shell(&options.out);
+        let folder = redact::shell(&options.out);
         return Some(format!(
             "to fetch them again: exporter verify {folder}{state_dir} --repair, then exporter run MANIFEST{run}"
         ));
     }
-    (!verified.foreign.is_empty()).then(|| "look at the foreign files, and move them away".to_owned())
+    (!verified.foreign.is_empty()).then(|| "inspect the foreign files, and move them out of data/".to_owned())
 }
 
 #[cfg(test)]
@@ -195,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_first_and_every_file_named() {
+    fn what_is_wrong_comes_first_and_every_file_is_named() {
         let verified = Verified {
             checked: 1_200,
             ok: 1_197,
@@ -209,7 +198,7 @@ mod tests {
         assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @r"
         not well: 1 missing, 2 changed, 1 foreign
         checked   1,200 images, 5.0 GiB in 13 s, 410 MiB/s
-        right     1,197
+        unchanged 1,197
         missing   1
         changed   2
         foreign   1
@@ -227,7 +216,7 @@ mod tests {
         assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @"
         all well: every image that was checked is there and unchanged
         checked   3 images, 5.9 KiB in 0 s
-        right     3
+        unchanged 3
         ");
     }
 }

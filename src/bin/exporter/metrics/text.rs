@@ -1,7 +1,7 @@
 //! The numbers in Prometheus' text format
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>). Pure.
 //!
-//! All are gauges: they tell of the newest run, and begin again at 0 with the next.
+//! All are gauges: they describe the newest run, and start again at 0 with the next one.
 
 use std::fmt::Write as _;
 
@@ -17,12 +17,12 @@ pub struct Numbers {
     pub api_requests: u64,
     pub api_429: u64,
     pub retries: u64,
-    /// 0 to 1.
+    /// From 0 to 1.
     pub allowance_share: f64,
     pub seconds: f64,
 }
 
-/// The file. Times are Unix times in seconds; without an exit code the run is still on.
+/// The file's text. Times are Unix times in seconds; there is no exit code while the run is going on.
 pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8>) -> String {
     let mut text = String::new();
     let counts = numbers.counts;
@@ -39,8 +39,8 @@ pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8
     for (name, help, value) in [
         ("exporter_bytes", "Bytes of the images that the run delivered.", numbers.bytes),
         ("exporter_api_requests", "Requests to the API, retries too.", numbers.api_requests),
-        ("exporter_api_429", "Answers of the API that said: too many requests.", numbers.api_429),
-        ("exporter_retries", "Tries beyond the first of an image.", numbers.retries),
+        ("exporter_api_429", "Answers of the API with status 429, too many requests.", numbers.api_429),
+        ("exporter_retries", "Attempts beyond the first of an image.", numbers.retries),
     ] {
         head(&mut text, name, help);
         let _ = writeln!(text, "{name} {value}");
@@ -48,28 +48,28 @@ pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8
     for (name, help, value) in [
         (
             "exporter_allowance_share",
-            "Requests to the API by those that the allowance has in the time from the first to the last, 0 to 1.",
+            "Requests to the API as a share of what the allowance permits from the first to the last, 0 to 1.",
             numbers.allowance_share,
         ),
         ("exporter_run_seconds", "How long the run took, or has taken so far.", numbers.seconds),
         (
             "exporter_last_run_timestamp_seconds",
-            "Unix time when the newest run ended; while it is on, when this was written.",
+            "Unix time when the newest run ended; while it is going on, when this was written.",
             now,
         ),
-        (LAST_SUCCESS, "Unix time when the newest run ended that had exit code 0; 0: none.", last_success),
+        (LAST_SUCCESS, "Unix time when the newest run with exit code 0 ended; 0: none.", last_success),
     ] {
         head(&mut text, name, help);
         let _ = writeln!(text, "{name} {value:.3}");
     }
     if let Some(code) = exit_code {
-        head(&mut text, "exporter_exit_code", "Exit code of the newest run; missing while it is on.");
+        head(&mut text, "exporter_exit_code", "Exit code of the newest run; missing while it is going on.");
         let _ = writeln!(text, "exporter_exit_code {code}");
     }
     text
 }
 
-/// The time of the newest success in such a file.
+/// The time of the last success in the text of such a file.
 pub fn last_success(text: &str) -> Option<f64> {
     let value = text.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.strip_prefix(' '))?;
     value.trim().parse().ok().filter(|time: &f64| time.is_finite() && *time >= 0.0)
@@ -111,32 +111,32 @@ mod tests {
         # HELP exporter_api_requests Requests to the API, retries too.
         # TYPE exporter_api_requests gauge
         exporter_api_requests 6
-        # HELP exporter_api_429 Answers of the API that said: too many requests.
+        # HELP exporter_api_429 Answers of the API with status 429, too many requests.
         # TYPE exporter_api_429 gauge
         exporter_api_429 7
-        # HELP exporter_retries Tries beyond the first of an image.
+        # HELP exporter_retries Attempts beyond the first of an image.
         # TYPE exporter_retries gauge
         exporter_retries 8
-        # HELP exporter_allowance_share Requests to the API by those that the allowance has in the time from the first to the last, 0 to 1.
+        # HELP exporter_allowance_share Requests to the API as a share of what the allowance permits from the first to the last, 0 to 1.
         # TYPE exporter_allowance_share gauge
         exporter_allowance_share 0.375
         # HELP exporter_run_seconds How long the run took, or has taken so far.
         # TYPE exporter_run_seconds gauge
         exporter_run_seconds 9.250
-        # HELP exporter_last_run_timestamp_seconds Unix time when the newest run ended; while it is on, when this was written.
+        # HELP exporter_last_run_timestamp_seconds Unix time when the newest run ended; while it is going on, when this was written.
         # TYPE exporter_last_run_timestamp_seconds gauge
         exporter_last_run_timestamp_seconds 1790000000.500
-        # HELP exporter_last_success_timestamp_seconds Unix time when the newest run ended that had exit code 0; 0: none.
+        # HELP exporter_last_success_timestamp_seconds Unix time when the newest run with exit code 0 ended; 0: none.
         # TYPE exporter_last_success_timestamp_seconds gauge
         exporter_last_success_timestamp_seconds 0.000
-        # HELP exporter_exit_code Exit code of the newest run; missing while it is on.
+        # HELP exporter_exit_code Exit code of the newest run; missing while it is going on.
         # TYPE exporter_exit_code gauge
         exporter_exit_code 3
         "#);
     }
 
     #[test]
-    fn the_exit_code_is_missing_while_the_run_is_on() {
+    fn the_exit_code_is_missing_while_the_run_is_going_on() {
         assert!(!text(&Numbers::default(), 1.0, 0.0, None).contains("exporter_exit_code"));
     }
 

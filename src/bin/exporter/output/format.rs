@@ -1,9 +1,8 @@
-//! Numbers and texts as people read them. Pure.
+//! Numbers as people read them. Pure.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
+
+use unicode_width::UnicodeWidthStr;
 
 /// `1,234,567`.
 pub fn count(number: u64) -> String {
@@ -28,7 +27,7 @@ pub fn retries(number: u64) -> String {
     format!("{} {}", count(number), if number == 1 { "retry" } else { "retries" })
 }
 
-/// `512 B`, `1.2 GiB`: powers of 1024, as the settings have it.
+/// `512 B`, `1.2 GiB`: powers of 1024, as in the settings.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if number < 1024 {
@@ -65,57 +64,32 @@ fn pair(large: u128, unit: &str, small: u128, small_unit: &str) -> String {
     if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {small_unit}") }
 }
 
-/// So many a second: `0.4`, `16.7`, `250`.
+/// A rate: `0.4`, `16.7`, `250`.
 pub fn per_second(rate: f64) -> String {
     if rate < 99.95 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
-/// Good to 53 bits, which is more than a screen shows.
+/// Exact up to 2^53; a screen shows fewer digits.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
 pub const fn approximate(number: u64) -> f64 {
     number as f64
 }
 
-/// Control characters and direction marks escaped: no name of a file or an id can steer the terminal.
-pub fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for char in text.chars() {
-        let steers = char.is_control()
-            || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if steers {
-            let _ = write!(safe, "{}", char.escape_unicode());
-        } else {
-            safe.push(char);
+/// A table: columns as wide as their widest cell, two blanks between them, the last one as it is.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let widest = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(widest);
+    let mut text = String::new();
+    for row in rows {
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            text.push_str(cell);
+            if at + 1 < N {
+                text.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            }
         }
+        text.push('\n');
     }
-    safe
-}
-
-/// What marks an API key of the vendor's: `max_<environment>_ak_<secret>`.
-const KEY: &str = "_ak_";
-
-/// Whether a text holds what might be an API key.
-pub fn holds_key(text: &str) -> bool {
-    text.contains(KEY)
-}
-
-/// Takes out every word that might be an API key in a wrong place: a file's name, a folder's, a column's.
-pub fn without_keys(text: &str) -> Cow<'_, str> {
-    if !holds_key(text) {
-        return text.into();
-    }
-    let hide = |word| if holds_key(word) { "(not shown, it might be a key) " } else { word };
-    text.split_inclusive(char::is_whitespace).map(hide).collect::<String>().trim_end().to_owned().into()
-}
-
-/// A path as it can be typed in a shell.
-pub fn shell(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |char: char| char.is_ascii_alphanumeric() || "_./-=+:,@%".contains(char);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into_owned();
-    }
-    safe(&format!("'{}'", text.replace('\'', r"'\''")))
+    text
 }
 
 #[cfg(test)]
@@ -166,25 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_steers_the_terminal() {
-        assert_eq!(safe("a\u{1b}[2J\rb\u{202e}é"), "a\\u{1b}[2J\\u{d}b\\u{202e}é");
-    }
-
-    #[test]
-    fn a_key_is_hidden_wherever_it_stands_in_a_line() {
-        assert_eq!(without_keys("manifest key.csv: no such file"), "manifest key.csv: no such file");
-        for (line, hidden) in [
-            ("reading max_dev_ak_x: none", "reading (not shown, it might be a key) none"),
-            ("in 'a/max_prd_ak_Zm9v/YmFy+MTIz=='", "in (not shown, it might be a key)"),
-        ] {
-            assert_eq!(without_keys(line), hidden);
-        }
-    }
-
-    #[test]
-    fn a_path_with_blanks_or_quotes_is_quoted_for_the_shell() {
-        assert_eq!(shell(Path::new("export/failed.csv")), "export/failed.csv");
-        assert_eq!(shell(Path::new("my notes/it's")), r"'my notes/it'\''s'");
-        assert_eq!(shell(Path::new("$HOME")), "'$HOME'");
+    fn columns_are_as_wide_as_their_widest_cell_on_the_terminal() {
+        let rows = [["by", "ended"], ["病院", "0"], ["a", "1"]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), "by    ended\n病院  0\na     1\n");
     }
 }

@@ -1,11 +1,10 @@
 //! Log lines on standard error, as text or as JSON, one a line.
 //!
-//! Invariant: only this package's own events pass. HTTP libraries log whole addresses, and signed addresses are
-//! secrets, so no level and no variable can switch theirs on. Events carry their own fields; spans are not shown.
+//! Invariant: only this package's own events pass. HTTP libraries log whole URLs, and presigned URLs are secrets: no
+//! level and no variable can switch those events on. Events carry their own fields; spans are not shown.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
@@ -15,11 +14,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::output::{self, format};
+use crate::output::{self, redact};
 
-/// Progress: shown by default, without a level.
+/// Progress lines: shown by default, without a level.
 pub const PROGRESS: &str = "exporter::progress";
-/// What belongs to the error before it.
+/// A line that belongs to the error or warning above it.
 pub const DETAIL: &str = "exporter::detail";
 
 /// How log lines look.
@@ -27,27 +26,19 @@ pub const DETAIL: &str = "exporter::detail";
 pub enum Format {
     /// `exporter: warning: line 12: …`
     Text,
-    /// One object a line, with `time`, `level`, `message`, and `line` where a row is meant. All keys are told in
+    /// One object a line, with `time`, `level`, `message`, and `line` if it is about a row. All keys are in
     /// `doc/operations.md`.
     Json,
 }
 
-/// Starts logging. The first call counts.
+/// Starts logging. Only the first call has an effect.
 pub fn start(format: Format, level: LevelFilter) {
-    let colour = format == Format::Text && coloured();
+    let colour = format == Format::Text && output::is_coloured(&std::io::stderr());
     let quiet = level < LevelFilter::WARN;
     let targets = Targets::new()
         .with_target("exporter", level)
         .with_target(PROGRESS, if quiet { LevelFilter::ERROR } else { level.max(LevelFilter::INFO) });
     let _ = tracing_subscriber::registry().with(Lines { format, colour }.with_filter(targets)).try_init();
-}
-
-/// Colours are for terminals, and not where `NO_COLOR` says no (<https://no-color.org>).
-pub fn coloured() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    std::io::stderr().is_terminal()
-        && set("NO_COLOR").is_none()
-        && set("TERM").is_none_or(|term| term != "dumb")
 }
 
 struct Lines {
@@ -77,13 +68,13 @@ struct Record {
 }
 
 impl Record {
-    /// A key that strayed into a path or a value is in no line, whoever wrote it.
+    /// Takes an API key that strayed into a path or a value out of the line.
     fn hide_keys(&mut self) {
-        if let Cow::Owned(hidden) = format::without_keys(&self.message) {
+        if let Cow::Owned(hidden) = redact::without_keys(&self.message) {
             self.message = hidden;
         }
         for value in self.others.values_mut() {
-            if value.as_str().is_some_and(format::holds_key) {
+            if value.as_str().is_some_and(redact::holds_key) {
                 *value = "(not shown)".into();
             }
         }
@@ -91,18 +82,18 @@ impl Record {
 
     fn text(&self, level: Level, target: &str, colour: bool) -> String {
         let mut text = match target {
-            PROGRESS => return format!("exporter: {}", format::safe(&self.message)),
+            PROGRESS => return format!("exporter: {}", redact::safe(&self.message)),
             DETAIL => "  ".to_owned(),
             _ => format!("exporter: {}: ", word(level, colour)),
         };
         if let Some(line) = self.line {
             let _ = write!(text, "line {line}: ");
         }
-        text.push_str(&format::safe(&self.message));
-        // the code stands in the message already
+        text.push_str(&redact::safe(&self.message));
+        // the message starts with the code
         for (name, value) in self.others.iter().filter(|(name, _)| *name != "error_code") {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let _ = write!(text, " {name}={}", format::safe(&value));
+            let _ = write!(text, " {name}={}", redact::safe(&value));
         }
         text
     }

@@ -1,4 +1,4 @@
-//! The bar on a terminal. The only file that knows indicatif; the text is [`super::line`]'s.
+//! The bar on a terminal. The only file that knows indicatif; [`super::line`] makes the text.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,32 +10,33 @@ use super::line;
 use super::state::State;
 use crate::output;
 
-/// Columns and rows where the terminal does not tell.
-const USUAL: (u16, u16) = (80, 24);
-/// Columns left free: the terminal writes `^C` there, and a full last column wraps on some terminals.
-const FREE: usize = 3;
-/// Draws a second at most.
-const HZ: u8 = 20;
+/// Columns and rows of a terminal that does not report its size.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+/// Columns left free at the end: terminals print `^C` there, and some wrap a line that fills the last column.
+const MARGIN: usize = 3;
+/// Redraws a second.
+const DRAW_RATE_MAX: u8 = 20;
 
-/// Two lines that are drawn over and over; log lines go above them.
-pub struct Bars {
+/// Up to two lines that are redrawn in place; log lines go above them. Dropping it leaves the screen as if there had
+/// been no bar.
+pub struct Bar {
     bar: ProgressBar,
 }
 
-impl Bars {
-    /// Takes the lower end of the screen.
+impl Bar {
+    /// Claims the last lines of the screen.
     pub fn new() -> Self {
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Terminal::default()), HZ);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Terminal::default()), DRAW_RATE_MAX);
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        let behind = bar.clone();
-        output::set_curtain(Some(Box::new(move |print| behind.suspend(print))));
+        let suspended = bar.clone();
+        output::set_suspend(Some(Box::new(move |print| suspended.suspend(print))));
         Self { bar }
     }
 
-    /// Draws what is known.
+    /// Draws the run's state.
     pub fn show(&self, state: &State) {
         self.set(|width| line::lines(state, width).join("\n"));
     }
@@ -46,15 +47,16 @@ impl Bars {
     }
 
     fn set(&self, text: impl FnOnce(usize) -> String) {
-        // a drawing that got lost would leave its remains on the screen
+        // a drawing dropped halfway would leave its remains on the screen
         if !output::is_stuck() {
-            self.bar.set_message(text(usize::from(size().0).saturating_sub(FREE)));
+            self.bar.set_message(text(usize::from(size().0).saturating_sub(MARGIN)));
         }
     }
+}
 
-    /// Leaves the screen as if there had been no bar.
-    pub fn close(self) {
-        output::set_curtain(None);
+impl Drop for Bar {
+    fn drop(&mut self) {
+        output::set_suspend(None);
         self.bar.finish_and_clear();
     }
 }
@@ -64,23 +66,23 @@ fn size() -> (u16, u16) {
 }
 
 /// Columns of standard output that may be written to.
-pub fn width_of_output() -> usize {
-    usize::from(size_of(io::stdout()).0).saturating_sub(FREE)
+pub fn width_of_stdout() -> usize {
+    usize::from(size_of(io::stdout()).0).saturating_sub(MARGIN)
 }
 
 fn size_of(stream: impl AsFd) -> (u16, u16) {
     rustix::termios::tcgetwinsize(stream)
         .ok()
         .filter(|size| size.ws_col > 0 && size.ws_row > 0)
-        .map_or(USUAL, |size| (size.ws_col, size.ws_row))
+        .map_or(DEFAULT_SIZE, |size| (size.ws_col, size.ws_row))
 }
 
-/// Standard error as a terminal. Writes what is drawn in one piece, and ends lines by a line end: indicatif would
-/// fill each up to the last column, and the `^C` that the terminal writes there would then shift the bar by a line.
+/// Standard error as a terminal. Writes each drawing in one piece, and separates lines by a line feed: indicatif pads
+/// each to the last column, and a `^C` that the terminal prints there would shift the bar by a line.
 #[derive(Debug, Default)]
 struct Terminal(Mutex<Drawing>);
 
-/// What is to be written at the next flush.
+/// What the next flush writes.
 #[derive(Debug, Default)]
 struct Drawing {
     text: String,
@@ -88,7 +90,7 @@ struct Drawing {
 }
 
 impl Drawing {
-    fn put(&mut self, text: &str) {
+    fn push(&mut self, text: &str) {
         if text.chars().all(|char| char == ' ') {
             self.line_ended = true;
             return;
@@ -106,13 +108,13 @@ impl Drawing {
 }
 
 impl Terminal {
-    fn put(&self, text: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(text);
+    fn push(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
 
-    fn step(&self, count: usize, direction: char) {
+    fn move_cursor(&self, count: usize, direction: char) {
         if count > 0 {
-            self.put(&format!("\u{1b}[{count}{direction}"));
+            self.push(&format!("\u{1b}[{count}{direction}"));
         }
     }
 }
@@ -127,43 +129,43 @@ impl TermLike for Terminal {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'A');
+        self.move_cursor(n, 'A');
         Ok(())
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'B');
+        self.move_cursor(n, 'B');
         Ok(())
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'C');
+        self.move_cursor(n, 'C');
         Ok(())
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.step(n, 'D');
+        self.move_cursor(n, 'D');
         Ok(())
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.put(&format!("{text}\n"));
+        self.push(&format!("{text}\n"));
         Ok(())
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.put(text);
+        self.push(text);
         Ok(())
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.put("\r\u{1b}[2K");
+        self.push("\r\u{1b}[2K");
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
         let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        output::drawing(text);
+        output::draw(text);
         Ok(())
     }
 }
@@ -173,13 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_by_a_line_end_and_the_last_one_by_nothing() {
+    fn lines_are_separated_by_a_line_feed_and_padding_is_left_out() {
         let mut drawing = Drawing::default();
         for text in ["\r\u{1b}[2K", "one", "     ", "two", "  "] {
-            drawing.put(text);
+            drawing.push(text);
         }
         assert_eq!(drawing.take(), "\r\u{1b}[2Kone\ntwo");
-        drawing.put("\u{1b}[1A");
+        drawing.push("\u{1b}[1A");
         assert_eq!(drawing.take(), "\u{1b}[1A");
     }
 }

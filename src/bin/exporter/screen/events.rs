@@ -1,81 +1,70 @@
-//! Events as log lines: what a person might want to know at once, without drowning in it.
+//! Events as log lines: what a person should know at once, without a line for every row.
 
 use std::time::Duration;
 
 use exporter::event::Event;
 
-use crate::output::{format, log};
+use crate::output::{format, log, redact};
 
-/// So many failed rows, and so many warnings about rows, are told one by one; the reports have them all.
-const TOLD: u32 = 20;
-/// A wait as long as this is worth a line by default: shorter ones come with every window.
+/// Failed rows, and rows with a warning, that get a line each by default; the reports list all of them.
+const SHOWN_MAX: u32 = 20;
+/// A wait this long is logged by default; shorter ones come with every window.
 const LONG_WAIT: Duration = Duration::from_mins(1);
 
-/// Remembers how much was told.
+/// Logs events, and counts the lines about rows.
 #[derive(Debug, Default)]
-pub struct Teller {
+pub struct EventLog {
     failures: u32,
     warnings: u32,
 }
 
-/// Whether to tell the next of its kind.
+/// What to do with the next line of its kind.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
-    Tell,
-    TellTheLast,
-    Hush,
+    Show,
+    ShowLast,
+    Skip,
 }
 
-fn turn(told: &mut u32) -> Turn {
-    *told = told.saturating_add(1);
-    match *told {
-        ..TOLD => Turn::Tell,
-        TOLD => Turn::TellTheLast,
-        _ => Turn::Hush,
+fn next_turn(lines: &mut u32) -> Turn {
+    *lines = lines.saturating_add(1);
+    match *lines {
+        ..SHOWN_MAX => Turn::Show,
+        SHOWN_MAX => Turn::ShowLast,
+        _ => Turn::Skip,
     }
 }
 
-impl Teller {
-    /// Tells it. `signalled`: a signal asked for the end, which was said when it came.
-    pub fn tell(&mut self, event: &Event, signalled: bool) {
+impl EventLog {
+    /// Logs an event. `signalled`: the signal that asked the run to stop was logged when it came.
+    pub fn log(&mut self, event: &Event, signalled: bool) {
         match event {
             Event::Reading { manifest } => tracing::info!("reading {}", manifest.display()),
             Event::Notice { what } => tracing::warn!(target: log::PROGRESS, "{what}"),
-            Event::Checking => tracing::info!("checking which images are delivered already"),
+            Event::Checking => tracing::info!("checking that the images delivered before are still there"),
             Event::Begin { folder, todo, .. } => {
                 tracing::info!("{} to fetch into {}", format::counted(*todo, "image"), folder.display());
             }
             Event::Warning { line, what } => self.warning(*line, what),
             Event::Retry { line, attempt, after, why } => {
                 let after = format::duration(*after);
-                tracing::info!(line, "try {attempt} failed, the next one comes in {after}: {why}");
+                tracing::info!(line, "attempt {attempt} failed, the next one starts in {after}: {why}");
             }
             Event::Failed { line, error } => {
                 let code = error.code.map_or("", |code| code.as_str());
                 let trace = Some(&*error.trace_id).filter(|id| !id.is_empty());
                 self.failed(*line, code, &error.error, trace);
             }
-            Event::Tripped { org, rows, why } => tracing::warn!(
-                "organization {} is refused, its other {} without a request: {why}",
-                format::safe(org),
-                if *rows == 1 {
-                    "row fails".to_owned()
-                } else {
-                    format!("{} rows fail", format::count(*rows))
-                },
-            ),
+            Event::OrgRefused { org, rows, why } => org_refused(org, *rows, why),
             Event::Outage { why } => {
-                tracing::warn!("outage, nothing new is tried until a probe gets through: {why}");
+                tracing::warn!("outage, no new image is attempted until a probe succeeds: {why}");
             }
             Event::Recovered { after } => {
                 tracing::warn!("the outage is over after {}", format::duration(*after));
             }
-            Event::Limited { wait } if *wait >= LONG_WAIT => {
-                tracing::warn!("the API asks to wait {}", format::duration(*wait));
-            }
-            Event::Limited { wait } => tracing::info!("the API asks to wait {}", format::duration(*wait)),
+            Event::RateLimited { wait } => rate_limited(*wait),
             Event::Draining { why } if !signalled => {
-                tracing::warn!("stopping, finishing what is in flight: {why}");
+                tracing::warn!("stopping, finishing the images in flight: {why}");
             }
             Event::Reporting => tracing::info!("writing the reports"),
             _ => {}
@@ -83,28 +72,48 @@ impl Teller {
     }
 
     fn failed(&mut self, line: u64, code: &str, error: &str, trace_id: Option<&str>) {
-        let turn = turn(&mut self.failures);
-        if turn == Turn::Hush {
+        let turn = next_turn(&mut self.failures);
+        if turn == Turn::Skip {
             tracing::debug!(line, trace_id, error_code = code, "{code}: {error}");
         } else {
             tracing::warn!(line, trace_id, error_code = code, "{code}: {error}");
         }
-        if turn == Turn::TellTheLast {
-            tracing::warn!("{TOLD} rows have failed; of the others see failed.csv at the end");
+        if turn == Turn::ShowLast {
+            tracing::warn!("{SHOWN_MAX} rows have failed; failed.csv will list any others");
         }
     }
 
     fn warning(&mut self, line: Option<u64>, what: &str) {
         let Some(line) = line else { return tracing::warn!("{what}") };
-        let turn = turn(&mut self.warnings);
-        if turn == Turn::Hush {
+        let turn = next_turn(&mut self.warnings);
+        if turn == Turn::Skip {
             tracing::debug!(line, "{what}");
         } else {
             tracing::warn!(line, "{what}");
         }
-        if turn == Turn::TellTheLast {
-            tracing::warn!("{TOLD} rows have warnings; of the others see the column warning of report.csv");
+        if turn == Turn::ShowLast {
+            tracing::warn!(
+                "{SHOWN_MAX} rows have warnings; the column warning of report.csv will list any others"
+            );
         }
+    }
+}
+
+fn org_refused(org: &str, rows: u64, why: &str) {
+    let org = redact::safe(org);
+    let rows = match rows {
+        1 => "its other row fails".to_owned(),
+        rows => format!("its other {} rows fail", format::count(rows)),
+    };
+    tracing::warn!("organization {org} is refused, {rows} without a request: {why}");
+}
+
+fn rate_limited(wait: Duration) {
+    let text = format::duration(wait);
+    if wait >= LONG_WAIT {
+        tracing::warn!("the API asks to wait {text}");
+    } else {
+        tracing::info!("the API asks to wait {text}");
     }
 }
 
@@ -113,10 +122,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_twenty_are_told_and_the_others_counted_on_in_silence() {
-        let mut told = 0;
-        let turns: Vec<Turn> = (0..22).map(|_| turn(&mut told)).collect();
-        assert!(turns[..19].iter().all(|turn| *turn == Turn::Tell));
-        assert_eq!(turns[19..], [Turn::TellTheLast, Turn::Hush, Turn::Hush]);
+    fn twenty_lines_of_a_kind_are_shown_and_the_others_skipped() {
+        let mut lines = 0;
+        let turns: Vec<Turn> = (0..22).map(|_| next_turn(&mut lines)).collect();
+        assert!(turns[..19].iter().all(|turn| *turn == Turn::Show));
+        assert_eq!(turns[19..], [Turn::ShowLast, Turn::Skip, Turn::Skip]);
     }
 }

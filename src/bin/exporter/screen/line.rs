@@ -1,14 +1,16 @@
-//! The bar's two lines as text, for a given width. Pure: drawing them is [`super::bar`]' business.
+//! The bar's two lines as text, for a given width. Pure: [`super::bar`] draws them.
+
+use unicode_width::UnicodeWidthStr;
 
 use super::state::{Phase, State};
 use crate::output::format;
 
-/// Widest bar: longer ones say no more.
-const WIDEST: usize = 40;
-/// Narrowest bar that still says something.
-const NARROWEST: usize = 8;
+/// A longer bar shows no more.
+const BAR_MAX: usize = 40;
+/// A shorter bar shows nothing.
+const BAR_MIN: usize = 8;
 
-/// Both lines, none wider than `width` columns. The first is missing until the work is known.
+/// Both lines, neither wider than `width` columns. The first is missing until the work is known.
 pub fn lines(state: &State, width: usize) -> Vec<String> {
     let status = status(state, width);
     match state.phase {
@@ -17,7 +19,7 @@ pub fn lines(state: &State, width: usize) -> Vec<String> {
     }
 }
 
-/// `[=====>      ]  23 %  11,600 of 50,000  16.0 images/s  12.0 MiB/s  40 min left`, or less of it.
+/// `[=====>      ]  23 %  11,600 of 50,000  16.0 images/s  12.0 MiB/s  40 min left`, or the parts of it that fit.
 fn bar(state: &State, width: usize) -> String {
     let done = state.done();
     let percent = format!("{:>3} %", percent(done, state.rows));
@@ -27,7 +29,7 @@ fn bar(state: &State, width: usize) -> String {
     let images = part(speed.map(|(rows, _)| format!("{}/s", format::per_second(rows))));
     let images_long = part(speed.map(|(rows, _)| format!("{} images/s", format::per_second(rows))));
     let bytes = part(speed.map(|(_, bytes)| format!("{}/s", format::bytes(whole(bytes)))));
-    let left = part(state.left().map(|left| format!("{} left", format::duration(left))));
+    let left = part(state.time_left().map(|left| format!("{} left", format::duration(left))));
     let texts = [
         format!("{percent}  {rows}{images_long}{bytes}{left}"),
         format!("{percent}  {rows}{images}{bytes}{left}"),
@@ -35,9 +37,9 @@ fn bar(state: &State, width: usize) -> String {
         format!("{rows}{images}{left}"),
         rows,
     ];
-    let fits = |text: &&String| text.len() + NARROWEST + 4 <= width;
+    let fits = |text: &&String| text.len() + BAR_MIN + 4 <= width;
     let Some(text) = texts.iter().find(fits) else { return cut(&texts[4], width) };
-    let cells = (width - text.len() - 4).min(WIDEST);
+    let cells = (width - text.len() - 4).min(BAR_MAX);
     format!("[{}]  {text}", cells_of(done, state.rows, cells))
 }
 
@@ -50,12 +52,12 @@ fn cells_of(done: u64, rows: u64, cells: usize) -> String {
     format!("{:<cells$}", format!("{}{head}", "=".repeat(full)))
 }
 
-/// Rounded down: 100 means all.
+/// Rounded down: 100 means every row.
 pub fn percent(done: u64, rows: u64) -> u64 {
     if rows == 0 { 100 } else { u64::try_from(u128::from(done) * 100 / u128::from(rows)).unwrap_or(100) }
 }
 
-/// `allowance spent, 23 s, 12 retries, 3 failed`: the numbers stay, the words before them are cut.
+/// `fetching, 32 in flight, 12 retries, 3 failed`: the words are cut, the numbers after them stay.
 fn status(state: &State, width: usize) -> String {
     let (retries, failed) = (state.now.retries, state.failed());
     let retries = if retries > 0 { format!(", {}", format::retries(retries)) } else { String::new() };
@@ -70,27 +72,19 @@ pub const fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// Cuts every line to `width` columns.
+/// Cuts every line of `text` to `width` columns.
 pub fn fit(text: &str, width: usize) -> String {
     text.lines().map(|line| cut(line, width) + "\n").collect()
 }
 
-/// Cuts to `width` columns. Anything outside ASCII counts as two: a host name or a server's words may be in any
-/// script, and a line that wraps tears the bar.
+/// Cuts to `width` columns of the terminal: a line that wraps would be left behind when the bar is redrawn. A host
+/// name or a server's words may be in any script.
 pub fn cut(text: &str, width: usize) -> String {
-    let wide = |char: char| if char.is_ascii() { 1 } else { 2 };
-    if text.chars().map(wide).sum::<usize>() <= width {
+    if text.width() <= width {
         return text.to_owned();
     }
-    let mut short = String::new();
-    let mut used = 0;
-    for char in text.chars() {
-        used += wide(char);
-        if used + 2 > width {
-            break;
-        }
-        short.push(char);
-    }
+    let mut short = text.to_owned();
+    while short.width() + 2 > width && short.pop().is_some() {}
     short + &".."[..width.min(2)]
 }
 
@@ -103,7 +97,7 @@ mod tests {
 
     fn at(state: &State, width: usize) -> String {
         let lines = lines(state, width);
-        assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.width() <= width), "{lines:#?}");
         lines.join("\n")
     }
 
@@ -149,6 +143,13 @@ mod tests {
     #[test]
     fn every_line_is_cut_to_the_width_and_stays_one() {
         assert_eq!(fit("running: reading\nrows 7\n", 10), "running:..\nrows 7\n");
+    }
+
+    #[test]
+    fn wide_and_combining_characters_are_counted_in_columns() {
+        assert_eq!(cut("画像画像", 8), "画像画像");
+        assert_eq!(cut("画像画像", 7), "画像..");
+        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 3), "e\u{301}e\u{301}e\u{301}");
     }
 
     #[test]

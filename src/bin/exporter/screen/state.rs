@@ -1,19 +1,18 @@
-//! What the screen knows: the run's phase from its events, its numbers from a sample of the counters, and its
-//! speed from the samples of the last minute. Pure: time comes in as a parameter.
+//! What the screen knows: the run's phase from its events, its numbers from a sample of the counters, and its speed
+//! from the samples of the last minute. Pure: time comes in as a parameter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use exporter::event::{Event, Progress};
 
-use crate::output::format;
+use crate::output::{format, redact};
 
-/// Speed is taken over so long: one window of the API's allowance, so that a burst and the wait after it even out.
-const WINDOW: Duration = Duration::from_mins(1);
-/// One sample a second is kept.
-const STEP: Duration = Duration::from_secs(1);
-/// Before so much time has passed a speed would be a guess.
-const SETTLED: Duration = Duration::from_secs(3);
+/// The speed is an average over one window of the API's allowance, so that a burst and the wait after it even out.
+const SPEED_WINDOW: Duration = Duration::from_mins(1);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// A speed over less time than this is a guess.
+const SPEED_TIME_MIN: Duration = Duration::from_secs(3);
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +43,7 @@ impl Sample {
     }
 }
 
-/// What is being done.
+/// What the run is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     #[default]
@@ -65,21 +64,21 @@ pub struct State {
     pub duplicates: u64,
     pub skipped: u64,
     pub todo: u64,
-    /// Why nothing new is tried.
+    /// Why no new image is attempted.
     pub outage: Option<String>,
-    /// Nothing new is taken.
+    /// No new image is started.
     pub draining: bool,
     pub now: Sample,
     samples: VecDeque<(Duration, Sample)>,
 }
 
 impl State {
-    /// Takes what happened. `now` is the time since the screen began.
+    /// Applies an event. `now` is the time since the screen began.
     pub fn apply(&mut self, event: Event, now: Duration) {
         match event {
             Event::Reading { manifest } => {
-                let manifest = format::safe(&manifest.to_string_lossy());
-                self.phase = Phase::Reading(format::without_keys(&manifest).into_owned());
+                let manifest = redact::safe(&manifest.to_string_lossy());
+                self.phase = Phase::Reading(redact::without_keys(&manifest).into_owned());
             }
             Event::Checking => self.phase = Phase::Checking,
             Event::Begin { rows, bad, duplicates, skipped, todo, .. } => {
@@ -89,7 +88,7 @@ impl State {
                 self.samples.clear();
                 self.samples.push_back((now, self.now));
             }
-            Event::Outage { why } => self.outage = Some(format::safe(&why)),
+            Event::Outage { why } => self.outage = Some(redact::safe(&why)),
             Event::Recovered { .. } => self.outage = None,
             Event::Draining { .. } => self.draining = true,
             Event::Reporting => self.phase = Phase::Reporting,
@@ -98,32 +97,32 @@ impl State {
         }
     }
 
-    /// Takes the counters as they are now.
-    pub fn look(&mut self, now: Duration, sample: Sample) {
+    /// Accepts the counters as they are now.
+    pub fn sample(&mut self, now: Duration, sample: Sample) {
         self.now = sample;
-        if self.samples.back().is_some_and(|(last, _)| now >= *last + STEP) {
+        if self.samples.back().is_some_and(|(last, _)| now >= *last + SAMPLE_INTERVAL) {
             self.samples.push_back((now, sample));
         }
-        while self.samples.len() > 2 && self.samples[1].0 + WINDOW <= now {
+        while self.samples.len() > 2 && self.samples[1].0 + SPEED_WINDOW <= now {
             self.samples.pop_front();
         }
     }
 
-    /// Rows that need nothing any more.
+    /// Rows with a final state.
     pub fn done(&self) -> u64 {
         (self.skipped + self.duplicates + self.bad + self.now.stored + self.now.failed).min(self.rows)
     }
 
-    /// Rows given up, bad rows among them.
+    /// Failed rows, bad rows included.
     pub fn failed(&self) -> u64 {
         self.bad + self.now.failed
     }
 
-    /// Rows and bytes a second over the last minute; `None` while that would be a guess.
+    /// Rows and bytes a second over the last minute; `None` while that is a guess.
     pub fn speed(&self) -> Option<(f64, f64)> {
         let ((begin, first), (end, last)) = (self.samples.front()?, self.samples.back()?);
         let time = end.saturating_sub(*begin);
-        if time < SETTLED {
+        if time < SPEED_TIME_MIN {
             return None;
         }
         let rate = |from: u64, to: u64| format::approximate(to.saturating_sub(from)) / time.as_secs_f64();
@@ -131,14 +130,15 @@ impl State {
         Some((rows, rate(first.received, last.received)))
     }
 
-    /// Time until all rows are done at that speed; `None` where nothing moves.
-    pub fn left(&self) -> Option<Duration> {
+    /// Time until all rows are done at that speed; `None` if none are being finished.
+    pub fn time_left(&self) -> Option<Duration> {
         let (rows, _) = self.speed()?;
-        let left = self.todo.saturating_sub(self.now.stored + self.now.failed);
-        (rows > 0.0).then(|| Duration::try_from_secs_f64((format::approximate(left) / rows).round()).ok())?
+        let rows_left = self.todo.saturating_sub(self.now.stored + self.now.failed);
+        (rows > 0.0)
+            .then(|| Duration::try_from_secs_f64((format::approximate(rows_left) / rows).round()).ok())?
     }
 
-    /// What is being done or waited for, in plain words.
+    /// What the run is doing or waiting for, in plain words.
     pub fn doing(&self) -> String {
         match &self.phase {
             Phase::Starting => "starting".to_owned(),
@@ -153,13 +153,16 @@ impl State {
                 (Some(why), _) => format!("outage: {why}, probing"),
                 // shorter waits are the ordinary pace
                 (None, 0) => format!("fetching, {} in flight", format::count(self.now.in_flight)),
-                (None, 1..) => format!("allowance spent, {}", format::duration(ceil(self.now.waiting))),
+                (None, 1..) => format!(
+                    "waiting {} for the rate limit",
+                    format::duration(whole_seconds(self.now.waiting))
+                ),
             },
         }
     }
 }
 
-fn ceil(time: Duration) -> Duration {
+fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
 }
 
@@ -167,8 +170,8 @@ fn ceil(time: Duration) -> Duration {
 pub mod tests {
     use super::*;
 
-    /// A run that has just begun.
-    pub fn begun(rows: u64, todo: u64) -> State {
+    /// A run that has just started.
+    pub fn started(rows: u64, todo: u64) -> State {
         let mut state = State::default();
         let skipped = rows - todo;
         let event = Event::Begin { folder: "export".into(), rows, bad: 0, duplicates: 0, skipped, todo };
@@ -190,7 +193,7 @@ pub mod tests {
                 api_requests: second * 16,
                 ..Sample::default()
             };
-            state.look(Duration::from_secs(second), sample);
+            state.sample(Duration::from_secs(second), sample);
         }
         state
     }
@@ -201,27 +204,27 @@ pub mod tests {
         assert_eq!(running(30).speed().map(|(rows, _)| rows.round()), Some(16.0));
         let mut state = running(600);
         for second in 601..=662 {
-            state.look(Duration::from_secs(second), state.now);
+            state.sample(Duration::from_secs(second), state.now);
         }
         assert_eq!(state.speed(), Some((0.0, 0.0)));
-        assert_eq!(state.left(), None);
+        assert_eq!(state.time_left(), None);
     }
 
     #[test]
     fn time_left_counts_rows_to_fetch_only() {
         let state = running(100);
         assert_eq!(state.done(), 11_600);
-        assert_eq!(state.left(), Some(Duration::from_secs((40_000 - 1_600) / 16)));
+        assert_eq!(state.time_left(), Some(Duration::from_secs((40_000 - 1_600) / 16)));
     }
 
     #[test]
-    fn what_is_waited_for_is_said_in_words() {
+    fn the_state_is_said_in_words() {
         let mut state = running(10);
         assert_eq!(state.doing(), "fetching, 32 in flight");
         state.now.waiting = Duration::from_millis(900);
         assert_eq!(state.doing(), "fetching, 32 in flight");
         state.now.waiting = Duration::from_millis(22_100);
-        assert_eq!(state.doing(), "allowance spent, 23 s");
+        assert_eq!(state.doing(), "waiting 23 s for the rate limit");
         state.apply(Event::Outage { why: "the API answered 503".to_owned() }, Duration::ZERO);
         assert_eq!(state.doing(), "outage: the API answered 503, probing");
         state.apply(Event::Draining { why: "Ctrl-C".to_owned() }, Duration::ZERO);

@@ -1,47 +1,42 @@
-//! How far a long command is that is no run: one line, drawn over and over on a terminal, else now and then.
+//! Progress of a long command that is not a run (`verify`): one line, redrawn in place on a terminal, otherwise
+//! logged now and then.
 
 use std::time::Duration;
 
 use super::Mode;
-use super::bar::Bars;
+use super::bar::Bar;
 use super::plain::due;
 use crate::output::log;
 
-/// What is shown of it.
-pub struct Steps {
-    bars: Option<Bars>,
+/// The line. Dropping it leaves the screen as if there had been none.
+pub struct TaskProgress {
+    bar: Option<Bar>,
     plain: bool,
+    /// When the last line was logged.
     last: Duration,
 }
 
-impl Steps {
-    /// How often there may be something to show.
-    pub const TICK: Duration = Duration::from_millis(250);
-    /// A command that is done by then says nothing.
-    const PATIENCE: Duration = Duration::from_secs(1);
+impl TaskProgress {
+    /// How often the line may be shown.
+    pub const TICK_INTERVAL: Duration = Duration::from_millis(250);
+    /// A command that ends within this time shows no progress.
+    const QUIET_TIME: Duration = Duration::from_secs(1);
 
     /// Nothing is drawn yet.
     pub fn new(mode: Mode) -> Self {
-        Self { bars: (mode == Mode::Bar).then(Bars::new), plain: mode == Mode::Plain, last: Duration::ZERO }
+        Self { bar: (mode == Mode::Bar).then(Bar::new), plain: mode == Mode::Plain, last: Duration::ZERO }
     }
 
-    /// Shows `text`, if it is time for it.
+    /// Shows `text` if a line is due `time` after the start.
     pub fn show(&mut self, time: Duration, text: impl FnOnce() -> String) {
-        if time < Self::PATIENCE {
+        if time < Self::QUIET_TIME {
             return;
         }
-        if let Some(bars) = &self.bars {
-            bars.draw(&text());
+        if let Some(bar) = &self.bar {
+            bar.draw(&text());
         } else if self.plain && due(time, time.saturating_sub(self.last), true) {
             self.last = time;
             tracing::info!(target: log::PROGRESS, "{}", text());
-        }
-    }
-
-    /// Leaves the screen as if there had been nothing.
-    pub fn close(self) {
-        if let Some(bars) = self.bars {
-            bars.close();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{Sources, table};
-use crate::output::format;
+use crate::output::redact;
 
 /// Those of `settings` that did not come from their default, as flags, a blank before each; before them the config
 /// file, where one was named.
@@ -12,7 +12,7 @@ pub fn again(sources: &Sources<'_>, settings: &[&table::Setting]) -> String {
     let told = sources.told();
     let mut text = String::new();
     if let Some(config) = sources.config().filter(|_| sources.config_is_named()) {
-        let _ = write!(text, " --config {}", format::shell(config));
+        let _ = write!(text, " --config {}", redact::shell(config));
     }
     for setting in settings {
         let found = told.iter().filter(|told| told.flag == setting.flag).flat_map(|told| &told.found);
@@ -20,7 +20,7 @@ pub fn again(sources: &Sources<'_>, settings: &[&table::Setting]) -> String {
             let flag = if setting.flag == table::OUT.flag { "-o" } else { &*format!("--{}", setting.flag) };
             // as it can be typed
             let value = if found.value == "\t" { "tab".as_ref() } else { &*found.value };
-            let _ = write!(text, " {flag} {}", format::shell(Path::new(value)));
+            let _ = write!(text, " {flag} {}", redact::shell(Path::new(value)));
         }
     }
     text

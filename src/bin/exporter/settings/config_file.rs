@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::sources::shown;
 use super::table::{self, Kind, Setting};
 use super::{Refusal, config_path};
-use crate::output::format;
+use crate::output::redact;
 
 /// A file beyond this is no config file.
 const LONGEST: u64 = 1 << 20;
@@ -65,7 +65,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} line {}", format::safe(&self.path.to_string_lossy()), self.line)
+        write!(f, "{} line {}", redact::safe(&self.path.to_string_lossy()), self.line)
     }
 }
 
@@ -75,7 +75,7 @@ impl ConfigFile {
     /// # Errors
     /// Where it cannot be read, or the first thing in it that cannot stand there.
     pub fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Self, Refusal> {
-        let name = format::safe(&path.to_string_lossy());
+        let name = redact::safe(&path.to_string_lossy());
         let failed =
             |error: io::Error| Refusal::new(format_args!("the config file {name} cannot be read"), error);
         let file = std::fs::File::open(path).map_err(failed)?;

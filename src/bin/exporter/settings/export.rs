@@ -53,7 +53,7 @@ pub fn share(flag: Option<&OsStr>) -> Result<Option<Share>, Refusal> {
         (1 <= share.part && share.part <= share.of).then_some(share)
     };
     let refuse = || {
-        let shown = crate::output::format::safe(&text.chars().take(20).collect::<String>());
+        let shown = crate::output::redact::safe(&text.chars().take(20).collect::<String>());
         Refusal::new(format_args!("--oldest '{shown}'"), "write a part such as 1/7 or 1/1")
     };
     read().map(Some).ok_or_else(refuse)

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::sources::Found;
 use super::{Refusal, Sources, table};
-use crate::output::format;
+use crate::output::redact;
 
 /// The variable that may hold the key itself.
 const VARIABLE: &str = "MAXAI_API_KEY";
@@ -89,7 +89,7 @@ fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refus
     let key = key_of_file(text).map_err(|why| found.refuse(why))?;
     // a pipe (`<(pass show key)`) has no mode of its own that would matter
     if meta.is_file() && is_open(meta.permissions().mode(), meta.uid() == geteuid().as_raw()) {
-        let path = format::safe(&found.value.to_string_lossy());
+        let path = redact::safe(&found.value.to_string_lossy());
         warnings.push(format!("the key file {path} can be read by others: chmod 600 keeps it private"));
     }
     Ok(key)

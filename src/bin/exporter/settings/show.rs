@@ -10,7 +10,7 @@ use super::key::{self, Standing};
 use super::sources::{Found, Told, has_credentials};
 use super::table::{Kind, Setting};
 use super::{Sources, table};
-use crate::output::format;
+use crate::output::redact;
 
 /// Widest column of values: a longer value pushes its own line only.
 const WIDEST: usize = 30;
@@ -39,7 +39,7 @@ fn rows(sources: &Sources<'_>, key: Option<&Standing>, proxy: Option<&ProxySetti
         }
     }
     if let Some(proxy) = proxy {
-        rows.push(["proxy".to_owned(), format::safe(&proxy.name()), "HTTPS_PROXY".to_owned()]);
+        rows.push(["proxy".to_owned(), redact::safe(&proxy.name()), "HTTPS_PROXY".to_owned()]);
     }
     let width = |column: usize| {
         let lengths = rows.iter().map(|row| row[column].chars().count());
@@ -54,7 +54,7 @@ fn rows(sources: &Sources<'_>, key: Option<&Standing>, proxy: Option<&ProxySetti
 }
 
 fn config(sources: &Sources<'_>) -> [String; 3] {
-    let shown = |path: &Path| format::without_keys(&format::safe(&path.to_string_lossy())).into_owned();
+    let shown = |path: &Path| redact::without_keys(&redact::safe(&path.to_string_lossy())).into_owned();
     let (value, origin) = match (sources.config(), sources.config_is_named()) {
         (Some(path), true) => (shown(path), "--config"),
         (Some(path), false) => (shown(path), DEFAULT),
@@ -76,7 +76,7 @@ fn row(told: &Told, default: &str) -> [String; 3] {
     let (value, origin) = match told.found.first() {
         Some(first) => {
             let values: Vec<String> = told.found.iter().map(value).collect();
-            (values.join(", "), format::without_keys(&first.origin.to_string()).into_owned())
+            (values.join(", "), redact::without_keys(&first.origin.to_string()).into_owned())
         }
         None => (default.to_owned(), DEFAULT.to_owned()),
     };
@@ -86,10 +86,10 @@ fn row(told: &Told, default: &str) -> [String; 3] {
 /// As it was written, without what steers a terminal and without a secret that strayed.
 fn value(found: &Found) -> String {
     let text = found.value.to_string_lossy();
-    if has_credentials(&text) || format::holds_key(&text) || found.might_be_a_key() {
+    if has_credentials(&text) || redact::holds_key(&text) || found.might_be_a_key() {
         return "(not shown, it might hold a secret)".to_owned();
     }
-    if text.is_empty() { "\"\"".to_owned() } else { format::safe(&text) }
+    if text.is_empty() { "\"\"".to_owned() } else { redact::safe(&text) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use super::config_file::{self, ConfigFile, Place};
 use super::config_path::Environment;
 use super::table::{self, Setting};
-use crate::output::format;
+use crate::output::redact;
 
 /// Longest value that is shown in a refusal.
 const SHOWN: usize = 100;
@@ -253,10 +253,10 @@ fn read_text<T>(found: &Found, read: impl FnOnce(&str) -> Result<T, String>) -> 
 pub fn shown(value: &OsStr) -> String {
     let text = value.to_string_lossy();
     let key = text.len() >= KEY_LIKE && !text.contains(['/', '.', '\\', ' ', '=', ':']);
-    if key || format::holds_key(&text) || has_credentials(&text) {
+    if key || redact::holds_key(&text) || has_credentials(&text) {
         return HIDDEN.to_owned();
     }
-    let mut short = format::safe(&text.chars().take(SHOWN).collect::<String>());
+    let mut short = redact::safe(&text.chars().take(SHOWN).collect::<String>());
     if text.chars().nth(SHOWN).is_some() {
         short.push_str("...");
     }
