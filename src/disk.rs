@@ -7,7 +7,6 @@
 
 pub(crate) mod fault;
 
-pub(crate) mod fault;
 pub(crate) mod folder;
 pub mod presence;
 

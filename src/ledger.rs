@@ -40,7 +40,8 @@ pub use rebuild::{Condition, Rebuild, condition};
 pub use runs::{RunRecord, begin_run, end_run};
 pub use scratch::{Scratch, open_scratch};
 pub use write::{
-    Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Tally, Write, adopt_image, end_row, image_key,
+    Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Tally, Write, adopt_image, end_row,
+    image_key,
 };
 
 use crate::error::{RunError, chain};

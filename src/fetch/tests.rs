@@ -43,7 +43,11 @@ impl Remote for Scripted {
         }
     }
 
-    async fn get_object(&self, _url: &PresignedUrl, _resume: Option<&ResumeFrom>) -> Result<ObjectBody, Failure> {
+    async fn get_object(
+        &self,
+        _url: &PresignedUrl,
+        _resume: Option<&ResumeFrom>,
+    ) -> Result<ObjectBody, Failure> {
         let meta = ObjectMeta { length: Some(JPEG.len() as u64), ..ObjectMeta::default() };
         let body = futures::stream::iter([Ok(bytes::Bytes::from_static(JPEG))]).boxed();
         Ok(ObjectBody { meta, from: 0, body })
@@ -62,7 +66,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
     let text = "org,note,image\no,n,i\n";
     let manifest = crate::manifest::Manifest::open(text.as_bytes(), &options.manifest).expect("a manifest");
     let loading = ledger::Loading {
-        sha256: crate::manifest::fingerprint(text.as_bytes()).expect("read"),
+        sha256: Some(crate::manifest::fingerprint(text.as_bytes()).expect("read")),
         reading: String::new(),
         header: Vec::new(),
         entries: manifest,
