@@ -2,13 +2,6 @@
 //! ledger calls delivered is there, whole and right, after every single kill; and in the end all is as if nothing
 //! had happened. Power cuts, and kills at every durable call, are in `tests/soak/`.
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../examples/support/mod.rs"]
-mod support;
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "cli/world.rs"]
-mod world;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -18,9 +11,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
-use support::config::Config;
-use support::images::{jpeg, mix};
-use world::{Ran, World};
+use sandbox::config::Config;
+use sandbox::images::{jpeg, mix};
+use sandbox::workspace::{Run, Workspace};
 
 /// At least so many in the migration.
 const KILLS: usize = 54;
@@ -54,8 +47,8 @@ impl Moment {
         }
     }
 
-    fn has_come(self, world: &World, start: Instant, before: usize) -> bool {
-        let state = world.out().join(".exporter");
+    fn has_come(self, workspace: &Workspace, start: Instant, before: usize) -> bool {
+        let state = workspace.out().join(".exporter");
         match self {
             Self::After(time) => start.elapsed() >= time,
             // small images lie in folders of their own
@@ -63,11 +56,11 @@ impl Moment {
                 has(&state, ".part")
                     || "0123456789abcdef".chars().any(|n| has(&state.join(n.to_string()), ".part"))
             }
-            Self::Image => files(&world.out().join("data")) > before,
+            Self::Image => files(&workspace.out().join("data")) > before,
             Self::Log(size) => {
                 fs::metadata(state.join("ledger.sqlite-wal")).is_ok_and(|file| file.len() >= size)
             }
-            Self::Report => has(&world.out(), ".tmp"),
+            Self::Report => has(&workspace.out(), ".tmp"),
         }
     }
 }
@@ -88,10 +81,10 @@ fn files(folder: &Path) -> usize {
 }
 
 /// What the ledger calls delivered, read from a copy as the next run would find it: path → SHA-256.
-fn delivered(world: &World) -> BTreeMap<String, Vec<u8>> {
+fn delivered(workspace: &Workspace) -> BTreeMap<String, Vec<u8>> {
     let copy = tempfile::tempdir().expect("a folder");
     for name in ["ledger.sqlite", "ledger.sqlite-wal"] {
-        let from = world.out().join(".exporter").join(name);
+        let from = workspace.out().join(".exporter").join(name);
         if from.exists() {
             fs::copy(from, copy.path().join(name)).expect("copied");
         }
@@ -110,14 +103,14 @@ fn delivered(world: &World) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Runs until the moment has come, and kills. `false`: it got through before.
-fn killed(world: &World, moment: Moment) -> bool {
-    let before = files(&world.out().join("data"));
+fn killed(workspace: &Workspace, moment: Moment) -> bool {
+    let before = files(&workspace.out().join("data"));
     let args = ["run", "manifest.csv", "--concurrency", "8"];
-    let mut child: Child = world.command(&args).spawn().expect("started");
+    let mut child: Child = workspace.command(&args).spawn().expect("started");
     let start = Instant::now();
-    while !moment.has_come(world, start, before) {
+    while !moment.has_come(workspace, start, before) {
         if child.try_wait().expect("a child").is_some() || start.elapsed() > Duration::from_secs(20) {
-            Ran::of(child).ended(0);
+            Run::wait(child).assert_code(0);
             return false;
         }
         std::thread::sleep(Duration::from_micros(300));
@@ -130,23 +123,23 @@ fn killed(world: &World, moment: Moment) -> bool {
 #[test]
 fn after_every_kill_what_the_ledger_calls_delivered_is_there_and_in_the_end_all_is_as_in_one_run() {
     let config = Config { storage_latency: Duration::from_millis(15), ..Config::default() };
-    let world = World::with(config);
+    let workspace = Workspace::with(config);
     let mut rows = MORE;
-    world.manifest(&world.add_images(rows));
+    workspace.manifest(&workspace.add_images(rows));
     let (mut kills, mut checked, mut known) = (0, 0, BTreeMap::new());
     for n in 0.. {
-        if killed(&world, Moment::nth(n)) {
+        if killed(&workspace, Moment::nth(n)) {
             kills += 1;
         } else {
             rows += MORE;
-            world.manifest(&world.add_images(rows));
+            workspace.manifest(&workspace.add_images(rows));
         }
-        let now = delivered(&world);
+        let now = delivered(&workspace);
         for (path, hash) in &known {
             assert_eq!(now.get(path), Some(hash), "delivered before kill {kills}, and then no more: {path}");
         }
         for (path, hash) in &now {
-            let bytes = fs::read(world.out().join(path)).expect("a delivered file is there");
+            let bytes = fs::read(workspace.out().join(path)).expect("a delivered file is there");
             assert_eq!(&Sha256::digest(&bytes).to_vec(), hash, "kill {kills}: {path}");
             checked += 1;
         }
@@ -156,7 +149,7 @@ fn after_every_kill_what_the_ledger_calls_delivered_is_there_and_in_the_end_all_
         }
         assert!(n < 3 * KILLS, "{kills} kills only");
     }
-    let last = world.run(&[]).ended(0);
+    let last = workspace.run(&[]).assert_code(0);
     assert!(
         last.stdout.starts_with("complete") || last.stdout.starts_with("nothing to do"),
         "{}",
@@ -166,22 +159,22 @@ fn after_every_kill_what_the_ledger_calls_delivered_is_there_and_in_the_end_all_
 
     // one run without a kill, from the same storage
     let args = ["run", "manifest.csv", "-o", "whole"];
-    Ran::of(world.command(&args).spawn().expect("started")).ended(0);
+    Run::wait(workspace.command(&args).spawn().expect("started")).assert_code(0);
     let list =
-        |folder: &str| fs::read_to_string(world.path(folder).join("manifest-sha256.txt")).expect("there");
+        |folder: &str| fs::read_to_string(workspace.path(folder).join("manifest-sha256.txt")).expect("there");
     assert_eq!(list("export"), list("whole"), "the same files with the same hashes");
     assert_eq!(list("export").lines().count(), rows);
-    for (n, line) in world.report().iter().enumerate() {
+    for (n, line) in workspace.report().iter().enumerate() {
         assert!(matches!(&*line["state"], "stored" | "skipped"), "{line:?}");
-        let bytes = fs::read(world.out().join(&line["path"])).expect("the image");
+        let bytes = fs::read(workspace.out().join(&line["path"])).expect("the image");
         assert_eq!(bytes, jpeg(n as u64, 2000 + n), "{line:?}");
     }
-    assert_eq!(files(&world.out().join("data")), rows, "and no other file");
-    let mut left: Vec<_> = fs::read_dir(world.out().join(".exporter"))
+    assert_eq!(files(&workspace.out().join("data")), rows, "and no other file");
+    let mut left: Vec<_> = fs::read_dir(workspace.out().join(".exporter"))
         .expect("there")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
         .collect();
     left.sort();
     assert_eq!(left, ["ledger.sqlite", "lock"]);
-    assert!(!has(&world.out(), ".tmp"));
+    assert!(!has(&workspace.out(), ".tmp"));
 }

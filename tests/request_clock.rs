@@ -1,10 +1,6 @@
 //! The request clock's goals in numbers, against simulated servers of three kinds whose answers carry rate headers
 //! always, on a 429 only, or never. All on a paused clock.
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../examples/support/limiter.rs"]
-mod server;
-#[allow(dead_code, reason = "each user takes a part")]
 #[path = "../benches/request_clock/sim.rs"]
 mod sim;
 
@@ -13,7 +9,7 @@ use std::time::Duration;
 use exporter::options;
 use proptest::prelude::*;
 
-use server::{Algorithm, Rate, SendHeaders};
+use sandbox::limiter::{Algorithm, Rate, SendHeaders};
 use sim::{Case, Outcome, least, run};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed];

@@ -1,24 +1,20 @@
 //! The sandbox held against what it claims to be, over real sockets. The exporter's own tests lean on
 //! it, so what it gets wrong they would not notice.
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../examples/support/mod.rs"]
-mod support;
-
 use std::time::{Duration, Instant};
 
 use md5::{Digest as _, Md5};
 use reqwest::{Client, Response};
+use sandbox::Sandbox;
+use sandbox::config::{API_KEY, Config};
+use sandbox::faults::{ApiFault, StorageFault};
+use sandbox::images::{jpeg, png};
+use sandbox::limiter::{Rate, SendHeaders};
+use sandbox::log::Server;
+use sandbox::manifest::ORGS;
+use sandbox::presign::hex;
+use sandbox::registry::ImageRef;
 use serde_json::Value;
-use support::Sandbox;
-use support::config::{API_KEY, Config};
-use support::faults::{ApiFault, StorageFault};
-use support::images::{jpeg, png};
-use support::limiter::{Rate, SendHeaders};
-use support::log::Face;
-use support::manifest::ORGS;
-use support::presign::hex;
-use support::registry::ImageRef;
 
 const ORG: &str = ORGS[0];
 const HOUR: Duration = Duration::from_hours(1);
@@ -110,7 +106,7 @@ async fn the_api_answers_with_the_documented_errors() {
         (403, "poor", "i")
     );
     assert_eq!(requests[1].header("authorization"), Some("Bearer wrong"));
-    assert_eq!(sandbox.counts(Face::Api).failed, 7);
+    assert_eq!(sandbox.counts(Server::Api).failed, 7);
 }
 
 #[tokio::test]
@@ -250,8 +246,8 @@ async fn faults_are_met_in_order_and_then_over() {
     }
     let met: Vec<_> = met.iter().map(|(status, retry)| (*status, retry.as_str())).collect();
     assert_eq!(met, [(500, ""), (403, ""), (429, ""), (429, "7"), (200, ""), (302, ""), (200, "")]);
-    assert_eq!(script.waiting(Face::Api), 0);
-    assert_eq!(sandbox.counts(Face::Api).limited, 2);
+    assert_eq!(script.waiting(Server::Api), 0);
+    assert_eq!(sandbox.counts(Server::Api).limited, 2);
 }
 
 #[tokio::test]
@@ -398,7 +394,7 @@ async fn rate_headers_come_when_the_policy_says_so() {
             let retry = answer.status() == 429 && expected;
             assert_eq!(!header(&answer, "retry-after").is_empty(), retry, "{headers:?}");
         }
-        assert_eq!(sandbox.counts(Face::Api).limited, 1);
+        assert_eq!(sandbox.counts(Server::Api).limited, 1);
     }
 }
 
@@ -453,7 +449,7 @@ async fn in_flight_requests_are_counted_until_their_last_byte() {
         .await
         .into_iter()
         .for_each(|got| assert_eq!(got.expect("a body").len(), 5000));
-    let counts = sandbox.counts(Face::Storage);
+    let counts = sandbox.counts(Server::Storage);
     assert_eq!((counts.requests, counts.peak_in_flight), (3, 3));
 }
 

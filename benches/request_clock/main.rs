@@ -4,14 +4,11 @@
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to its reader")]
 
 mod plot;
-#[allow(dead_code, reason = "its tests' helper")]
-#[path = "../../examples/support/limiter.rs"]
-mod server;
 mod sim;
 
 use std::time::Duration;
 
-use server::{Algorithm, Rate, SendHeaders};
+use sandbox::limiter::{Algorithm, Rate, SendHeaders};
 use sim::{Case, Outcome, least, run};
 
 /// How far the server's window is when the clients begin; figures are the worst of these.
@@ -112,7 +109,15 @@ fn four(server: Rate, rows: u64) {
         named(server),
         1.0 - unused,
         worst(&case, percent),
-        worst(&case, |_, outcome| outcome.spread()),
+        worst(&case, |_, outcome| spread(outcome)),
         worst(&naive, percent),
     );
+}
+
+/// The slowest client's time divided by the fastest one's.
+fn spread(outcome: &Outcome) -> f64 {
+    match (outcome.spans.iter().max(), outcome.spans.iter().min()) {
+        (Some(slowest), Some(fastest)) => slowest.as_secs_f64() / fastest.as_secs_f64(),
+        _ => 1.0,
+    }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::server::{Algorithm, Rate, SendHeaders};
 use crate::sim::{Case, Outcome, run};
+use sandbox::limiter::{Algorithm, Rate, SendHeaders};
 
 const WIDTH: f64 = 820.0;
 const PANEL: f64 = 170.0;

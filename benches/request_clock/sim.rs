@@ -12,7 +12,7 @@ use exporter::remote::rate_headers::RateHeaders;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::server::{Limiter as Server, Rate, SendHeaders};
+use sandbox::limiter::{Limiter as Server, Rate, SendHeaders};
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -109,15 +109,6 @@ impl Outcome {
     pub fn busy_share(&self, case: &Case) -> f64 {
         let first = self.ends.iter().min().copied().unwrap_or_default();
         self.share(case, case.server.window.min(first), first)
-    }
-
-    /// The slowest client's time by the fastest one's.
-    pub fn spread(&self) -> f64 {
-        let (slowest, fastest) = (self.spans.iter().max(), self.spans.iter().min());
-        match (slowest, fastest) {
-            (Some(slowest), Some(fastest)) => slowest.as_secs_f64() / fastest.as_secs_f64(),
-            _ => 1.0,
-        }
     }
 }
 

@@ -2,19 +2,15 @@
 //! checks what came out, so it doubles as a test of the whole.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example speaks to its reader")]
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use support::Sandbox;
-use support::config::{API_KEY, Config};
-use support::limiter::Rate;
-use support::manifest::MISSING_IMAGE;
-use support::server::AnyError;
+use sandbox::Sandbox;
+use sandbox::config::{API_KEY, Config};
+use sandbox::limiter::Rate;
+use sandbox::manifest::MISSING_IMAGE;
+use sandbox::server::AnyError;
 
 /// What the exporter returns when a row failed.
 const SOME_ROWS_FAILED: i32 = 3;

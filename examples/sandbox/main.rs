@@ -2,21 +2,17 @@
 //! They know the images of `examples/manifest.csv`, and as many more as `--rows` says.
 #![expect(clippy::print_stdout, reason = "an example speaks to its reader")]
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use support::Sandbox;
-use support::config::{API_KEY, Config};
-use support::limiter::{Algorithm, Rate, SendHeaders};
-use support::log::{Counts, Face};
-use support::server::AnyError;
+use sandbox::Sandbox;
+use sandbox::config::{API_KEY, Config};
+use sandbox::limiter::{Algorithm, Rate, SendHeaders};
+use sandbox::log::{Counts, Server};
+use sandbox::server::AnyError;
 
 /// A local Max AI API and S3 to try the exporter on
 #[derive(Parser)]
@@ -99,8 +95,8 @@ async fn main() -> Result<(), AnyError> {
         stopped = tokio::signal::ctrl_c() => stopped?,
         () = tokio::time::sleep(options.seconds.map_or(Duration::MAX, Duration::from_secs)) => {}
     }
-    for (name, face) in [("API", Face::Api), ("storage", Face::Storage)] {
-        let Counts { requests, peak_in_flight, limited, failed, .. } = sandbox.counts(face);
+    for (name, server) in [("API", Server::Api), ("storage", Server::Storage)] {
+        let Counts { requests, peak_in_flight, limited, failed, .. } = sandbox.counts(server);
         println!(
             "{name}: {requests} requests, at most {peak_in_flight} at once, {failed} failed, {limited} of them 429"
         );

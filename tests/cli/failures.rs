@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use crate::support::faults::{ApiFault, StorageFault};
-use crate::support::images::jpeg;
-use crate::support::registry::ImageRef;
-use crate::world::{Line, World};
+use sandbox::faults::{ApiFault, StorageFault};
+use sandbox::images::jpeg;
+use sandbox::registry::ImageRef;
+use sandbox::workspace::{Line, Workspace};
 
 /// One image `i`, which meets these faults.
-fn meets(api: &[ApiFault], storage: &[StorageFault], args: &[&str], code: i32) -> (World, Line) {
-    let world = World::new();
-    world.sandbox.add_image("o", "n", "i", jpeg(1, 300_000), "image/jpeg");
-    world.manifest("org,note,image\no,n,i\n");
+fn meets(api: &[ApiFault], storage: &[StorageFault], args: &[&str], code: i32) -> (Workspace, Line) {
+    let workspace = Workspace::new();
+    workspace.sandbox.add_image("o", "n", "i", jpeg(1, 300_000), "image/jpeg");
+    workspace.manifest("org,note,image\no,n,i\n");
     for fault in api {
-        world.sandbox.script().api("i", fault.clone());
+        workspace.sandbox.script().api("i", fault.clone());
     }
     for fault in storage {
-        world.sandbox.script().storage("i", fault.clone());
+        workspace.sandbox.script().storage("i", fault.clone());
     }
-    let ran = world.run(args).ended(code);
+    let ran = workspace.run(args).assert_code(code);
     assert!(!ran.stderr.contains("X-Amz"), "{}", ran.stderr);
-    let line = world.report().remove(0);
-    (world, line)
+    let line = workspace.report().remove(0);
+    (workspace, line)
 }
 
 #[test]
@@ -31,11 +31,11 @@ fn documented_refusals_end_a_row_at_once_with_the_apis_own_words() {
         (403, "forbidden", "Insufficient scope"),
         (404, "not_found", "Resource not found"),
     ] {
-        let (world, line) = meets(&[ApiFault::status(status)], &[], &[], 3);
+        let (workspace, line) = meets(&[ApiFault::status(status)], &[], &[], 3);
         assert_eq!((&*line["state"], &*line["error_code"], &*line["attempts"]), ("failed", code, "1"));
         assert!(line["error"].contains(words), "{line:?}");
         assert!(!line["trace_id"].is_empty());
-        assert_eq!(world.api_requests(), 1);
+        assert_eq!(workspace.api_requests(), 1);
     }
 }
 
@@ -54,17 +54,17 @@ fn passing_faults_of_the_api_are_tried_again() {
 #[test]
 fn lasting_faults_of_the_api_end_as_api_error() {
     for fault in [ApiFault::status(500), ApiFault::html(200), ApiFault::json("{}"), ApiFault::html(502)] {
-        let (world, line) = meets(&[fault.clone(), fault.clone()], &[], &["--max-attempts", "2"], 3);
+        let (workspace, line) = meets(&[fault.clone(), fault.clone()], &[], &["--max-attempts", "2"], 3);
         assert_eq!((&*line["error_code"], &*line["attempts"]), ("api_error", "2"), "{fault:?}");
-        assert_eq!(world.images().len(), 0);
+        assert_eq!(workspace.images().len(), 0);
     }
 }
 
 #[test]
 fn a_redirect_of_the_api_is_final_and_not_followed() {
-    let (world, line) = meets(&[ApiFault::redirect(302, "http://127.0.0.1:1/steal")], &[], &[], 3);
+    let (workspace, line) = meets(&[ApiFault::redirect(302, "http://127.0.0.1:1/steal")], &[], &[], 3);
     assert_eq!((&*line["error_code"], &*line["attempts"]), ("api_error", "1"));
-    assert_eq!(world.api_requests(), 1);
+    assert_eq!(workspace.api_requests(), 1);
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn signed_urls_that_must_not_be_dialled_are_refused_without_a_connection() {
         "https://10.0.0.1/x",
         "http://s3.example.com/x",
     ] {
-        let (world, line) = meets(&[ApiFault::Url(url.to_owned())], &[], &[], 3);
+        let (workspace, line) = meets(&[ApiFault::Url(url.to_owned())], &[], &[], 3);
         assert_eq!((&*line["error_code"], &*line["attempts"]), ("api_error", "1"), "{url}: {line:?}");
-        assert_eq!(world.sandbox.counts(crate::support::log::Face::Storage).requests, 0, "{url}");
+        assert_eq!(workspace.sandbox.counts(sandbox::log::Server::Storage).requests, 0, "{url}");
     }
 }
 
@@ -93,12 +93,12 @@ fn a_url_that_would_be_sent_otherwise_is_a_storage_error() {
 
 #[test]
 fn an_expired_url_is_renewed_once_at_no_charge() {
-    let (world, line) = meets(&[ApiFault::Expired], &[], &[], 0);
+    let (workspace, line) = meets(&[ApiFault::Expired], &[], &[], 0);
     assert_eq!((&*line["state"], &*line["attempts"]), ("stored", "1"));
-    assert_eq!(world.api_requests(), 2);
-    let (world, line) = meets(&[ApiFault::Expired, ApiFault::Expired, ApiFault::Expired], &[], &[], 3);
+    assert_eq!(workspace.api_requests(), 2);
+    let (workspace, line) = meets(&[ApiFault::Expired, ApiFault::Expired, ApiFault::Expired], &[], &[], 3);
     assert_eq!((&*line["error_code"], &*line["attempts"]), ("storage_denied", "1"));
-    assert_eq!(world.api_requests(), 2);
+    assert_eq!(workspace.api_requests(), 2);
 }
 
 #[test]
@@ -107,24 +107,24 @@ fn what_the_storage_does_not_have_ends_a_row_at_once() {
     assert_eq!((&*line["error_code"], &*line["attempts"]), ("storage_missing", "1"));
     let (_, line) = meets(&[], &[StorageFault::error("InvalidObjectState")], &[], 3);
     assert_eq!(line["error_code"], "storage_archived");
-    let world = World::new();
-    world.sandbox.add_dangling("o", "n", "i");
-    world.manifest("org,note,image\no,n,i\n");
-    world.run(&[]).ended(3);
-    assert_eq!(world.report()[0]["error_code"], "storage_missing");
+    let workspace = Workspace::new();
+    workspace.sandbox.add_dangling("o", "n", "i");
+    workspace.manifest("org,note,image\no,n,i\n");
+    workspace.run(&[]).assert_code(3);
+    assert_eq!(workspace.report()[0]["error_code"], "storage_missing");
 }
 
 #[test]
 fn cut_bodies_are_continued_where_they_broke_off() {
-    let (world, line) =
+    let (workspace, line) =
         meets(&[], &[StorageFault::Cut { after: 100_000 }, StorageFault::Short { after: 10 }], &[], 0);
     assert_eq!((&*line["state"], &*line["attempts"]), ("stored", "3"));
-    let stored = std::fs::read(world.out().join(&line["path"])).expect("the image");
+    let stored = std::fs::read(workspace.out().join(&line["path"])).expect("the image");
     assert_eq!(stored, jpeg(1, 300_000));
     let ranges: Vec<_> =
-        world.sandbox.requests().iter().filter_map(|e| e.header("range").map(str::to_owned)).collect();
+        workspace.sandbox.requests().iter().filter_map(|e| e.header("range").map(str::to_owned)).collect();
     assert!(!ranges.is_empty(), "the rest was asked for, not the whole");
-    assert_eq!(world.api_requests(), 1, "a fresh URL is used again");
+    assert_eq!(workspace.api_requests(), 1, "a fresh URL is used again");
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn an_object_that_changed_between_two_tries_is_fetched_from_the_start() {
         if ignores {
             second.push(StorageFault::IgnoreRange);
         }
-        let (world, line) =
+        let (workspace, line) =
             meets(&[], &[StorageFault::Cut { after: 100_000 }, StorageFault::All(second)], &[], 0);
-        let stored = std::fs::read(world.out().join(&line["path"])).expect("the image");
+        let stored = std::fs::read(workspace.out().join(&line["path"])).expect("the image");
         assert_eq!(stored, other, "one version and nothing of the other");
     }
 }
@@ -150,8 +150,8 @@ fn doubtful_continuations_are_fetched_from_the_start() {
         StorageFault::Unsatisfiable,
         StorageFault::Etag("\"another\"".to_owned()),
     ] {
-        let (world, line) = meets(&[], &[StorageFault::Cut { after: 100_000 }, doubt.clone()], &[], 0);
-        let stored = std::fs::read(world.out().join(&line["path"])).expect("the image");
+        let (workspace, line) = meets(&[], &[StorageFault::Cut { after: 100_000 }, doubt.clone()], &[], 0);
+        let stored = std::fs::read(workspace.out().join(&line["path"])).expect("the image");
         assert_eq!(stored, jpeg(1, 300_000), "{doubt:?}");
     }
 }
@@ -161,17 +161,17 @@ fn a_flipped_bit_is_found_and_never_stored() {
     let (_, line) = meets(&[], &[StorageFault::FlipBit(99_999)], &[], 0);
     assert_eq!((&*line["state"], &*line["attempts"]), ("stored", "2"));
     let flip = StorageFault::FlipBit(99_999);
-    let (world, line) = meets(&[], &[flip.clone(), flip], &["--max-attempts", "2"], 3);
+    let (workspace, line) = meets(&[], &[flip.clone(), flip], &["--max-attempts", "2"], 3);
     assert_eq!(line["error_code"], "integrity");
-    assert_eq!(world.images().len(), 0);
+    assert_eq!(workspace.images().len(), 0);
 }
 
 #[test]
 fn pages_messages_and_nothing_are_no_images() {
     for fault in [StorageFault::html(200), StorageFault::empty()] {
-        let (world, line) = meets(&[], &[fault.clone(), fault.clone()], &[], 3);
+        let (workspace, line) = meets(&[], &[fault.clone(), fault.clone()], &[], 3);
         assert_eq!((&*line["error_code"], &*line["attempts"]), ("not_an_image", "1"), "{fault:?}");
-        assert_eq!(world.images().len(), 0);
+        assert_eq!(workspace.images().len(), 0);
         let (_, line) = meets(&[], &[fault], &[], 0);
         assert_eq!(line["state"], "stored");
     }
@@ -180,9 +180,9 @@ fn pages_messages_and_nothing_are_no_images() {
 #[test]
 fn a_redirect_of_the_storage_is_not_followed_and_renews_the_url_once() {
     let fault = StorageFault::redirect("http://127.0.0.1:1/steal");
-    let (world, line) = meets(&[], &[fault.clone(), fault.clone()], &[], 3);
+    let (workspace, line) = meets(&[], &[fault.clone(), fault.clone()], &[], 3);
     assert_eq!(line["error_code"], "storage_error");
-    assert_eq!(world.api_requests(), 2);
+    assert_eq!(workspace.api_requests(), 2);
 }
 
 #[test]
@@ -197,18 +197,18 @@ fn slow_is_not_dead_but_silent_is() {
 
 #[test]
 fn an_image_larger_than_allowed_is_refused() {
-    let (world, line) = meets(&[], &[], &["--max-size", "100K"], 3);
+    let (workspace, line) = meets(&[], &[], &["--max-size", "100K"], 3);
     assert_eq!(line["error_code"], "storage_error");
     assert!(line["error"].contains("--max-size"), "{line:?}");
-    assert_eq!(world.images().len(), 0);
+    assert_eq!(workspace.images().len(), 0);
     let (_, line) = meets(&[], &[StorageFault::Chunked], &["--max-size", "100K"], 3);
     assert_eq!(line["error_code"], "storage_error", "also where no length is announced");
 }
 
 #[test]
 fn bytes_are_stored_as_served_whatever_the_encoding_says() {
-    let (world, line) = meets(&[], &[StorageFault::Gzip], &[], 0);
-    assert_eq!(std::fs::read(world.out().join(&line["path"])).expect("the image"), jpeg(1, 300_000));
+    let (workspace, line) = meets(&[], &[StorageFault::Gzip], &[], 0);
+    assert_eq!(std::fs::read(workspace.out().join(&line["path"])).expect("the image"), jpeg(1, 300_000));
     assert!(line["warning"].contains("gzip"), "{line:?}");
 }
 
@@ -224,10 +224,10 @@ fn a_key_under_kms_is_no_md5_and_raises_no_alarm() {
 
 #[test]
 fn one_failing_row_does_not_keep_the_others() {
-    let world = World::with_images(6);
-    world.sandbox.forget_image(&ImageRef::new("org1", "note0", "i3"));
-    let ran = world.run(&[]).ended(3);
+    let workspace = Workspace::with_images(6);
+    workspace.sandbox.forget_image(&ImageRef::new("org1", "note0", "i3"));
+    let ran = workspace.run(&[]).assert_code(3);
     assert!(ran.stdout.starts_with("not complete: 1 of 6 rows failed"), "{}", ran.stdout);
-    assert_eq!(world.states(), ["stored", "stored", "stored", "failed", "stored", "stored"]);
-    assert_eq!(world.summary()["failures"]["not_found"], 1);
+    assert_eq!(workspace.states(), ["stored", "stored", "stored", "failed", "stored", "stored"]);
+    assert_eq!(workspace.summary()["failures"]["not_found"], 1);
 }

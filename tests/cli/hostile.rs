@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::support::config::Config;
-use crate::support::faults::{ApiFault, StorageFault};
-use crate::support::images::jpeg;
 use crate::wire::{Authority, Line, Wire};
-use crate::world::{Line as Row, Ran, World};
+use sandbox::config::Config;
+use sandbox::faults::{ApiFault, StorageFault};
+use sandbox::images::jpeg;
+use sandbox::workspace::{Line as Row, Run, Workspace};
 
 /// A server has so many bytes to say; a program that takes them all is found by its memory, or by their number.
 const MUCH: u64 = 256 << 20;
 
 /// Runs it to its end; the most memory that it held, in KiB.
-fn watched(child: Child) -> (Ran, u64) {
+fn watched(child: Child) -> (Run, u64) {
     let status = format!("/proc/{}/status", child.id());
     let peak = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&peak);
@@ -30,16 +30,16 @@ fn watched(child: Child) -> (Ran, u64) {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
-    let ran = Ran::of(child);
+    let ran = Run::wait(child);
     watcher.join().expect("the watcher ends");
     (ran, peak.load(Relaxed))
 }
 
 /// What an ordinary run of three images holds, in KiB.
 fn ordinary() -> u64 {
-    let world = World::with_images(3);
-    let (ran, peak) = watched(world.command(&["run", "manifest.csv"]).spawn().expect("started"));
-    ran.ended(0);
+    let workspace = Workspace::with_images(3);
+    let (ran, peak) = watched(workspace.command(&["run", "manifest.csv"]).spawn().expect("started"));
+    ran.assert_code(0);
     peak
 }
 
@@ -47,29 +47,29 @@ fn ordinary() -> u64 {
 const SLACK: u64 = 24 * 1024;
 
 /// One image, and this server for the API. Its row, how long it took, and the most memory.
-fn api(server: &Wire, args: &[&str]) -> (World, Ran, Duration, u64) {
-    let world = World::with_images(1);
+fn api(server: &Wire, args: &[&str]) -> (Workspace, Run, Duration, u64) {
+    let workspace = Workspace::with_images(1);
     let all: Vec<&str> =
         ["run", "manifest.csv", "--max-attempts", "1", "-vv"].iter().chain(args).copied().collect();
-    let mut command = world.command(&all);
+    let mut command = workspace.command(&all);
     command.env("MAXAI_API_URL", format!("http://{}", server.host()));
     let start = Instant::now();
     let (ran, peak) = watched(command.spawn().expect("started"));
-    (world, ran, start.elapsed(), peak)
+    (workspace, ran, start.elapsed(), peak)
 }
 
 /// One image, and this server for the storage.
-fn storage(server: &Wire, args: &[&str]) -> (World, Ran, Duration, u64) {
-    let world = World::with_images(1);
-    world.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
+fn storage(server: &Wire, args: &[&str]) -> (Workspace, Run, Duration, u64) {
+    let workspace = Workspace::with_images(1);
+    workspace.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
     let all: Vec<&str> = ["run", "manifest.csv", "--max-attempts", "1", "--stall-timeout", "1s", "-vv"]
         .iter()
         .chain(args)
         .copied()
         .collect();
     let start = Instant::now();
-    let (ran, peak) = watched(world.command(&all).spawn().expect("started"));
-    (world, ran, start.elapsed(), peak)
+    let (ran, peak) = watched(workspace.command(&all).spawn().expect("started"));
+    (workspace, ran, start.elapsed(), peak)
 }
 
 /// Sends the head, then a piece again and again, [`MUCH`] in all, waiting so long between two.
@@ -98,8 +98,8 @@ fn chunk(of: u8) -> Vec<u8> {
     [b"10000\r\n", &*vec![of; 65_536], b"\r\n"].concat()
 }
 
-fn row(world: &World) -> Row {
-    world.report().remove(0)
+fn row(workspace: &Workspace) -> Row {
+    workspace.report().remove(0)
 }
 
 const JSON: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 268435456\r\n\r\n\
@@ -121,9 +121,9 @@ fn a_body_without_an_end_from_the_api_is_cut_and_not_kept() {
     ] {
         let sent = Arc::default();
         let server = pouring(head, piece, Duration::ZERO, &sent);
-        let (world, ran, time, peak) = api(&server, &[]);
-        let ran = ran.ended(3);
-        assert_eq!(row(&world)["error_code"], code, "{}", ran.stderr);
+        let (workspace, ran, time, peak) = api(&server, &[]);
+        let ran = ran.assert_code(3);
+        assert_eq!(row(&workspace)["error_code"], code, "{}", ran.stderr);
         assert!(time < Duration::from_secs(20), "{time:?}");
         assert!(sent.load(Relaxed) < 32 << 20, "{} bytes were taken", sent.load(Relaxed));
         assert!(peak < usual + SLACK, "{peak} KiB, usual are {usual}");
@@ -140,10 +140,11 @@ fn heads_without_measure_are_cut_and_not_kept() {
     for head in [megabyte, many, folded] {
         for from_api in [true, false] {
             let server = Wire::saying(head.clone());
-            let (world, ran, time, peak) = if from_api { api(&server, &[]) } else { storage(&server, &[]) };
-            let ran = ran.ended(3);
+            let (workspace, ran, time, peak) =
+                if from_api { api(&server, &[]) } else { storage(&server, &[]) };
+            let ran = ran.assert_code(3);
             assert!(
-                ["network", "api_error", "storage_error"].contains(&&*row(&world)["error_code"]),
+                ["network", "api_error", "storage_error"].contains(&&*row(&workspace)["error_code"]),
                 "{}",
                 ran.stderr
             );
@@ -156,7 +157,7 @@ fn heads_without_measure_are_cut_and_not_kept() {
         let sent = Arc::default();
         let server = pouring("HTTP/1.1 200 OK\r\n", b"x-more: y\r\n".repeat(1000), Duration::ZERO, &sent);
         let (_, ran, time, peak) = if from_api { api(&server, &[]) } else { storage(&server, &[]) };
-        ran.ended(3);
+        ran.assert_code(3);
         assert!(time < Duration::from_secs(20) && sent.load(Relaxed) < 32 << 20, "{time:?}");
         assert!(peak < usual + SLACK, "{peak} KiB, usual are {usual}");
     }
@@ -184,14 +185,14 @@ fn answers_that_are_no_http_end_the_try() {
     ] {
         for from_api in [true, false] {
             let server = Wire::saying(answer);
-            let (world, ran, time, _) = if from_api { api(&server, &[]) } else { storage(&server, &[]) };
-            let ran = ran.ended(3);
-            let row = row(&world);
+            let (workspace, ran, time, _) = if from_api { api(&server, &[]) } else { storage(&server, &[]) };
+            let ran = ran.assert_code(3);
+            let row = row(&workspace);
             let codes = ["network", "timeout", "api_error", "storage_error", "integrity"];
             assert!(codes.contains(&&*row["error_code"]), "{answer:?}: {row:?}");
             assert!(time < Duration::from_secs(20), "{answer:?}: {time:?}");
             assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
-            assert_eq!(world.images().len(), 0, "{answer:?}");
+            assert_eq!(workspace.images().len(), 0, "{answer:?}");
         }
     }
 }
@@ -205,13 +206,13 @@ fn a_storage_that_never_ends_is_cut_at_the_largest_size() {
     for (head, code) in [(head, "storage_error"), (error, "storage_denied")] {
         let sent = Arc::default();
         let server = pouring(head, piece.clone(), Duration::ZERO, &sent);
-        let (world, ran, time, peak) = storage(&server, &["--max-size", "4M"]);
-        let ran = ran.ended(3);
-        assert_eq!(row(&world)["error_code"], code, "{}", ran.stderr);
+        let (workspace, ran, time, peak) = storage(&server, &["--max-size", "4M"]);
+        let ran = ran.assert_code(3);
+        assert_eq!(row(&workspace)["error_code"], code, "{}", ran.stderr);
         assert!(time < Duration::from_secs(20), "{time:?}");
         assert!(sent.load(Relaxed) < 48 << 20, "{} bytes were taken", sent.load(Relaxed));
         assert!(peak < usual + SLACK, "{peak} KiB, usual are {usual}");
-        assert_eq!(world.images().len(), 0);
+        assert_eq!(workspace.images().len(), 0);
     }
     // interim answers without an end, and a byte now and then that is none of the image: the silence is found
     for (head, piece, every) in [
@@ -221,9 +222,9 @@ fn a_storage_that_never_ends_is_cut_at_the_largest_size() {
     ] {
         let sent = Arc::default();
         let server = pouring(head, piece, every, &sent);
-        let (world, ran, time, peak) = storage(&server, &[]);
-        let ran = ran.ended(3);
-        let code = row(&world)["error_code"].clone();
+        let (workspace, ran, time, peak) = storage(&server, &[]);
+        let ran = ran.assert_code(3);
+        let code = row(&workspace)["error_code"].clone();
         assert!(["timeout", "network"].contains(&&*code), "{code}: {}", ran.stderr);
         assert!(time < Duration::from_secs(20), "{time:?}");
         assert!(peak < usual + SLACK, "{peak} KiB, usual are {usual}");
@@ -244,11 +245,11 @@ fn an_image_that_comes_byte_by_byte_costs_no_more_memory_than_another() {
         std::thread::sleep(Duration::from_secs(6));
         Ok(())
     });
-    let world = World::new();
-    world.manifest(&world.add_images(32));
-    world.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
+    let workspace = Workspace::new();
+    workspace.manifest(&workspace.add_images(32));
+    workspace.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
     let args = ["run", "manifest.csv", "--max-attempts", "1", "--stall-timeout", "5s", "--max-outage", "1s"];
-    let (ran, peak) = watched(world.command(&args).spawn().expect("started"));
+    let (ran, peak) = watched(workspace.command(&args).spawn().expect("started"));
     assert!(matches!(ran.code, Some(1 | 3)), "{}", ran.stderr);
     assert!(server.connections() >= 32);
     // each of the 32 may hold 512 KiB, and what it reads into
@@ -283,18 +284,21 @@ fn an_answer_that_nobody_asked_for_is_never_the_next_rows() {
                 }
             }
         });
-        let world = World::with(Config { api_latency: latency, ..Config::default() });
+        let workspace = Workspace::with(Config { api_latency: latency, ..Config::default() });
         let mut manifest = "org,note,image\n".to_owned();
         for n in 0..4 {
-            let image = crate::support::registry::ImageRef::new("o", "n", format!("i{n}"));
-            world.sandbox.add_image_at(image, &format!("o/p/i{n}.jpg"), jpeg(n, 3000), "image/jpeg");
+            let image = sandbox::registry::ImageRef::new("o", "n", format!("i{n}"));
+            workspace.sandbox.add_image_at(image, &format!("o/p/i{n}.jpg"), jpeg(n, 3000), "image/jpeg");
             manifest.push_str(&format!("o,n,i{n}\n"));
         }
-        world.manifest(&manifest);
-        world.sandbox.script().api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
-        world.run(&["--concurrency", "1"]).ended(0);
-        for (line, own) in world.report().iter().zip(&images) {
-            let bytes = std::fs::read(world.out().join(&line["path"])).expect("the image");
+        workspace.manifest(&manifest);
+        workspace
+            .sandbox
+            .script()
+            .api_always(Some(ApiFault::Url(format!("http://{}{{target}}", server.host()))));
+        workspace.run(&["--concurrency", "1"]).assert_code(0);
+        for (line, own) in workspace.report().iter().zip(&images) {
+            let bytes = std::fs::read(workspace.out().join(&line["path"])).expect("the image");
             assert!(&bytes == own, "another's picture: {line:?}");
         }
     }
@@ -304,23 +308,23 @@ fn an_answer_that_nobody_asked_for_is_never_the_next_rows() {
 fn what_servers_say_is_escaped_and_cut_wherever_it_is_shown() {
     const EVIL: &str =
         "=cmd|' /C calc'!A0\u{1b}]0;x\u{7}\u{1b}[2J\r\n\u{202e}gpj.exe\u{2066}\u{85}\u{feff}\u{2028}";
-    let world = World::with_images(5);
+    let workspace = Workspace::with_images(5);
     let json = serde_json::json!({
         "code": EVIL, "message": format!("{EVIL}{}", "x".repeat(60_000)), "trace_id": EVIL,
     });
     let answer = |status| ApiFault::Answer { status, headers: vec![], body: json.to_string().into() };
-    world.sandbox.script().api("i0", answer(400));
-    world.sandbox.script().api("i1", answer(404));
+    workspace.sandbox.script().api("i0", answer(400));
+    workspace.sandbox.script().api("i1", answer(404));
     let xml =
         format!("<Error><Code>{EVIL}</Code><Message>{EVIL}</Message><RequestId>{EVIL}</RequestId></Error>");
     let refused = StorageFault::Answer { status: 409, headers: vec![], body: xml.into() };
-    world.sandbox.script().storage("i2", refused);
-    world
+    workspace.sandbox.script().storage("i2", refused);
+    workspace
         .sandbox
         .script()
         .storage("i3", StorageFault::header("content-type", &format!("={}", "t".repeat(20_000))));
     for name in ["content-encoding", "x-amz-request-id"] {
-        world.sandbox.script().storage("i4", StorageFault::header(name, &"e".repeat(20_000)));
+        workspace.sandbox.script().storage("i4", StorageFault::header(name, &"e".repeat(20_000)));
     }
     let check = |text: &str| {
         for char in text.chars() {
@@ -331,7 +335,7 @@ fn what_servers_say_is_escaped_and_cut_wherever_it_is_shown() {
         assert!(text.lines().all(|line| line.len() < 3000), "{text}");
     };
     for format in ["text", "json"] {
-        let ran = world.run(&["-vv", "--log-format", format]);
+        let ran = workspace.run(&["-vv", "--log-format", format]);
         check(&ran.stdout);
         check(&ran.stderr);
         assert!(!ran.stderr.contains('\r'), "{}", ran.stderr);
@@ -347,9 +351,9 @@ fn what_servers_say_is_escaped_and_cut_wherever_it_is_shown() {
             );
         }
         for file in ["report.csv", "failed.csv", "notes.csv", "summary.json"] {
-            check(&world.read(file));
+            check(&workspace.read(file));
         }
-        for line in world.report() {
+        for line in workspace.report() {
             for column in ["error", "trace_id", "warning", "content_type"] {
                 assert!(!line[column].starts_with(['=', '+', '-', '@']), "{line:?}");
                 assert!(line[column].chars().count() <= 700, "{column}: {line:?}");
@@ -393,10 +397,10 @@ fn a_connection_that_takes_its_leave_costs_no_try() {
         let mut config = Arc::unwrap_or_clone(authority.good());
         config.alpn_protocols = vec![b"h2".to_vec()];
         let config = Arc::new(config);
-        let world = World::with_images(1);
-        world.write("ca.pem", &authority.pem);
-        let image = crate::support::registry::ImageRef::new("org0", "note0", "i0");
-        let url = world.sandbox.signed_url(&image, Duration::from_hours(1)).expect("known");
+        let workspace = Workspace::with_images(1);
+        workspace.write("ca.pem", &authority.pem);
+        let image = sandbox::registry::ImageRef::new("org0", "note0", "i0");
+        let url = workspace.sandbox.signed_url(&image, Duration::from_hours(1)).expect("known");
         let body = serde_json::json!({"code": "success", "data": {"url": url}}).to_string();
         let first = std::sync::atomic::AtomicBool::new(true);
         let server = Wire::new(move |Line { socket, .. }| {
@@ -412,10 +416,10 @@ fn a_connection_that_takes_its_leave_costs_no_try() {
             stream.conn.send_close_notify();
             stream.flush()
         });
-        let mut command = world.command(&["run", "manifest.csv", "--ca-file", "ca.pem", "-vv"]);
+        let mut command = workspace.command(&["run", "manifest.csv", "--ca-file", "ca.pem", "-vv"]);
         command.env("MAXAI_API_URL", format!("https://{}", server.host()));
-        let ran = Ran::of(command.spawn().expect("started")).ended(0);
-        assert_eq!(row(&world)["attempts"], "1", "{}", ran.stderr);
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(0);
+        assert_eq!(row(&workspace)["attempts"], "1", "{}", ran.stderr);
         assert_eq!(server.connections(), 2);
     }
 }
@@ -454,8 +458,8 @@ fn floods_and_drips_end_with_the_time_of_an_answer_and_memory_stays_flat() {
             runs.push(scope.spawn(move || {
                 let sent = Arc::default();
                 let server = pouring(head, piece, every, &sent);
-                let (world, ran, time, peak) = api(&server, &[]);
-                (name.to_owned(), row(&world), ran, time, peak, sent.load(Relaxed))
+                let (workspace, ran, time, peak) = api(&server, &[]);
+                (name.to_owned(), row(&workspace), ran, time, peak, sent.load(Relaxed))
             }));
         }
         for (name, first, flood) in [
@@ -475,20 +479,20 @@ fn floods_and_drips_end_with_the_time_of_an_answer_and_memory_stays_flat() {
             runs.push(scope.spawn(move || {
                 let (authority, sent) = (Authority::new(), Arc::default());
                 let server = http2(&authority, first, flood, &sent);
-                let world = World::with_images(1);
-                world.write("ca.pem", &authority.pem);
+                let workspace = Workspace::with_images(1);
+                workspace.write("ca.pem", &authority.pem);
                 let args = ["run", "manifest.csv", "--max-attempts", "1", "--ca-file", "ca.pem", "-vv"];
-                let mut command = world.command(&args);
+                let mut command = workspace.command(&args);
                 command.env("MAXAI_API_URL", format!("https://{}", server.host()));
                 let start = Instant::now();
                 let (ran, peak) = watched(command.spawn().expect("started"));
                 assert!(server.connections() < 8, "{name}: {} connections", server.connections());
-                (format!("HTTP/2 {name}"), row(&world), ran, start.elapsed(), peak, sent.load(Relaxed))
+                (format!("HTTP/2 {name}"), row(&workspace), ran, start.elapsed(), peak, sent.load(Relaxed))
             }));
         }
         for run in runs {
             let (name, row, ran, time, peak, sent) = run.join().expect("the run ends");
-            let ran = ran.ended(3);
+            let ran = ran.assert_code(3);
             let codes = ["network", "timeout", "api_error"];
             assert!(codes.contains(&&*row["error_code"]), "{name}, {sent} bytes: {row:?} {}", ran.stderr);
             assert!(time < Duration::from_secs(50), "{name}: {time:?}");

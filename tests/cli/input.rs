@@ -4,9 +4,9 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::images::jpeg;
-use crate::support::log::Face;
-use crate::world::{Ran, World};
+use sandbox::images::jpeg;
+use sandbox::log::Server;
+use sandbox::workspace::{Run, Workspace};
 
 /// Every file and folder below, links not followed.
 fn tree(folder: &Path, found: &mut Vec<String>) {
@@ -57,26 +57,26 @@ const ODD: [&str; 26] = [
 
 #[test]
 fn odd_ids_are_one_segment_of_the_request_and_stay_in_the_folder() {
-    let world = World::new();
+    let workspace = Workspace::new();
     let mut manifest = "org,note,image\n".to_owned();
     for (n, id) in ODD.iter().enumerate() {
-        world.sandbox.add_image_at(
-            crate::support::registry::ImageRef::new("o", *id, *id),
+        workspace.sandbox.add_image_at(
+            sandbox::registry::ImageRef::new("o", *id, *id),
             &format!("key-{n}"),
             jpeg(n as u64, 3000),
             "image/jpeg",
         );
         manifest.push_str(&csv_row(&["o", id, id]));
     }
-    world.manifest(&manifest);
+    workspace.manifest(&manifest);
     let mut before = Vec::new();
-    tree(&world.path("."), &mut before);
-    let ran = world.run(&[]).ended(0);
+    tree(&workspace.path("."), &mut before);
+    let ran = workspace.run(&[]).assert_code(0);
     assert!(!ran.stderr.contains('\u{202e}') && !ran.stdout.contains('\u{202e}'), "{}", ran.stderr);
-    let report = world.report();
+    let report = workspace.report();
     for (n, (line, id)) in report.iter().zip(ODD).enumerate() {
         assert_eq!((&*line["state"], &*line["note"], &*line["image"]), ("stored", id, id), "ids are data");
-        let bytes = std::fs::read(world.out().join(&line["path"])).expect("the image");
+        let bytes = std::fs::read(workspace.out().join(&line["path"])).expect("the image");
         assert_eq!(bytes, jpeg(n as u64, 3000), "{id}");
     }
     let mut folded: Vec<String> = report.iter().map(|line| line["path"].to_lowercase()).collect();
@@ -89,11 +89,11 @@ fn odd_ids_are_one_segment_of_the_request_and_stay_in_the_folder() {
     );
     // nothing came to be outside
     let mut after = Vec::new();
-    tree(&world.path("."), &mut after);
-    let (out, state) = (world.out().display().to_string(), world.path("state").display().to_string());
+    tree(&workspace.path("."), &mut after);
+    let (out, state) = (workspace.out().display().to_string(), workspace.path("state").display().to_string());
     after.retain(|path| !before.contains(path) && !path.contains("/export") && !path.contains("/state"));
     assert_eq!(after, Vec::<String>::new(), "outside {out} and {state}");
-    for entry in world.sandbox.requests().iter().filter(|entry| entry.face == Face::Api) {
+    for entry in workspace.sandbox.requests().iter().filter(|entry| entry.server == Server::Api) {
         let parts: Vec<&str> = entry.target.split('/').collect();
         assert!(
             matches!(parts[..], ["", "v2", "notes", _, "images", _, "url"]),
@@ -119,37 +119,37 @@ fn ids_that_cannot_be_sent_are_refused_by_line_before_any_request() {
         ("o", "n", "i\u{a0}", "blank"),
         ("o", "", "i", "empty"),
     ] {
-        let world = World::with_images(1);
-        world.manifest(&("org,note,image\n".to_owned() + &csv_row(&[org, note, image])));
-        let ran = world.run(&[]).ended(2);
+        let workspace = Workspace::with_images(1);
+        workspace.manifest(&("org,note,image\n".to_owned() + &csv_row(&[org, note, image])));
+        let ran = workspace.run(&[]).assert_code(2);
         assert!(ran.stderr.contains("line 2: ") && ran.stderr.contains(words), "{words}: {}", ran.stderr);
         assert!(!ran.stderr.contains(['\u{1b}', '\r', '\0']), "{:?}", ran.stderr);
-        assert_eq!(world.api_requests(), 0);
-        assert!(!world.out().exists());
+        assert_eq!(workspace.api_requests(), 0);
+        assert!(!workspace.out().exists());
     }
-    let world = World::with_images(1);
-    world.manifest(&format!("org,note,image\no,n,{}\n", "x".repeat(10_240)));
-    let ran = world.run(&[]).ended(2);
+    let workspace = Workspace::with_images(1);
+    workspace.manifest(&format!("org,note,image\no,n,{}\n", "x".repeat(10_240)));
+    let ran = workspace.run(&[]).assert_code(2);
     assert!(ran.stderr.contains("10240 bytes, at most 255") && ran.stderr.len() < 1000, "{}", ran.stderr);
 }
 
 #[test]
 fn ids_are_text_and_never_numbers() {
-    let world = World::new();
+    let workspace = Workspace::new();
     let ids = ["1", "01", "001", "1.0", "1e3", "1.23E+15", "0x1", "TRUE", "-1"];
     let mut manifest = "image,extra,note,org\n".to_owned();
     for (n, id) in ids.iter().enumerate() {
-        world.sandbox.add_image("7", "007", id, jpeg(n as u64, 3000), "image/jpeg");
+        workspace.sandbox.add_image("7", "007", id, jpeg(n as u64, 3000), "image/jpeg");
         manifest.push_str(&format!("{id},x,007,7\n"));
     }
-    world.manifest(&manifest);
-    let ran = world.run(&[]).ended(0);
-    let report = world.report();
+    workspace.manifest(&manifest);
+    let ran = workspace.run(&[]).assert_code(0);
+    let report = workspace.report();
     for (line, id) in report.iter().zip(ids) {
         assert_eq!((&*line["image"], &*line["note"], &*line["state"]), (id, "007", "stored"));
     }
     assert!(ran.stderr.contains("1 row has an id like 1.23E+15 (the first on line 7)"), "{}", ran.stderr);
-    assert_eq!(world.images().len(), ids.len());
+    assert_eq!(workspace.images().len(), ids.len());
 }
 
 #[test]
@@ -161,10 +161,10 @@ fn every_shape_of_a_manifest_has_a_clear_end() {
         ("org;note;image\norg0;note0;i0\n", &["--delimiter", ";"]),
         ("\u{feff}\"org\",\"note\",\"image\",\"x\"\r\n\"org0\",\"note0\",\"i0\",\"a\r\n\"\"b\"\r\n\r\n", &[]),
     ] {
-        let world = World::with_images(1);
-        world.manifest(text);
-        world.run(args).ended(0);
-        assert_eq!(world.states(), ["stored"], "{text:?}");
+        let workspace = Workspace::with_images(1);
+        workspace.manifest(text);
+        workspace.run(args).assert_code(0);
+        assert_eq!(workspace.states(), ["stored"], "{text:?}");
     }
     // cut in its last line, cut in a quote, NUL bytes, UTF-16 both ways, a picture
     for (bytes, words) in [
@@ -177,40 +177,40 @@ fn every_shape_of_a_manifest_has_a_clear_end() {
         (b"org,note,image\norg0,note0,i\xff\n".to_vec(), "not UTF-8"),
         (b"org,\x1b[2Jnote,image\n".to_vec(), "note"),
     ] {
-        let world = World::with_images(1);
-        world.write("manifest.csv", &bytes);
-        let ran = world.run(&[]).ended(2);
+        let workspace = Workspace::with_images(1);
+        workspace.write("manifest.csv", &bytes);
+        let ran = workspace.run(&[]).assert_code(2);
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
         assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
-        assert_eq!(world.api_requests(), 0);
-        assert!(!world.out().exists());
+        assert_eq!(workspace.api_requests(), 0);
+        assert!(!workspace.out().exists());
     }
 }
 
 #[test]
 fn a_manifest_from_a_pipe_is_read_once_and_whole() {
-    let world = World::with_images(2);
-    let status = Command::new("mkfifo").arg(world.path("pipe")).status().expect("mkfifo is there");
+    let workspace = Workspace::with_images(2);
+    let status = Command::new("mkfifo").arg(workspace.path("pipe")).status().expect("mkfifo is there");
     assert!(status.success());
-    let child = world.command(&["run", "pipe"]).spawn().expect("started");
-    std::fs::write(world.path("pipe"), std::fs::read(world.path("manifest.csv")).expect("there"))
+    let child = workspace.command(&["run", "pipe"]).spawn().expect("started");
+    std::fs::write(workspace.path("pipe"), std::fs::read(workspace.path("manifest.csv")).expect("there"))
         .expect("read");
-    Ran::of(child).ended(0);
-    assert_eq!(world.states(), ["stored"; 2]);
+    Run::wait(child).assert_code(0);
+    assert_eq!(workspace.states(), ["stored"; 2]);
 }
 
 #[test]
 fn an_image_asked_for_under_two_organizations_is_asked_for_twice() {
-    let world = World::new();
+    let workspace = Workspace::new();
     for (n, (org, note)) in [("o1", "n"), ("o2", "n"), ("o1", "m")].into_iter().enumerate() {
-        world.sandbox.add_image(org, note, "same", jpeg(n as u64, 3000), "image/jpeg");
+        workspace.sandbox.add_image(org, note, "same", jpeg(n as u64, 3000), "image/jpeg");
     }
-    world.manifest("org,note,image\no1,n,same\no2,n,same\no1,m,same\no1,n,same\n");
-    world.run(&[]).ended(0);
-    assert_eq!(world.states(), ["stored", "stored", "stored", "duplicate"]);
-    let report = world.report();
+    workspace.manifest("org,note,image\no1,n,same\no2,n,same\no1,m,same\no1,n,same\n");
+    workspace.run(&[]).assert_code(0);
+    assert_eq!(workspace.states(), ["stored", "stored", "stored", "duplicate"]);
+    let report = workspace.report();
     for (n, line) in report.iter().take(3).enumerate() {
-        let bytes = std::fs::read(world.out().join(&line["path"])).expect("the image");
+        let bytes = std::fs::read(workspace.out().join(&line["path"])).expect("the image");
         assert_eq!(bytes, jpeg(n as u64, 3000), "never another's picture");
     }
 }
@@ -226,10 +226,10 @@ enum Thing {
 
 impl Thing {
     /// Puts it there; a link leads to `precious`. False where this user may not.
-    fn put(self, world: &World, path: &Path) -> bool {
-        std::fs::write(world.path("precious"), "precious").expect("written");
+    fn put(self, workspace: &Workspace, path: &Path) -> bool {
+        std::fs::write(workspace.path("precious"), "precious").expect("written");
         match self {
-            Self::Link => symlink(world.path("precious"), path).is_ok(),
+            Self::Link => symlink(workspace.path("precious"), path).is_ok(),
             Self::Pipe => Command::new("mkfifo").arg(path).status().is_ok_and(|status| status.success()),
             Self::Folder => std::fs::create_dir(path).is_ok(),
             // like /dev/zero
@@ -243,8 +243,8 @@ impl Thing {
     }
 }
 
-fn untouched(world: &World) {
-    assert_eq!(std::fs::read_to_string(world.path("precious")).expect("there"), "precious");
+fn untouched(workspace: &Workspace) {
+    assert_eq!(std::fs::read_to_string(workspace.path("precious")).expect("there"), "precious");
 }
 
 const THINGS: [Thing; 4] = [Thing::Link, Thing::Pipe, Thing::Folder, Thing::Device];
@@ -252,21 +252,25 @@ const THINGS: [Thing; 4] = [Thing::Link, Thing::Pipe, Thing::Folder, Thing::Devi
 #[test]
 fn what_stands_in_an_images_place_is_never_written_or_waited_for() {
     for thing in THINGS {
-        let world = World::with_images(4);
-        world.manifest("org,note,image\n");
-        world.run(&[]).ended(0);
-        std::fs::create_dir_all(world.out().join("data/org0/note0")).expect("made");
-        if !thing.put(&world, &world.out().join("data/org0/note0/i0.jpg")) {
+        let workspace = Workspace::with_images(4);
+        workspace.manifest("org,note,image\n");
+        workspace.run(&[]).assert_code(0);
+        std::fs::create_dir_all(workspace.out().join("data/org0/note0")).expect("made");
+        if !thing.put(&workspace, &workspace.out().join("data/org0/note0/i0.jpg")) {
             continue;
         }
-        world.manifest("org,note,image\norg0,note0,i0\norg1,note0,i1\n");
-        let ran = world.run(&["--max-attempts", "1"]).ended(3);
-        assert_eq!(world.states(), ["failed", "stored"], "{thing:?}");
-        assert_eq!(world.report()[0]["error_code"], "disk", "{thing:?}");
+        workspace.manifest("org,note,image\norg0,note0,i0\norg1,note0,i1\n");
+        let ran = workspace.run(&["--max-attempts", "1"]).assert_code(3);
+        assert_eq!(workspace.states(), ["failed", "stored"], "{thing:?}");
+        assert_eq!(workspace.report()[0]["error_code"], "disk", "{thing:?}");
         assert!(ran.stderr.contains("in the way"), "{}", ran.stderr);
-        untouched(&world);
-        let there =
-            world.out().join("data/org0/note0/i0.jpg").symlink_metadata().expect("still there").file_type();
+        untouched(&workspace);
+        let there = workspace
+            .out()
+            .join("data/org0/note0/i0.jpg")
+            .symlink_metadata()
+            .expect("still there")
+            .file_type();
         assert!(there.is_symlink() || there.is_fifo() || there.is_dir() || there.is_char_device());
     }
 }
@@ -275,49 +279,49 @@ fn what_stands_in_an_images_place_is_never_written_or_waited_for() {
 fn what_stands_in_the_place_of_the_ledger_or_the_lock_is_refused_and_not_written() {
     for name in ["ledger.sqlite", "lock"] {
         for thing in THINGS {
-            let world = World::with_images(2);
-            std::fs::create_dir_all(world.out().join(".exporter")).expect("made");
-            if !thing.put(&world, &world.out().join(".exporter").join(name)) {
+            let workspace = Workspace::with_images(2);
+            std::fs::create_dir_all(workspace.out().join(".exporter")).expect("made");
+            if !thing.put(&workspace, &workspace.out().join(".exporter").join(name)) {
                 continue;
             }
-            let ran = world.run(&[]).ended(1);
+            let ran = workspace.run(&[]).assert_code(1);
             assert!(ran.stderr.contains(name), "{name} {thing:?}: {}", ran.stderr);
-            assert_eq!(world.api_requests(), 0);
-            untouched(&world);
+            assert_eq!(workspace.api_requests(), 0);
+            untouched(&workspace);
         }
     }
     for name in [".exporter", "data"] {
-        let world = World::with_images(2);
-        std::fs::create_dir_all(world.out()).expect("made");
-        std::fs::create_dir_all(world.path("elsewhere")).expect("made");
-        symlink(world.path("elsewhere"), world.out().join(name)).expect("linked");
-        let ran = world.run(&[]).ended(1);
+        let workspace = Workspace::with_images(2);
+        std::fs::create_dir_all(workspace.out()).expect("made");
+        std::fs::create_dir_all(workspace.path("elsewhere")).expect("made");
+        symlink(workspace.path("elsewhere"), workspace.out().join(name)).expect("linked");
+        let ran = workspace.run(&[]).assert_code(1);
         assert!(ran.stderr.contains("in the way"), "{}", ran.stderr);
-        assert_eq!(world.api_requests(), 0);
-        assert_eq!(std::fs::read_dir(world.path("elsewhere")).expect("there").count(), 0);
+        assert_eq!(workspace.api_requests(), 0);
+        assert_eq!(std::fs::read_dir(workspace.path("elsewhere")).expect("there").count(), 0);
     }
 }
 
 #[test]
 fn what_stands_in_the_place_of_a_part_file_or_a_report_is_replaced_and_never_followed() {
     for thing in [Thing::Link, Thing::Pipe, Thing::Device] {
-        let world = World::new();
-        world.sandbox.add_image("o", "n", "i", jpeg(1, 4 << 20), "image/jpeg");
-        world.manifest("org,note,image\no,n,i\n");
-        let stall = crate::support::faults::StorageFault::Stall {
+        let workspace = Workspace::new();
+        workspace.sandbox.add_image("o", "n", "i", jpeg(1, 4 << 20), "image/jpeg");
+        workspace.manifest("org,note,image\no,n,i\n");
+        let stall = sandbox::faults::StorageFault::Stall {
             after: 2 << 20,
             pause: std::time::Duration::from_secs(50),
         };
-        world.sandbox.script().storage("i", stall);
+        workspace.sandbox.script().storage("i", stall);
         let mut child =
-            world.command(&["run", "manifest.csv", "--stall-timeout", "60s"]).spawn().expect("started");
+            workspace.command(&["run", "manifest.csv", "--stall-timeout", "60s"]).spawn().expect("started");
         let parts = || -> Vec<_> {
-            let entries = std::fs::read_dir(world.out().join(".exporter")).expect("there");
+            let entries = std::fs::read_dir(workspace.out().join(".exporter")).expect("there");
             let paths = entries.map(|entry| entry.expect("an entry").path());
             paths.filter(|path| path.extension().is_some_and(|extension| extension == "part")).collect()
         };
         let start = std::time::Instant::now();
-        while !world.out().join(".exporter").is_dir() || parts().is_empty() {
+        while !workspace.out().join(".exporter").is_dir() || parts().is_empty() {
             assert!(start.elapsed() < std::time::Duration::from_secs(20), "no part came");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
@@ -325,29 +329,29 @@ fn what_stands_in_the_place_of_a_part_file_or_a_report_is_replaced_and_never_fol
         child.wait().expect("ended");
         let part = parts().pop().expect("the killed run left it");
         std::fs::remove_file(&part).expect("removed");
-        if !thing.put(&world, &part) {
+        if !thing.put(&workspace, &part) {
             continue;
         }
         for name in ["report.csv", "summary.json", "manifest-sha256.txt"] {
-            let _ = std::fs::remove_file(world.out().join(name));
-            thing.put(&world, &world.out().join(name));
+            let _ = std::fs::remove_file(workspace.out().join(name));
+            thing.put(&workspace, &workspace.out().join(name));
         }
-        world.run(&[]).ended(0);
-        let line = &world.report()[0];
-        assert_eq!(std::fs::read(world.out().join(&line["path"])).expect("the image"), jpeg(1, 4 << 20));
-        untouched(&world);
+        workspace.run(&[]).assert_code(0);
+        let line = &workspace.report()[0];
+        assert_eq!(std::fs::read(workspace.out().join(&line["path"])).expect("the image"), jpeg(1, 4 << 20));
+        untouched(&workspace);
         for name in ["report.csv", "summary.json", "manifest-sha256.txt"] {
-            let there = world.out().join(name).symlink_metadata().expect("there");
+            let there = workspace.out().join(name).symlink_metadata().expect("there");
             assert!(there.is_file(), "{name} {thing:?}");
         }
         assert_eq!(parts().len(), 0);
     }
     // a folder in the place of a report: the run says so, the image is safe
-    let world = World::with_images(1);
-    std::fs::create_dir_all(world.out().join("report.csv/x")).expect("made");
-    let ran = world.run(&[]).ended(1);
+    let workspace = Workspace::with_images(1);
+    std::fs::create_dir_all(workspace.out().join("report.csv/x")).expect("made");
+    let ran = workspace.run(&[]).assert_code(1);
     assert!(ran.stderr.contains("report.csv"), "{}", ran.stderr);
-    assert_eq!(world.images().len(), 1);
+    assert_eq!(workspace.images().len(), 1);
 }
 
 #[test]
@@ -356,20 +360,20 @@ fn a_folder_that_others_may_enter_is_a_warning_and_what_is_in_it_is_closed() {
     for (mode, words) in
         [(0o755, Some("others may enter")), (0o777, Some("others may write")), (0o700, None), (0o750, None)]
     {
-        let world = World::with_images(1);
-        std::fs::create_dir(world.out()).expect("made");
-        std::fs::set_permissions(world.out(), PermissionsExt::from_mode(mode)).expect("set");
-        let ran = world.run(&[]).ended(0);
+        let workspace = Workspace::with_images(1);
+        std::fs::create_dir(workspace.out()).expect("made");
+        std::fs::set_permissions(workspace.out(), PermissionsExt::from_mode(mode)).expect("set");
+        let ran = workspace.run(&[]).assert_code(0);
         match words {
             Some(words) => assert!(ran.stderr.contains(words), "{mode:o}: {}", ran.stderr),
             None => assert!(!ran.stderr.contains("others"), "{mode:o}: {}", ran.stderr),
         }
         assert_eq!(
-            world.out().metadata().expect("there").permissions().mode() & 0o777,
+            workspace.out().metadata().expect("there").permissions().mode() & 0o777,
             mode,
             "left as it is"
         );
-        for entry in std::fs::read_dir(world.out()).expect("there") {
+        for entry in std::fs::read_dir(workspace.out()).expect("there") {
             let mode = entry.expect("an entry").metadata().expect("there").permissions().mode();
             assert_eq!(mode & 0o077, 0);
         }

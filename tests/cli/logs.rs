@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::faults::ApiFault;
-use crate::world::{Ran, World};
+use sandbox::faults::ApiFault;
+use sandbox::workspace::{Run, Workspace};
 
 /// The keys in the table of the section "JSON logs".
 fn documented() -> BTreeSet<String> {
@@ -21,7 +21,7 @@ fn documented() -> BTreeSet<String> {
     keys
 }
 
-fn lines(ran: &Ran) -> Vec<Value> {
+fn lines(ran: &Run) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     ran.stderr.lines().map(parse).collect()
 }
@@ -32,11 +32,11 @@ fn keys(line: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn every_line_is_an_object_with_documented_keys() {
-    let world = World::with_images(4);
-    let manifest = world.add_images(4) + "org0,note0,gone\norg0,note0,i0\norg0,bad\n";
-    world.manifest(&manifest);
-    world.sandbox.script().api("i1", ApiFault::status(500));
-    let ran = world.run(&["--log-format", "json", "-vvv", "--on-bad-row", "skip"]).ended(3);
+    let workspace = Workspace::with_images(4);
+    let manifest = workspace.add_images(4) + "org0,note0,gone\norg0,note0,i0\norg0,bad\n";
+    workspace.manifest(&manifest);
+    workspace.sandbox.script().api("i1", ApiFault::status(500));
+    let ran = workspace.run(&["--log-format", "json", "-vvv", "--on-bad-row", "skip"]).assert_code(3);
     let (lines, known) = (lines(&ran), documented());
     for line in &lines {
         let keys = keys(line);
@@ -68,9 +68,9 @@ fn every_line_is_an_object_with_documented_keys() {
 
 #[test]
 fn progress_lines_have_their_numbers_as_keys() {
-    let world = World::with_images(53);
+    let workspace = Workspace::with_images(53);
     // 53 images at five a second: long enough for a line, the first of which comes after 10 s
-    let ran = world.run(&["--log-format", "json", "--rate", "5/1s"]).ended(0);
+    let ran = workspace.run(&["--log-format", "json", "--rate", "5/1s"]).assert_code(0);
     let lines = lines(&ran);
     let between: Vec<&Value> = lines.iter().filter(|line| line.get("done").is_some()).collect();
     assert!(!between.is_empty(), "{}", ran.stderr);
@@ -97,9 +97,9 @@ fn progress_lines_have_their_numbers_as_keys() {
 
 #[test]
 fn text_logs_say_a_code_once_and_have_no_last_line_with_keys() {
-    let world = World::with_images(1);
-    world.manifest("org,note,image\norg0,note0,gone\n");
-    let ran = world.run(&[]).ended(3);
+    let workspace = Workspace::with_images(1);
+    workspace.manifest("org,note,image\norg0,note0,gone\n");
+    let ran = workspace.run(&[]).assert_code(3);
     let failed: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("not_found")).collect();
     assert_eq!(failed.len(), 1, "{}", ran.stderr);
     assert!(failed[0].starts_with("exporter: warning: line 2: not_found: "), "{}", failed[0]);

@@ -1,9 +1,5 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../../examples/support/mod.rs"]
-mod support;
-
 mod doctor;
 mod failures;
 mod hostile;
@@ -29,4 +25,3 @@ mod trouble;
 mod usage;
 mod verify;
 mod wire;
-mod world;

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::support::faults::ApiFault;
-use crate::world::{Ran, World};
+use sandbox::faults::ApiFault;
+use sandbox::workspace::{Run, Workspace};
 
 const NAMES: [&str; 10] = [
     "exporter_rows",
@@ -76,8 +76,8 @@ fn labels(text: &str) {
     }
 }
 
-fn read(world: &World) -> BTreeMap<String, f64> {
-    parse(&std::fs::read_to_string(world.path("metrics.prom")).expect("the metrics file"))
+fn read(workspace: &Workspace) -> BTreeMap<String, f64> {
+    parse(&std::fs::read_to_string(workspace.path("metrics.prom")).expect("the metrics file"))
 }
 
 #[track_caller]
@@ -94,13 +94,13 @@ const SUCCESS: &str = "exporter_last_success_timestamp_seconds";
 
 #[test]
 fn the_file_tells_at_the_end_what_the_summary_tells() {
-    let world = World::with_images(5);
-    let mut manifest = world.add_images(5);
+    let workspace = Workspace::with_images(5);
+    let mut manifest = workspace.add_images(5);
     manifest.push_str("org0,note0,i0\norg0,note0,gone\n");
-    world.manifest(&manifest);
-    world.sandbox.script().api("i1", ApiFault::status(500));
-    world.run(&["--metrics-file", "metrics.prom"]).ended(3);
-    let metrics = read(&world);
+    workspace.manifest(&manifest);
+    workspace.sandbox.script().api("i1", ApiFault::status(500));
+    workspace.run(&["--metrics-file", "metrics.prom"]).assert_code(3);
+    let metrics = read(&workspace);
     let names: BTreeSet<&str> = metrics.keys().filter_map(|series| series.split('{').next()).collect();
     assert_eq!(names, BTreeSet::from(NAMES));
     for (state, rows) in
@@ -108,7 +108,7 @@ fn the_file_tells_at_the_end_what_the_summary_tells() {
     {
         count(&metrics, state, rows);
     }
-    let summary = world.summary();
+    let summary = workspace.summary();
     for (name, key) in [
         ("exporter_bytes", "bytes"),
         ("exporter_api_requests", "api_requests"),
@@ -125,16 +125,16 @@ fn the_file_tells_at_the_end_what_the_summary_tells() {
     let last_run = metrics["exporter_last_run_timestamp_seconds"];
     assert!((now - 60.0..=now + 1.0).contains(&last_run), "{last_run}");
     is(&metrics, SUCCESS, 0.0);
-    let mode = std::fs::metadata(world.path("metrics.prom")).expect("there").permissions().mode();
+    let mode = std::fs::metadata(workspace.path("metrics.prom")).expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o644, "readable by the collector, whatever the umask");
 }
 
 #[test]
 fn the_last_success_stays_while_runs_fail() {
-    let world = World::with_images(2);
+    let workspace = Workspace::with_images(2);
     let run = |args: &[&str], code| {
-        world.run(&[&["--metrics-file", "metrics.prom"], args].concat()).ended(code);
-        let metrics = read(&world);
+        workspace.run(&[&["--metrics-file", "metrics.prom"], args].concat()).assert_code(code);
+        let metrics = read(&workspace);
         is(&metrics, "exporter_exit_code", f64::from(code));
         metrics[SUCCESS]
     };
@@ -142,35 +142,35 @@ fn the_last_success_stays_while_runs_fail() {
     assert!(success > 1.7e9);
     // the same with settings, a manifest and a folder that are refused
     assert!((run(&["--rate", "fast"], 2) - success).abs() < 0.002);
-    world.write("exporter.toml", "out = '/dev/null/export'");
+    workspace.write("exporter.toml", "out = '/dev/null/export'");
     assert!((run(&[], 1) - success).abs() < 0.002);
-    world.write("exporter.toml", "");
-    world.manifest("org,note\n");
+    workspace.write("exporter.toml", "");
+    workspace.manifest("org,note\n");
     assert!((run(&[], 2) - success).abs() < 0.002);
-    world.manifest("org,note,image\norg0,note0,i0\norg0,note0,gone\n");
+    workspace.manifest("org,note,image\norg0,note0,i0\norg0,note0,gone\n");
     assert!((run(&[], 3) - success).abs() < 0.002);
-    count(&read(&world), "skipped", 1.0);
-    world.manifest("org,note,image\norg0,note0,i0\n");
+    count(&read(&workspace), "skipped", 1.0);
+    workspace.manifest("org,note,image\norg0,note0,i0\n");
     assert!(run(&[], 0) > success);
 }
 
 #[test]
 fn a_run_that_is_on_has_a_file_and_one_that_is_stopped_says_how() {
-    let world = World::with_images(200);
+    let workspace = Workspace::with_images(200);
     // two images a second: it cannot end by itself before it is stopped
     let args = ["run", "manifest.csv", "--rate", "2/1s", "--metrics-file", "metrics.prom"];
-    let child = world.command(&args).spawn().expect("started");
+    let child = workspace.command(&args).spawn().expect("started");
     let begin = Instant::now();
-    while !world.path("metrics.prom").exists() || !world.out().join("data").exists() {
+    while !workspace.path("metrics.prom").exists() || !workspace.out().join("data").exists() {
         assert!(begin.elapsed() < Duration::from_secs(30), "no file");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let metrics = read(&world);
+    let metrics = read(&workspace);
     assert!(!metrics.contains_key("exporter_exit_code"), "it is on: {metrics:?}");
     let signal = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(signal.expect("kill").success());
-    Ran::of(child).ended(143);
-    let metrics = read(&world);
+    Run::wait(child).assert_code(143);
+    let metrics = read(&workspace);
     is(&metrics, "exporter_exit_code", 143.0);
     let rows: f64 =
         metrics.iter().filter(|(series, _)| series.contains("state=")).map(|(_, rows)| rows).sum();
@@ -179,9 +179,9 @@ fn a_run_that_is_on_has_a_file_and_one_that_is_stopped_says_how() {
 
 #[test]
 fn a_run_that_is_refused_for_its_settings_says_so_whatever_the_setting() {
-    let world = World::with_images(1);
-    world.write("broken.toml", "outt = 'x'");
-    world.write("mine.toml", "metrics-file = 'metrics.prom'");
+    let workspace = Workspace::with_images(1);
+    workspace.write("broken.toml", "outt = 'x'");
+    workspace.write("mine.toml", "metrics-file = 'metrics.prom'");
     let flag = ["--metrics-file", "metrics.prom"];
     for (args, variables) in [
         (&["--config", "broken.toml", flag[0], flag[1]][..], &[][..]),
@@ -192,31 +192,31 @@ fn a_run_that_is_refused_for_its_settings_says_so_whatever_the_setting() {
         (&["--config", "mine.toml", "--progress", "nope"], &[]),
         (&["--config", "mine.toml", "--rate", "nope"], &[]),
     ] {
-        let mut command = world.command(&[&["run", "manifest.csv"], args].concat());
-        Ran::of(command.envs(variables.iter().copied()).spawn().expect("started")).ended(2);
-        is(&read(&world), "exporter_exit_code", 2.0);
-        std::fs::remove_file(world.path("metrics.prom")).expect("written");
+        let mut command = workspace.command(&[&["run", "manifest.csv"], args].concat());
+        Run::wait(command.envs(variables.iter().copied()).spawn().expect("started")).assert_code(2);
+        is(&read(&workspace), "exporter_exit_code", 2.0);
+        std::fs::remove_file(workspace.path("metrics.prom")).expect("written");
     }
     let args = ["run", "--progress", "nope", "--show-settings", flag[0], flag[1]];
-    Ran::of(world.command(&args).spawn().expect("started")).ended(2);
-    assert!(!world.path("metrics.prom").exists(), "nothing is done");
+    Run::wait(workspace.command(&args).spawn().expect("started")).assert_code(2);
+    assert!(!workspace.path("metrics.prom").exists(), "nothing is done");
 }
 
 #[test]
 fn a_file_that_cannot_be_written_is_one_warning_and_changes_nothing() {
-    let world = World::with_images(2);
-    std::fs::create_dir(world.path("folder")).expect("made");
+    let workspace = Workspace::with_images(2);
+    std::fs::create_dir(workspace.path("folder")).expect("made");
     for place in ["no/such/folder/x.prom", "folder", "/dev/null/x.prom"] {
-        let ran = world.run(&["--metrics-file", place]).ended(0);
+        let ran = workspace.run(&["--metrics-file", place]).assert_code(0);
         let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("metrics file")).collect();
         assert_eq!(warnings.len(), 1, "{place}: {}", ran.stderr);
         assert!(warnings[0].starts_with("exporter: warning: "), "{}", warnings[0]);
         assert!(!warnings[0].contains(".tmp"), "{}", warnings[0]);
     }
-    let left: Vec<_> = std::fs::read_dir(world.path("")).expect("listed").flatten().collect();
+    let left: Vec<_> = std::fs::read_dir(workspace.path("")).expect("listed").flatten().collect();
     let left = left.iter().filter(|entry| entry.file_name().to_string_lossy().ends_with(".tmp"));
     assert_eq!(left.count(), 0);
-    assert!(Path::new(&world.path("folder")).is_dir());
-    let ran = world.run(&["--metrics-file", ""]).ended(2);
+    assert!(Path::new(&workspace.path("folder")).is_dir());
+    let ran = workspace.run(&["--metrics-file", ""]).assert_code(2);
     assert!(ran.stderr.contains("--metrics-file '': it is empty"), "{}", ran.stderr);
 }

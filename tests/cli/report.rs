@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::support::registry::ImageRef;
-use crate::world::{Ran, World};
+use sandbox::registry::ImageRef;
+use sandbox::workspace::{Run, Workspace};
 
 const REPORTS: [&str; 8] = [
     "report.csv",
@@ -17,54 +17,54 @@ const REPORTS: [&str; 8] = [
     "tagmanifest-sha256.txt",
 ];
 
-fn exporter(world: &World, args: &[&str]) -> Ran {
+fn exporter(workspace: &Workspace, args: &[&str]) -> Run {
     // no key and no network
-    let mut command = world.command(args);
+    let mut command = workspace.command(args);
     command.env_remove("MAXAI_API_KEY").env("MAXAI_API_URL", "http://127.0.0.1:1");
-    Ran::of(command.spawn().expect("started"))
+    Run::wait(command.spawn().expect("started"))
 }
 
-fn all(world: &World) -> BTreeMap<&'static str, Vec<u8>> {
-    REPORTS.into_iter().map(|name| (name, fs::read(world.out().join(name)).expect(name))).collect()
+fn all(workspace: &Workspace) -> BTreeMap<&'static str, Vec<u8>> {
+    REPORTS.into_iter().map(|name| (name, fs::read(workspace.out().join(name)).expect(name))).collect()
 }
 
 #[test]
 fn the_reports_are_written_again_byte_for_byte() {
-    let world = World::with_images(8);
-    world.sandbox.forget_image(&ImageRef::new("org1", "note1", "i5"));
-    world.run(&[]).ended(3);
-    let before = all(&world);
+    let workspace = Workspace::with_images(8);
+    workspace.sandbox.forget_image(&ImageRef::new("org1", "note1", "i5"));
+    workspace.run(&[]).assert_code(3);
+    let before = all(&workspace);
     for name in REPORTS {
-        fs::remove_file(world.out().join(name)).expect("removed");
+        fs::remove_file(workspace.out().join(name)).expect("removed");
     }
-    let ran = exporter(&world, &["report"]).ended(0);
-    assert!(all(&world) == before, "the bytes are others");
+    let ran = exporter(&workspace, &["report"]).assert_code(0);
+    assert!(all(&workspace) == before, "the bytes are others");
     assert!(ran.stdout.contains("exit code 3") && ran.stdout.contains("export/report.csv"), "{}", ran.stdout);
     assert!(ran.stdout.contains("notes     3 of 4 complete, see notes.csv\n"), "{}", ran.stdout);
-    exporter(&world, &["report", "export"]).ended(0);
-    assert!(all(&world) == before, "the bytes are others");
+    exporter(&workspace, &["report", "export"]).assert_code(0);
+    assert!(all(&workspace) == before, "the bytes are others");
 }
 
 #[test]
 fn a_folder_that_is_no_export_is_left_as_it_is() {
-    let world = World::new();
+    let workspace = Workspace::new();
     for command in ["report", "verify", "status"] {
-        let ran = exporter(&world, &[command, "nowhere"]).ended(2);
+        let ran = exporter(&workspace, &[command, "nowhere"]).assert_code(2);
         assert!(ran.stderr.contains("nowhere is not an export folder"), "{}", ran.stderr);
-        assert!(!world.path("nowhere").exists());
-        fs::create_dir_all(world.path("empty")).expect("made");
-        exporter(&world, &[command, "empty"]).ended(2);
-        assert_eq!(fs::read_dir(world.path("empty")).expect("listed").count(), 0, "{command}");
+        assert!(!workspace.path("nowhere").exists());
+        fs::create_dir_all(workspace.path("empty")).expect("made");
+        exporter(&workspace, &[command, "empty"]).assert_code(2);
+        assert_eq!(fs::read_dir(workspace.path("empty")).expect("listed").count(), 0, "{command}");
     }
 }
 
 #[test]
 fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
-    let world = World::with_images(3);
-    world.run(&[]).ended(0);
-    let ledger = world.out().join(".exporter/ledger.sqlite");
+    let workspace = Workspace::with_images(3);
+    workspace.run(&[]).assert_code(0);
+    let ledger = workspace.out().join(".exporter/ledger.sqlite");
     let sound = fs::read(&ledger).expect("read");
-    let before = all(&world);
+    let before = all(&workspace);
     let mut newer = sound.clone();
     newer[63] = 99;
     let mut torn = sound.clone();
@@ -82,49 +82,50 @@ fn a_ledger_that_is_lost_damaged_or_newer_is_exit_1_with_the_way_out() {
             fs::write(&ledger, bytes).expect("written");
         }
         for command in [&["report"][..], &["verify"], &["verify", "--repair"], &["status"]] {
-            let ran = exporter(&world, command).ended(1);
+            let ran = exporter(&workspace, command).assert_code(1);
             assert!(ran.stderr.contains("verify --adopt"), "{command:?}: {}", ran.stderr);
             assert!(ran.stderr.contains(words), "{command:?}: {}", ran.stderr);
             assert_eq!(fs::read(&ledger).ok(), bytes, "{command:?}");
         }
-        assert!(all(&world) == before, "a report was touched");
+        assert!(all(&workspace) == before, "a report was touched");
         fs::write(&ledger, &sound).expect("restored");
     }
 }
 
 #[test]
 fn reports_of_another_manifest_are_kept() {
-    let world = World::with_images(4);
-    world.run(&[]).ended(0);
-    let finished = world.summary()["finished_at"].as_str().expect("a time").replace(':', "-");
-    world.run(&[]).ended(0);
-    assert!(!world.out().join("reports").exists(), "the manifest is the same");
-    let finished_again = world.summary()["finished_at"].as_str().expect("a time").replace(':', "-");
+    let workspace = Workspace::with_images(4);
+    workspace.run(&[]).assert_code(0);
+    let finished = workspace.summary()["finished_at"].as_str().expect("a time").replace(':', "-");
+    workspace.run(&[]).assert_code(0);
+    assert!(!workspace.out().join("reports").exists(), "the manifest is the same");
+    let finished_again = workspace.summary()["finished_at"].as_str().expect("a time").replace(':', "-");
     assert_ne!(finished, finished_again);
-    let first = all(&world);
-    world.manifest("org,note,image\norg0,note0,i0\n");
-    world.run(&[]).ended(0);
-    let kept: Vec<_> = fs::read_dir(world.out().join("reports")).expect("kept").collect();
+    let first = all(&workspace);
+    workspace.manifest("org,note,image\norg0,note0,i0\n");
+    workspace.run(&[]).assert_code(0);
+    let kept: Vec<_> = fs::read_dir(workspace.out().join("reports")).expect("kept").collect();
     assert_eq!(kept.len(), 1);
     for name in ["report.csv", "failed.csv", "notes.csv", "summary.json"] {
-        let path = world.out().join("reports").join(&finished_again).join(name);
+        let path = workspace.out().join("reports").join(&finished_again).join(name);
         assert_eq!(fs::read(&path).expect(name), first[name], "{name}");
     }
-    assert_eq!(world.report().len(), 1);
-    exporter(&world, &["report"]).ended(0);
-    assert_eq!(fs::read_dir(world.out().join("reports")).expect("kept").count(), 1, "moved once");
+    assert_eq!(workspace.report().len(), 1);
+    exporter(&workspace, &["report"]).assert_code(0);
+    assert_eq!(fs::read_dir(workspace.out().join("reports")).expect("kept").count(), 1, "moved once");
 }
 
 #[test]
 fn the_rest_of_failed_csv_is_another_manifest() {
-    let world = World::with_images(4);
-    world.sandbox.forget_image(&ImageRef::new("org0", "note0", "i2"));
-    world.run(&[]).ended(3);
-    world.add_images(4);
-    let mut command = world.command(&["run", "export/failed.csv"]);
-    Ran::of(command.spawn().expect("started")).ended(0);
-    assert_eq!(world.states(), ["stored"]);
-    let kept = fs::read_dir(world.out().join("reports")).expect("kept").next().expect("one").expect("one");
+    let workspace = Workspace::with_images(4);
+    workspace.sandbox.forget_image(&ImageRef::new("org0", "note0", "i2"));
+    workspace.run(&[]).assert_code(3);
+    workspace.add_images(4);
+    let mut command = workspace.command(&["run", "export/failed.csv"]);
+    Run::wait(command.spawn().expect("started")).assert_code(0);
+    assert_eq!(workspace.states(), ["stored"]);
+    let kept =
+        fs::read_dir(workspace.out().join("reports")).expect("kept").next().expect("one").expect("one");
     let failed = fs::read_to_string(kept.path().join("failed.csv")).expect("read");
     assert!(failed.contains("org0,note0,i2,not_found"), "{failed}");
 }
@@ -140,40 +141,41 @@ fn named(text: &str) -> Vec<String> {
 
 #[test]
 fn the_commands_that_are_named_work_as_they_stand() {
-    let world = World::with_images(4);
-    let text = world.add_images(4).replacen("org,note,image", "Clinic Id,note,image", 1).replace(',', ";");
-    world.write("my list.csv", text);
+    let workspace = Workspace::with_images(4);
+    let text =
+        workspace.add_images(4).replacen("org,note,image", "Clinic Id,note,image", 1).replace(',', ";");
+    workspace.write("my list.csv", text);
     let missing = ImageRef::new("org0", "note0", "i2");
-    world.sandbox.forget_image(&missing);
+    workspace.sandbox.forget_image(&missing);
     let settings = ["--state-dir", "my state", "--columns", "org=Clinic Id", "--delimiter", ";"];
-    let run = |args: &[&str]| Ran::of(world.command(args).spawn().expect("started"));
-    let plan = run(&[&["plan", "my list.csv"], &settings[..]].concat()).ended(0);
+    let run = |args: &[&str]| Run::wait(workspace.command(args).spawn().expect("started"));
+    let plan = run(&[&["plan", "my list.csv"], &settings[..]].concat()).assert_code(0);
     let planned = named(&plan.stdout);
     assert_eq!(planned, [&["run", "my list.csv"], &settings[..]].concat());
-    let ran = run(&planned.iter().map(String::as_str).collect::<Vec<_>>()).ended(3);
+    let ran = run(&planned.iter().map(String::as_str).collect::<Vec<_>>()).assert_code(3);
     let next = named(&ran.stdout);
     assert_eq!(next[1], "export/failed.csv");
-    world.add_images(4);
-    run(&next.iter().map(String::as_str).collect::<Vec<_>>()).ended(0);
-    assert_eq!(world.states(), ["stored"]);
+    workspace.add_images(4);
+    run(&next.iter().map(String::as_str).collect::<Vec<_>>()).assert_code(0);
+    assert_eq!(workspace.states(), ["stored"]);
     // what is as it is without a word is not said; a default that was given is
-    assert_eq!(named(&run(&["plan", "manifest.csv", "-o", "new"]).ended(0).stdout)[2..], ["-o", "new"]);
-    let ran = run(&["verify", "--repair", "--state-dir", "my state"]).ended(0);
+    assert_eq!(named(&run(&["plan", "manifest.csv", "-o", "new"]).assert_code(0).stdout)[2..], ["-o", "new"]);
+    let ran = run(&["verify", "--repair", "--state-dir", "my state"]).assert_code(0);
     assert!(!ran.stdout.contains("next"), "{}", ran.stdout);
-    std::fs::remove_file(world.out().join("data/org0/note0/i0.jpg")).expect("removed");
-    let ran = run(&["verify", "--state-dir", "my state"]).ended(3);
+    std::fs::remove_file(workspace.out().join("data/org0/note0/i0.jpg")).expect("removed");
+    let ran = run(&["verify", "--state-dir", "my state"]).assert_code(3);
     let words = "exporter verify export --state-dir 'my state' --repair, then exporter run MANIFEST --state-dir 'my state'";
     assert!(ran.stdout.contains(words), "{}", ran.stdout);
 }
 
 #[test]
 fn the_table_of_runs_names_each_with_its_end() {
-    let world = World::with_images(2);
-    world.run(&[]).ended(0);
-    world.sandbox.set_api_keys(&["another"]);
-    world.manifest(&world.add_images(3));
-    world.run(&[]).ended(1);
-    let ran = exporter(&world, &["report", "--runs"]).ended(0);
+    let workspace = Workspace::with_images(2);
+    workspace.run(&[]).assert_code(0);
+    workspace.sandbox.set_api_keys(&["another"]);
+    workspace.manifest(&workspace.add_images(3));
+    workspace.run(&[]).assert_code(1);
+    let ran = exporter(&workspace, &["report", "--runs"]).assert_code(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{}", ran.stdout);
     assert!(
@@ -182,7 +184,7 @@ fn the_table_of_runs_names_each_with_its_end() {
         lines[1]
     );
     assert!(lines[2].contains("1, the API refuses the key"), "{}", lines[2]);
-    let ran = exporter(&world, &["report", "--runs", "--json"]).ended(0);
+    let ran = exporter(&workspace, &["report", "--runs", "--json"]).assert_code(0);
     let runs: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
     assert_eq!((runs[0]["exit_code"].as_u64(), runs[1]["exit_code"].as_u64()), (Some(0), Some(1)));
     for key in ["run", "started_at", "finished_at", "user", "host", "version", "manifest_sha256", "stop"] {

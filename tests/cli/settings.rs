@@ -3,15 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::config::API_KEY;
-use crate::world::{Ran, World};
+use sandbox::config::API_KEY;
+use sandbox::workspace::{Run, Workspace};
 
 /// `run manifest.csv` without the settings that every other test has in its environment.
-fn run(world: &World, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+fn run(workspace: &Workspace, args: &[&str], variables: &[(&str, &str)]) -> Run {
     let all: Vec<&str> = ["run", "manifest.csv"].iter().chain(args).copied().collect();
-    let mut command = world.command(&all);
+    let mut command = workspace.command(&all);
     command.env_remove("EXPORTER_RATE").env_remove("MAXAI_API_URL").envs(variables.iter().copied());
-    Ran::of(command.spawn().expect("started"))
+    Run::wait(command.spawn().expect("started"))
 }
 
 /// The line of a setting in the list, its columns apart.
@@ -23,34 +23,34 @@ fn line(list: &str, setting: &str) -> Vec<String> {
 
 #[test]
 fn a_config_file_in_the_working_folder_does_what_flags_would() {
-    let world = World::with_images(3);
-    let (url, key) = (world.sandbox.api_url(), world.path("key"));
-    world.write("key", API_KEY);
+    let workspace = Workspace::with_images(3);
+    let (url, key) = (workspace.sandbox.api_url(), workspace.path("key"));
+    workspace.write("key", API_KEY);
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("set");
     let text = format!(
         "# a clinic's move\nout = 'from-file'\napi-url = '{url}'\napi-key-file = 'key'\nrate = '1000/1s'\n\
          max-attempts = 5\nconcurrency = 2\nmax-outage = '5m'\nmin-free = 0\nallow-http = false\n\
          storage-host = ['127.0.0.1', '*.amazonaws.com']\nquiet = true\n"
     );
-    world.write("exporter.toml", text);
-    let ran = run(&world, &[], &[("MAXAI_API_KEY", "")]).ended(0);
+    workspace.write("exporter.toml", text);
+    let ran = run(&workspace, &[], &[("MAXAI_API_KEY", "")]).assert_code(0);
     assert_eq!(ran.stdout, "", "quiet");
-    assert!(world.path("from-file/report.csv").is_file());
-    assert!(!world.out().exists());
+    assert!(workspace.path("from-file/report.csv").is_file());
+    assert!(!workspace.out().exists());
 }
 
 #[test]
 fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
-    let world = World::with_images(0);
+    let workspace = Workspace::with_images(0);
     let from = |args: &[&str], variables: &[(&str, &str)]| {
         let all = [args, &["--show-settings"]].concat();
-        let ran = run(&world, &all, variables).ended(0);
+        let ran = run(&workspace, &all, variables).assert_code(0);
         let mut rate = line(&ran.stdout, "rate");
         (rate.remove(1), rate.remove(1))
     };
     let is = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
     assert_eq!(from(&[], &[]), is("1000/60s", "default"));
-    world.write("exporter.toml", "rate = '1/1s'");
+    workspace.write("exporter.toml", "rate = '1/1s'");
     assert_eq!(from(&[], &[]), is("1/1s", "exporter.toml line 1"));
     let env = &[("EXPORTER_RATE", "2/1s")];
     assert_eq!(from(&[], env), is("2/1s", "EXPORTER_RATE"));
@@ -59,38 +59,38 @@ fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
 
 #[test]
 fn the_named_file_counts_else_the_one_here_else_the_users() {
-    let world = World::with_images(0);
-    std::fs::create_dir_all(world.path(".config/exporter")).expect("made");
-    std::fs::create_dir_all(world.path("xdg/exporter")).expect("made");
-    let xdg = world.path("xdg");
+    let workspace = Workspace::with_images(0);
+    std::fs::create_dir_all(workspace.path(".config/exporter")).expect("made");
+    std::fs::create_dir_all(workspace.path("xdg/exporter")).expect("made");
+    let xdg = workspace.path("xdg");
     let place = |args: &[&str], variables: &[(&str, &str)]| {
         let all = [args, &["--show-settings"]].concat();
-        let ran = run(&world, &all, variables).ended(0);
+        let ran = run(&workspace, &all, variables).assert_code(0);
         line(&ran.stdout, "concurrency").pop().expect("a place")
     };
     assert_eq!(place(&[], &[]), "default");
-    world.write(".config/exporter/config.toml", "\nconcurrency = 3");
+    workspace.write(".config/exporter/config.toml", "\nconcurrency = 3");
     assert!(place(&[], &[]).ends_with("/.config/exporter/config.toml line 2"), "{}", place(&[], &[]));
-    world.write("xdg/exporter/config.toml", "concurrency = 4");
+    workspace.write("xdg/exporter/config.toml", "concurrency = 4");
     let xdg = &[("XDG_CONFIG_HOME", xdg.to_str().expect("UTF-8"))];
     assert!(place(&[], xdg).ends_with("/xdg/exporter/config.toml line 1"));
-    world.write("exporter.toml", "concurrency = 5");
+    workspace.write("exporter.toml", "concurrency = 5");
     assert_eq!(place(&[], xdg), "exporter.toml line 1");
-    world.write("mine.toml", "concurrency = 6");
+    workspace.write("mine.toml", "concurrency = 6");
     assert_eq!(place(&["--config", "mine.toml"], xdg), "mine.toml line 1");
 }
 
 #[test]
 fn a_config_file_that_is_named_has_to_be_there() {
-    let world = World::with_images(1);
-    let ran = run(&world, &["--config", "no/such.toml"], &[]).ended(2);
+    let workspace = Workspace::with_images(1);
+    let ran = run(&workspace, &["--config", "no/such.toml"], &[]).assert_code(2);
     assert!(ran.stderr.contains("no/such.toml cannot be read"), "{}", ran.stderr);
-    assert!(!world.out().exists());
+    assert!(!workspace.out().exists());
 }
 
 #[test]
 fn what_cannot_stand_in_a_config_file_is_refused_with_its_line_before_anything_is_made() {
-    let world = World::with_images(1);
+    let workspace = Workspace::with_images(1);
     for (text, words) in [
         (
             "\nmax-atempts = 5",
@@ -106,56 +106,56 @@ fn what_cannot_stand_in_a_config_file_is_refused_with_its_line_before_anything_i
         ("quiet = true\nverbose = 1", "quiet and verbose"),
         ("out = \n", "exporter.toml line 1: "),
     ] {
-        world.write("exporter.toml", text);
-        let ran = run(&world, &[], &[]).ended(2);
+        workspace.write("exporter.toml", text);
+        let ran = run(&workspace, &[], &[]).assert_code(2);
         let first = format!("exporter: error: {words}");
         assert!(ran.stderr.starts_with(&first), "{text}: {}", ran.stderr);
         assert!(!ran.stderr.contains("canary") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
-        assert!(!world.out().exists() && ran.stdout.is_empty());
+        assert!(!workspace.out().exists() && ran.stdout.is_empty());
     }
-    assert_eq!(world.api_requests(), 0);
+    assert_eq!(workspace.api_requests(), 0);
 }
 
 #[test]
 fn a_broken_config_file_is_json_where_json_is_asked_for() {
-    let world = World::with_images(1);
-    world.write("exporter.toml", "nothing = 1");
-    let ran = run(&world, &["--log-format", "json"], &[]).ended(2);
+    let workspace = Workspace::with_images(1);
+    workspace.write("exporter.toml", "nothing = 1");
+    let ran = run(&workspace, &["--log-format", "json"], &[]).assert_code(2);
     let said: serde_json::Value = serde_json::from_str(ran.stderr.trim_end()).expect("one object");
     assert!(said["message"].as_str().is_some_and(|text| text.contains("no setting 'nothing'")), "{said}");
 }
 
 #[test]
 fn a_config_file_that_others_can_change_is_a_warning() {
-    let world = World::with_images(1);
-    world.write("exporter.toml", "concurrency = 2");
-    std::fs::set_permissions(world.path("exporter.toml"), std::fs::Permissions::from_mode(0o666))
+    let workspace = Workspace::with_images(1);
+    workspace.write("exporter.toml", "concurrency = 2");
+    std::fs::set_permissions(workspace.path("exporter.toml"), std::fs::Permissions::from_mode(0o666))
         .expect("set");
-    let ran = world.run(&[]).ended(0);
+    let ran = workspace.run(&[]).assert_code(0);
     assert!(ran.stderr.contains("exporter.toml can be changed by others"), "{}", ran.stderr);
     assert!(ran.stderr.contains("exporter: settings from exporter.toml\n"), "{}", ran.stderr);
 }
 
 #[test]
 fn the_settings_are_shown_without_a_manifest_or_key_and_nothing_is_done() {
-    let world = World::with_images(1);
+    let workspace = Workspace::with_images(1);
     let show = |args: &[&str], key: Option<&str>| {
-        let mut command = world.command(args);
+        let mut command = workspace.command(args);
         match key {
             Some(key) => command.env("MAXAI_API_KEY", key),
             None => command.env_remove("MAXAI_API_KEY"),
         };
-        Ran::of(command.spawn().expect("started")).ended(0).stdout
+        Run::wait(command.spawn().expect("started")).assert_code(0).stdout
     };
     let list = show(&["run", "--show-settings"], None);
     assert_eq!(line(&list, "api-key"), ["api-key", "(not set)"]);
     assert_eq!(line(&list, "out"), ["out", "export", "default"]);
-    assert_eq!(line(&list, "api-url"), ["api-url", world.sandbox.api_url(), "MAXAI_API_URL"]);
+    assert_eq!(line(&list, "api-url"), ["api-url", workspace.sandbox.api_url(), "MAXAI_API_URL"]);
     assert_eq!(line(&list, "until"), ["until", "(not set)", "default"]);
     let list = show(&["run", "manifest.csv", "--show-settings", "--quiet"], Some(API_KEY));
     assert_eq!(line(&list, "api-key"), ["api-key", "(set, not shown)", "MAXAI_API_KEY"]);
     assert_eq!(line(&list, "quiet"), ["quiet", "true", "--quiet"]);
-    world.write("key", "canary with blanks");
+    workspace.write("key", "canary with blanks");
     let list =
         show(&["run", "no-such-manifest.csv", "--show-settings", "--api-key-file", "key"], Some(API_KEY));
     let key = line(&list, "api-key");
@@ -166,14 +166,15 @@ fn the_settings_are_shown_without_a_manifest_or_key_and_nothing_is_done() {
     for part in [API_KEY, &API_KEY[..6], "canary"] {
         assert!(!list.contains(part), "{list}");
     }
-    assert!(!world.out().exists() && world.api_requests() == 0);
+    assert!(!workspace.out().exists() && workspace.api_requests() == 0);
 }
 
 #[test]
 fn every_setting_of_the_help_is_shown() {
-    let world = World::with_images(0);
-    let help = Ran::of(world.command(&["run", "--help"]).spawn().expect("started")).ended(0).stdout;
-    let list = run(&world, &["--show-settings"], &[]).ended(0).stdout;
+    let workspace = Workspace::with_images(0);
+    let help =
+        Run::wait(workspace.command(&["run", "--help"]).spawn().expect("started")).assert_code(0).stdout;
+    let list = run(&workspace, &["--show-settings"], &[]).assert_code(0).stdout;
     let flags =
         help.lines().filter_map(|line| line.trim().split_once("--").filter(|(short, _)| short.len() < 5));
     let mut count = 0;
@@ -191,8 +192,8 @@ fn every_setting_of_the_help_is_shown() {
 fn the_example_has_every_setting_in_a_form_that_is_accepted() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/exporter.example.toml");
     let text = std::fs::read_to_string(example).expect("the example");
-    let world = World::with_images(0);
-    let defaults = run(&world, &["--show-settings"], &[]).ended(0).stdout;
+    let workspace = Workspace::with_images(0);
+    let defaults = run(&workspace, &["--show-settings"], &[]).assert_code(0).stdout;
     // as it stands, and with every setting that is commented out
     for uncommented in [false, true] {
         let lines = text.lines().map(|line| match line.strip_prefix('#') {
@@ -200,11 +201,14 @@ fn the_example_has_every_setting_in_a_form_that_is_accepted() {
             _ => line,
         });
         let lines: Vec<&str> = lines.filter(|line| !(uncommented && line.starts_with("quiet"))).collect();
-        world.write("example.toml", lines.join("\n"));
+        workspace.write("example.toml", lines.join("\n"));
         // the files that it names need not be here
-        let shown =
-            run(&world, &["--config", "example.toml", "--ca-file", "example.toml", "--show-settings"], &[]);
-        let shown = shown.ended(0).stdout;
+        let shown = run(
+            &workspace,
+            &["--config", "example.toml", "--ca-file", "example.toml", "--show-settings"],
+            &[],
+        );
+        let shown = shown.assert_code(0).stdout;
         for known in defaults.lines().filter_map(|line| line.split_whitespace().next()) {
             let (ours, default) = (line(&shown, known), line(&defaults, known));
             if ["config", "api-key", "ca-file"].contains(&known) || (uncommented && known == "quiet") {
@@ -224,26 +228,26 @@ fn the_example_has_every_setting_in_a_form_that_is_accepted() {
 
 #[test]
 fn every_command_reads_the_config_file() {
-    let world = World::with_images(2);
-    world.write("exporter.toml", "out = 'elsewhere'\nrate = '2/1s'\n");
+    let workspace = Workspace::with_images(2);
+    workspace.write("exporter.toml", "out = 'elsewhere'\nrate = '2/1s'\n");
     let answer = |args: &[&str], code| {
-        let mut command = world.command(args);
+        let mut command = workspace.command(args);
         command.env_remove("EXPORTER_RATE");
-        let ran = Ran::of(command.spawn().expect("started")).ended(code);
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(code);
         ran.stdout + &ran.stderr
     };
     let plan = answer(&["plan", "manifest.csv", "--json"], 0);
     let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
     assert!(plan["shortest_seconds"].as_f64() <= Some(1.0), "{plan}");
     answer(&["run", "manifest.csv", "--quiet"], 0);
-    assert!(world.path("elsewhere/report.csv").is_file() && !world.out().exists());
+    assert!(workspace.path("elsewhere/report.csv").is_file() && !workspace.out().exists());
     for command in ["status", "verify", "report"] {
         answer(&[command], 0);
-        world.write("mine.toml", "out = 'no-export'");
+        workspace.write("mine.toml", "out = 'no-export'");
         let said = answer(&[command, "--config", "mine.toml"], 2);
         assert!(said.contains("no-export"), "{command}: {said}");
     }
-    world.write("exporter.toml", "outt = 'elsewhere'");
+    workspace.write("exporter.toml", "outt = 'elsewhere'");
     for args in [&["plan", "manifest.csv"][..], &["status"], &["verify"], &["report"], &["doctor"]] {
         let said = answer(args, 2);
         assert!(said.contains("there is no setting 'outt'; did you mean out?"), "{args:?}: {said}");
@@ -252,7 +256,7 @@ fn every_command_reads_the_config_file() {
 
 #[test]
 fn the_settings_of_every_command_are_shown_and_nothing_is_done() {
-    let world = World::with_images(1);
+    let workspace = Workspace::with_images(1);
     for (args, has, has_not) in [
         (&["plan", "no-such.csv"][..], "rate", "api-key"),
         (&["plan"], "columns", "api-key"),
@@ -261,11 +265,11 @@ fn the_settings_of_every_command_are_shown_and_nothing_is_done() {
         (&["verify", "no-export"], "out", "api-key"),
         (&["report", "no-export"], "quiet", "rate"),
     ] {
-        let mut command = world.command(&[args, &["--show-settings"]].concat());
-        let list = Ran::of(command.spawn().expect("started")).ended(0).stdout;
+        let mut command = workspace.command(&[args, &["--show-settings"]].concat());
+        let list = Run::wait(command.spawn().expect("started")).assert_code(0).stdout;
         line(&list, has);
         let unknown = list.lines().any(|line| line.split_whitespace().next() == Some(has_not));
         assert!(!unknown && !list.contains(API_KEY), "{args:?}: {list}");
     }
-    assert!(!world.out().exists() && world.api_requests() == 0);
+    assert!(!workspace.out().exists() && workspace.api_requests() == 0);
 }

@@ -5,9 +5,9 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::support::faults::ApiFault;
 use crate::wire::Wire;
-use crate::world::{Ran, World};
+use sandbox::faults::ApiFault;
+use sandbox::workspace::{Run, Workspace};
 
 /// Where the script puts the file of names.
 const HOSTS: &str = "/etc/hosts";
@@ -25,7 +25,7 @@ fn alone() {
 
 /// The API at a public address, the inside listening.
 struct Place {
-    world: World,
+    workspace: Workspace,
     api: Wire,
     inside: Vec<Wire>,
 }
@@ -34,12 +34,13 @@ impl Place {
     fn new() -> Self {
         alone();
         names("203.0.113.7 public.example\n10.0.0.1 internal.example proxy.example\n");
-        let world = World::with_images(1);
-        let back = world.sandbox.api_url().trim_start_matches("http://").trim_end_matches("/v2").to_owned();
+        let workspace = Workspace::with_images(1);
+        let back =
+            workspace.sandbox.api_url().trim_start_matches("http://").trim_end_matches("/v2").to_owned();
         let api = Wire::plain(&format!("{OUTSIDE}:0"), &back);
-        let storage = world.sandbox.storage_host().to_owned();
+        let storage = workspace.sandbox.storage_host().to_owned();
         let inside = INSIDE.iter().map(|address| Wire::plain(&format!("{address}:0"), &storage)).collect();
-        Self { world, api, inside }
+        Self { workspace, api, inside }
     }
 
     fn port(&self, inside: &str) -> u16 {
@@ -48,18 +49,18 @@ impl Place {
     }
 
     /// A run where the API hands out this URL (`{target}`: path and signature).
-    fn run(&self, url: &str, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        self.world.sandbox.script().api_always(Some(ApiFault::Url(url.to_owned())));
+    fn run(&self, url: &str, args: &[&str], env: &[(&str, &str)]) -> Run {
+        self.workspace.sandbox.script().api_always(Some(ApiFault::Url(url.to_owned())));
         let fixed = ["run", "manifest.csv", "--allow-http", "--max-attempts", "1", "--max-outage", "2s"];
         let all: Vec<&str> = fixed.iter().chain(args).copied().collect();
-        let mut command = self.world.command(&all);
+        let mut command = self.workspace.command(&all);
         command.env("MAXAI_API_URL", format!("http://{}", self.api.host())).envs(env.iter().copied());
-        Ran::of(command.spawn().expect("started"))
+        Run::wait(command.spawn().expect("started"))
     }
 
     fn refused(&self, url: &str, env: &[(&str, &str)]) {
-        let ran = self.run(url, &[], env).ended(3);
-        let row = self.world.report().remove(0);
+        let ran = self.run(url, &[], env).assert_code(3);
+        let row = self.workspace.report().remove(0);
         assert_eq!((&*row["error_code"], &*row["attempts"]), ("api_error", "1"), "{url}: {row:?}");
         assert!(ran.stderr.contains("signed URL refused"), "{url}: {}", ran.stderr);
         let dialled: u32 = self.inside.iter().map(Wire::connections).sum();
@@ -111,13 +112,13 @@ fn what_is_named_may_be_inside_and_then_it_is_dialled() {
         let url = format!("http://{inside}:{}{{target}}", place.port(inside));
         place.refused(&url, &[]);
         // so it was the check that kept it away
-        place.run(&url, &["--storage-host", inside], &[]).ended(0);
-        assert_eq!(place.world.states(), ["stored"]);
+        place.run(&url, &["--storage-host", inside], &[]).assert_code(0);
+        assert_eq!(place.workspace.states(), ["stored"]);
     }
     let place = Place::new();
     let url = format!("http://internal.example:{}{{target}}", place.port("10.0.0.1"));
-    place.run(&url, &["--storage-host", "*.example"], &[]).ended(0);
-    assert_eq!(place.world.states(), ["stored"]);
+    place.run(&url, &["--storage-host", "*.example"], &[]).assert_code(0);
+    assert_eq!(place.workspace.states(), ["stored"]);
 }
 
 #[test]
@@ -133,12 +134,13 @@ fn a_name_that_changes_under_way_is_refused_when_it_is_dialled() {
         line.close()
     });
     let url = format!("http://public.example:{port}{{target}}");
-    place.world.sandbox.script().api_always(Some(ApiFault::Url(url)));
-    let mut command = place.world.command(&["run", "manifest.csv", "--allow-http", "--max-attempts", "4"]);
+    place.workspace.sandbox.script().api_always(Some(ApiFault::Url(url)));
+    let mut command =
+        place.workspace.command(&["run", "manifest.csv", "--allow-http", "--max-attempts", "4"]);
     command.env("MAXAI_API_URL", format!("http://{}", place.api.host()));
-    let ran = Ran::of(command.spawn().expect("started")).ended(3);
+    let ran = Run::wait(command.spawn().expect("started")).assert_code(3);
     assert_eq!(busy.connections(), 1, "dialled while it was outside");
-    assert_eq!(place.world.report()[0]["error_code"], "api_error", "{}", ran.stderr);
+    assert_eq!(place.workspace.report()[0]["error_code"], "api_error", "{}", ran.stderr);
     assert_eq!(place.inside.iter().map(Wire::connections).sum::<u32>(), 0);
     std::thread::sleep(Duration::from_millis(50));
     // one address of several is enough

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::faults::ApiFault;
 use crate::wire::{Authority, Wire};
-use crate::world::{Ran, World};
+use sandbox::faults::ApiFault;
+use sandbox::workspace::{Run, Workspace};
 
 /// The sandbox behind TLS: the API's front, and that of the storage.
 struct Fronts {
-    world: World,
+    workspace: Workspace,
     api: Wire,
     storage: Wire,
 }
@@ -28,35 +28,36 @@ impl Fronts {
         api: &std::sync::Arc<rustls::ServerConfig>,
         storage: &std::sync::Arc<rustls::ServerConfig>,
     ) -> Self {
-        let world = World::with_images(40);
-        world.write("ca.pem", &authority.pem);
-        let host = world.sandbox.api_url().trim_start_matches("http://").trim_end_matches("/v2").to_owned();
+        let workspace = Workspace::with_images(40);
+        workspace.write("ca.pem", &authority.pem);
+        let host =
+            workspace.sandbox.api_url().trim_start_matches("http://").trim_end_matches("/v2").to_owned();
         let api = Wire::tls(api.clone(), &host);
-        let storage = Wire::tls(storage.clone(), world.sandbox.storage_host());
+        let storage = Wire::tls(storage.clone(), workspace.sandbox.storage_host());
         let url = format!("https://{}{{target}}", storage.host());
-        world.sandbox.script().api_always(Some(ApiFault::Url(url)));
-        Self { world, api, storage }
+        workspace.sandbox.script().api_always(Some(ApiFault::Url(url)));
+        Self { workspace, api, storage }
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let all: Vec<&str> = ["run", "manifest.csv"].iter().chain(args).copied().collect();
-        let mut command = self.world.command(&all);
+        let mut command = self.workspace.command(&all);
         command.env("MAXAI_API_URL", format!("https://{}", self.api.host()));
         // a slim container: no certificate of the system is there
         command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args).spawn().expect("started"))
+    fn run(&self, args: &[&str]) -> Run {
+        Run::wait(self.command(args).spawn().expect("started"))
     }
 }
 
 #[test]
 fn a_whole_export_needs_nothing_but_the_ca_file_where_the_system_trusts_nobody() {
     let fronts = Fronts::new();
-    fronts.run(&["--ca-file", "ca.pem"]).ended(0);
-    assert_eq!(fronts.world.states(), vec!["stored"; 40]);
+    fronts.run(&["--ca-file", "ca.pem"]).assert_code(0);
+    assert_eq!(fronts.workspace.states(), vec!["stored"; 40]);
     assert!(fronts.api.heads().iter().all(|head| head.to_lowercase().contains("\nauthorization: bearer ")));
     let asked = fronts.storage.heads();
     assert_eq!(asked.len(), 40);
@@ -71,29 +72,29 @@ fn a_whole_export_needs_nothing_but_the_ca_file_where_the_system_trusts_nobody()
 #[test]
 fn where_nobody_is_trusted_https_is_refused_before_any_request() {
     let fronts = Fronts::new();
-    let ran = fronts.run(&[]).ended(2);
+    let ran = fronts.run(&[]).assert_code(2);
     assert!(ran.stderr.contains("certificate") && ran.stderr.contains("--ca-file"), "{}", ran.stderr);
     assert_eq!(fronts.api.connections(), 0);
     // a plain API of this machine needs no certificate
-    fronts.world.sandbox.script().api_always(None);
+    fronts.workspace.sandbox.script().api_always(None);
     let mut command = fronts.command(&[]);
-    command.env("MAXAI_API_URL", fronts.world.sandbox.api_url());
-    Ran::of(command.spawn().expect("started")).ended(0);
+    command.env("MAXAI_API_URL", fronts.workspace.sandbox.api_url());
+    Run::wait(command.spawn().expect("started")).assert_code(0);
 }
 
 /// The run stops at once, without a storm, and says so; the rows are left to the next run.
 fn stops(fronts: &Fronts, bad: &Wire, word: &str) {
     let start = Instant::now();
-    let ran = fronts.run(&["--ca-file", "ca.pem"]).ended(1);
+    let ran = fronts.run(&["--ca-file", "ca.pem"]).assert_code(1);
     assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
     assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
     assert!(!ran.stderr.contains("X-Amz"), "{}", ran.stderr);
     assert!(ran.stdout.starts_with("stopped early"), "{}", ran.stdout);
     assert!((1..=32).contains(&bad.connections()), "{} connections", bad.connections());
-    let report = fronts.world.report();
+    let report = fronts.workspace.report();
     assert!(report.iter().all(|line| line["state"] == "untried"), "{report:?}");
     assert!(report.iter().any(|line| line["error_code"] == "network" && line["error"].contains(word)));
-    assert_eq!(fronts.world.images().len(), 0);
+    assert_eq!(fronts.workspace.images().len(), 0);
 }
 
 #[test]
@@ -119,9 +120,9 @@ fn a_server_that_shows_the_authoritys_own_certificate_is_told_apart() {
     let authority = Authority::new();
     let (own, pem) = Authority::own(&["127.0.0.1"], true);
     let fronts = Fronts::with(&authority, &own, &own);
-    fronts.world.write("ca.pem", pem);
+    fronts.workspace.write("ca.pem", pem);
     stops(&fronts, &fronts.api, "certificate");
-    assert!(fronts.world.report().iter().any(|line| line["error"].contains("an authority's own")));
+    assert!(fronts.workspace.report().iter().any(|line| line["error"].contains("an authority's own")));
 }
 
 #[test]
@@ -131,9 +132,9 @@ fn a_certificate_that_a_server_signed_itself_can_be_trusted_by_the_ca_file() {
         (Authority::own(&["127.0.0.1"], false), Authority::own(&["127.0.0.1"], false));
     let fronts = Fronts::with(&authority, &api, &storage);
     // one file holds both
-    fronts.world.write("ca.pem", first + &second);
-    fronts.run(&["--ca-file", "ca.pem"]).ended(0);
-    assert_eq!(fronts.world.states(), vec!["stored"; 40]);
+    fronts.workspace.write("ca.pem", first + &second);
+    fronts.run(&["--ca-file", "ca.pem"]).assert_code(0);
+    assert_eq!(fronts.workspace.states(), vec!["stored"; 40]);
 }
 
 #[test]
@@ -180,14 +181,14 @@ fn a_handshake_or_a_proxy_without_a_word_has_ten_seconds() {
             let mut command = fronts.command(&["--ca-file", "ca.pem", "--max-outage", "1s"]);
             command.env("HTTPS_PROXY", format!("http://{}", proxy.host()));
             let start = Instant::now();
-            let ran = Ran::of(command.spawn().expect("started"));
+            let ran = Run::wait(command.spawn().expect("started"));
             let through = format!(" through the proxy {}: no connection", proxy.host());
             assert!(ran.stderr.contains(&through), "{}", ran.stderr);
             (ran, start.elapsed())
         });
         for run in [server, proxy] {
             let (ran, time) = run.join().expect("it ends");
-            let ran = ran.ended(1);
+            let ran = ran.assert_code(1);
             assert!(ran.stderr.contains("no connection within 10 s"), "{}", ran.stderr);
             assert!(time < Duration::from_secs(35), "{time:?}");
         }
@@ -217,11 +218,11 @@ fn a_proxy_of_the_environment_is_named_first_and_its_password_never() {
         let (fronts, proxy) = (Fronts::new(), proxy(None));
         let mut command = fronts.command(&["--ca-file", "ca.pem", "-vv"]);
         command.env(name, format!("http://me:{SECRET}@{}", proxy.host()));
-        let ran = Ran::of(command.spawn().expect("started")).ended(0);
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(0);
         let first = ran.stderr.lines().next().unwrap_or_default();
         assert!(first.contains("proxy") && first.contains(&proxy.host()), "{}", ran.stderr);
         assert!(!ran.stderr.contains(SECRET) && !ran.stdout.contains(SECRET), "{}", ran.stderr);
-        assert_eq!(fronts.world.states(), vec!["stored"; 40]);
+        assert_eq!(fronts.workspace.states(), vec!["stored"; 40]);
         let heads = proxy.heads();
         assert!(heads.len() >= 2, "API and storage went through it");
         for head in heads {
@@ -231,7 +232,7 @@ fn a_proxy_of_the_environment_is_named_first_and_its_password_never() {
                 assert!(!head.contains(&format!("\n{header}:")), "{head}");
             }
         }
-        crate::secrets::search(&fronts.world.out(), &[SECRET, "proxy-authorization"]);
+        crate::secrets::search(&fronts.workspace.out(), &[SECRET, "proxy-authorization"]);
     }
 }
 
@@ -246,7 +247,7 @@ fn a_proxy_that_asks_for_a_password_stops_the_run_at_once() {
         let start = Instant::now();
         let mut command = fronts.command(&["--ca-file", "ca.pem", "-vv"]);
         command.env("HTTPS_PROXY", format!("http://me:{SECRET}@{}", proxy.host()));
-        let ran = Ran::of(command.spawn().expect("started")).ended(1);
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(1);
         assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
         let through = format!("127.0.0.1 through the proxy {}: the proxy answered 407", proxy.host());
         assert!(ran.stderr.contains(&through), "{}", ran.stderr);
@@ -254,7 +255,7 @@ fn a_proxy_that_asks_for_a_password_stops_the_run_at_once() {
         assert!(!ran.stderr.contains(SECRET) && !ran.stdout.contains(SECRET), "{}", ran.stderr);
         assert!(!ran.stderr.contains("outage"), "{}", ran.stderr);
         assert!((1..=32).contains(&proxy.connections()), "{} connections", proxy.connections());
-        let report = fronts.world.report();
+        let report = fronts.workspace.report();
         assert!(report.iter().all(|line| line["state"] == "untried"), "{report:?}");
         assert!(report.iter().any(|line| line["error_code"] == "network"), "{report:?}");
     }
@@ -271,17 +272,17 @@ fn exceptions_from_the_proxy_are_obeyed_and_http_proxy_is_never_read() {
             command.env(name, format!("http://{}", proxy.host()));
         }
         command.env(exception, "example.com, 127.0.0.0/8");
-        Ran::of(command.spawn().expect("started")).ended(0);
+        Run::wait(command.spawn().expect("started")).assert_code(0);
         assert_eq!(proxy.connections(), 0, "{exception}");
     }
     let (fronts, proxy) = (Fronts::new(), proxy(None));
-    for url in [fronts.world.sandbox.api_url().to_owned(), format!("https://{}", fronts.api.host())] {
+    for url in [fronts.workspace.sandbox.api_url().to_owned(), format!("https://{}", fronts.api.host())] {
         let mut command = fronts.command(&["--ca-file", "ca.pem"]);
         command.env("MAXAI_API_URL", url);
         for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             command.env(name, format!("http://{}", proxy.host()));
         }
-        let ran = Ran::of(command.spawn().expect("started")).ended(0);
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(0);
         assert!(!ran.stderr.contains("proxy"), "{}", ran.stderr);
     }
     assert_eq!(proxy.connections(), 0);
@@ -294,7 +295,7 @@ fn a_proxy_that_cannot_be_used_is_refused_instead_of_passed_by() {
     {
         let fronts = Fronts::new();
         let mut command = fronts.command(&["--ca-file", "ca.pem"]);
-        let ran = Ran::of(command.env("HTTPS_PROXY", url).spawn().expect("started")).ended(2);
+        let ran = Run::wait(command.env("HTTPS_PROXY", url).spawn().expect("started")).assert_code(2);
         assert!(ran.stderr.contains("HTTPS_PROXY"), "{}", ran.stderr);
         assert!(!ran.stderr.contains(SECRET), "{}", ran.stderr);
         assert_eq!(fronts.api.connections(), 0);
@@ -305,8 +306,8 @@ fn a_proxy_that_cannot_be_used_is_refused_instead_of_passed_by() {
 fn a_ca_file_without_certificates_is_refused() {
     for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         let fronts = Fronts::new();
-        fronts.world.write("empty.pem", text);
-        let ran = fronts.run(&["--ca-file", "empty.pem"]).ended(2);
+        fronts.workspace.write("empty.pem", text);
+        let ran = fronts.run(&["--ca-file", "empty.pem"]).assert_code(2);
         assert!(ran.stderr.contains("--ca-file"), "{}", ran.stderr);
         assert_eq!(fronts.api.connections(), 0);
     }

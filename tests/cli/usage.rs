@@ -1,6 +1,6 @@
 //! What is refused before anything is attempted.
 
-use crate::world::{Ran, World};
+use sandbox::workspace::{Run, Workspace};
 
 #[test]
 fn settings_out_of_range_are_refused_by_name_and_value() {
@@ -16,36 +16,37 @@ fn settings_out_of_range_are_refused_by_name_and_value() {
         (["--api-url", "http://api.example.com"], "--allow-http"),
         (["--no-such-flag", "1"], "--no-such-flag"),
     ] {
-        let world = World::with_images(1);
-        let ran = world.run(&args).ended(2);
+        let workspace = Workspace::with_images(1);
+        let ran = workspace.run(&args).assert_code(2);
         assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
-        assert!(!world.out().exists());
-        assert_eq!(world.api_requests(), 0);
+        assert!(!workspace.out().exists());
+        assert_eq!(workspace.api_requests(), 0);
     }
 }
 
 #[test]
 fn a_missing_key_names_both_ways_to_give_one() {
-    let world = World::with_images(1);
-    let mut command = world.command(&["run", "manifest.csv"]);
-    let ran = Ran::of(command.env_remove("MAXAI_API_KEY").spawn().expect("started")).ended(2);
+    let workspace = Workspace::with_images(1);
+    let mut command = workspace.command(&["run", "manifest.csv"]);
+    let ran = Run::wait(command.env_remove("MAXAI_API_KEY").spawn().expect("started")).assert_code(2);
     assert!(ran.stderr.contains("MAXAI_API_KEY") && ran.stderr.contains("--api-key-file"), "{}", ran.stderr);
 }
 
 #[test]
 fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
     for key in ["two\nlines", "\"quoted-canary\"", "canary with blanks", "canäry"] {
-        let world = World::with_images(1);
-        let mut command = world.command(&["run", "manifest.csv"]);
-        let ran = Ran::of(command.env("MAXAI_API_KEY", key).spawn().expect("started")).ended(2);
+        let workspace = Workspace::with_images(1);
+        let mut command = workspace.command(&["run", "manifest.csv"]);
+        let ran = Run::wait(command.env("MAXAI_API_KEY", key).spawn().expect("started")).assert_code(2);
         assert!(!ran.stderr.contains("canary") && !ran.stderr.contains("lines\""), "{}", ran.stderr);
     }
 }
 
 #[test]
 fn what_is_wrong_is_named_once_and_as_it_was_given() {
-    let world = World::with_images(1);
-    let said = |args: &[&str]| Ran::of(world.command(args).spawn().expect("started")).ended(2).stderr;
+    let workspace = Workspace::with_images(1);
+    let said =
+        |args: &[&str]| Run::wait(workspace.command(args).spawn().expect("started")).assert_code(2).stderr;
     for command in ["status", "report", "verify"] {
         assert_eq!(said(&[command, ""]), "exporter: error: DIR '': it is empty; give a path\n");
     }
@@ -60,17 +61,17 @@ fn what_is_wrong_is_named_once_and_as_it_was_given() {
 
 #[test]
 fn a_summary_that_cannot_be_written_is_an_error_and_the_exit_code_stays_that_of_the_rows() {
-    let world = World::with_images(1);
+    let workspace = Workspace::with_images(1);
     let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
-    let mut command = world.command(&["run", "manifest.csv"]);
-    let ran = Ran::of(command.stdout(full).spawn().expect("started")).ended(0);
+    let mut command = workspace.command(&["run", "manifest.csv"]);
+    let ran = Run::wait(command.stdout(full).spawn().expect("started")).assert_code(0);
     assert!(ran.stderr.contains("the summary could not be written to standard output"), "{}", ran.stderr);
-    assert_eq!(world.count("exit_code"), 0, "both say the same");
+    assert_eq!(workspace.count("exit_code"), 0, "both say the same");
 }
 
 #[test]
 fn a_key_in_a_wrong_place_is_not_shown() {
-    let world = World::with_images(1);
+    let workspace = Workspace::with_images(1);
     let base64 = "max_prd_ak_Zm9v/YmFy+MTIz==";
     for key in ["max_dev_ak_sandbox", base64] {
         let file = [("MAXAI_API_KEY_FILE", key)];
@@ -92,49 +93,49 @@ fn a_key_in_a_wrong_place_is_not_shown() {
             (&["verify", key, "--adopt"], &[], 2),
         ] {
             for format in ["text", "json"] {
-                let mut command = world.command(args);
+                let mut command = workspace.command(args);
                 command.envs(variables.iter().copied()).env("EXPORTER_LOG_FORMAT", format);
-                let ran = Ran::of(command.spawn().expect("started")).ended(code);
+                let ran = Run::wait(command.spawn().expect("started")).assert_code(code);
                 let said = ran.stdout + &ran.stderr;
                 assert!(!said.contains("_ak_") && !said.contains("Zm9v"), "{args:?}: {said}");
                 assert!(said.contains("not shown"), "{args:?}: {said}");
             }
         }
     }
-    let mut command = world.command(&["run", "manifest.csv", "--api-key-file", "not/a/path"]);
-    let ran = Ran::of(command.spawn().expect("started")).ended(2);
+    let mut command = workspace.command(&["run", "manifest.csv", "--api-key-file", "not/a/path"]);
+    let ran = Run::wait(command.spawn().expect("started")).assert_code(2);
     assert!(!ran.stderr.contains("not/a/path"), "{}", ran.stderr);
 }
 
 #[test]
 fn every_setting_can_come_from_the_environment_and_a_flag_wins() {
-    let world = World::with_images(1);
-    let mut command = world.command(&["run", "manifest.csv"]);
-    let ran = Ran::of(command.env("EXPORTER_CONCURRENCY", "zero").spawn().expect("started")).ended(2);
+    let workspace = Workspace::with_images(1);
+    let mut command = workspace.command(&["run", "manifest.csv"]);
+    let ran = Run::wait(command.env("EXPORTER_CONCURRENCY", "zero").spawn().expect("started")).assert_code(2);
     assert!(ran.stderr.contains("EXPORTER_CONCURRENCY"), "{}", ran.stderr);
-    let mut command = world.command(&["run", "manifest.csv", "--concurrency", "2"]);
+    let mut command = workspace.command(&["run", "manifest.csv", "--concurrency", "2"]);
     command.env("EXPORTER_CONCURRENCY", "zero").env("EXPORTER_OUT", "elsewhere");
-    Ran::of(command.spawn().expect("started")).ended(0);
-    assert!(world.path("elsewhere/report.csv").is_file());
+    Run::wait(command.spawn().expect("started")).assert_code(0);
+    assert!(workspace.path("elsewhere/report.csv").is_file());
 }
 
 #[test]
 fn a_key_file_that_others_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
-    let world = World::with_images(1);
-    world.write("key", crate::support::config::API_KEY);
-    std::fs::set_permissions(world.path("key"), std::fs::Permissions::from_mode(0o644)).expect("set");
-    let mut command = world.command(&["run", "manifest.csv", "--api-key-file", "key"]);
-    let ran = Ran::of(command.env("MAXAI_API_KEY", "wrong").spawn().expect("started")).ended(0);
+    let workspace = Workspace::with_images(1);
+    workspace.write("key", sandbox::config::API_KEY);
+    std::fs::set_permissions(workspace.path("key"), std::fs::Permissions::from_mode(0o644)).expect("set");
+    let mut command = workspace.command(&["run", "manifest.csv", "--api-key-file", "key"]);
+    let ran = Run::wait(command.env("MAXAI_API_KEY", "wrong").spawn().expect("started")).assert_code(0);
     assert!(ran.stderr.contains("key"), "a warning, and the file wins: {}", ran.stderr);
 }
 
 #[test]
 fn the_help_of_every_command_has_an_example() {
-    let world = World::new();
+    let workspace = Workspace::new();
     for command in ["run", "plan", "verify", "report", "status", "doctor"] {
         for help in ["-h", "--help"] {
-            let ran = Ran::of(world.command(&[command, help]).spawn().expect("started")).ended(0);
+            let ran = Run::wait(workspace.command(&[command, help]).spawn().expect("started")).assert_code(0);
             let example = format!("exporter {command} ");
             let (_, examples) =
                 ran.stdout.split_once("Example").unwrap_or_else(|| panic!("{command} {help}"));
@@ -146,10 +147,10 @@ fn the_help_of_every_command_has_an_example() {
 /// The keys of the answers in JSON: scripts go by them.
 #[test]
 fn the_keys_in_json_are_those_that_are_promised() {
-    let world = World::with_images(1);
-    world.run(&[]).ended(0);
+    let workspace = Workspace::with_images(1);
+    workspace.run(&[]).assert_code(0);
     let keys = |args: &[&str]| {
-        let ran = Ran::of(world.command(args).spawn().expect("started")).ended(0);
+        let ran = Run::wait(workspace.command(args).spawn().expect("started")).assert_code(0);
         let answer: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
         let keys: Vec<String> = answer.as_object().expect("an object").keys().cloned().collect();
         keys.join(" ")
@@ -170,9 +171,9 @@ fn the_keys_in_json_are_those_that_are_promised() {
 
 #[test]
 fn help_and_version_go_to_standard_output() {
-    let world = World::new();
+    let workspace = Workspace::new();
     for args in [&["--help"][..], &["run", "--help"], &["-h"], &["--version"]] {
-        let ran = Ran::of(world.command(args).spawn().expect("started")).ended(0);
+        let ran = Run::wait(workspace.command(args).spawn().expect("started")).assert_code(0);
         assert!(!ran.stdout.is_empty() && ran.stderr.is_empty());
     }
 }

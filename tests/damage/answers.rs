@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::case::{SIZE, api_case, case, each, image};
-use crate::support::faults::{ApiFault, StorageFault as Fault};
-use crate::support::images::jpeg;
-use crate::support::log::Face;
-use crate::support::registry::ImageRef;
-use crate::world::World;
+use sandbox::faults::{ApiFault, StorageFault as Fault};
+use sandbox::images::jpeg;
+use sandbox::log::Server;
+use sandbox::registry::ImageRef;
+use sandbox::workspace::Workspace;
 
 fn answer(content_type: &str, body: &str) -> Fault {
     let headers = vec![("content-type".to_owned(), content_type.to_owned())];
@@ -30,10 +30,10 @@ fn pages_messages_and_nothing_under_200_get_one_new_url_and_are_then_final() {
         ],
         |what| {
             let end = case([what.clone()]).stored().attempts(1);
-            assert_eq!(end.world.api_requests(), 2, "{what:?}");
+            assert_eq!(end.workspace.api_requests(), 2, "{what:?}");
             let end = case([what.clone(), what.clone()]).failed("not_an_image").attempts(1);
-            assert_eq!(end.world.images().len(), 0, "{what:?}");
-            assert_eq!(end.world.api_requests(), 2);
+            assert_eq!(end.workspace.images().len(), 0, "{what:?}");
+            assert_eq!(end.workspace.api_requests(), 2);
         },
     );
 }
@@ -61,10 +61,10 @@ fn refusals_of_the_storage_get_one_new_url_and_are_then_final() {
         |(code, ends_as)| {
             let fault = Fault::error(code);
             let end = case([fault.clone()]).stored().attempts(1);
-            assert_eq!(end.world.api_requests(), 2, "{code}");
+            assert_eq!(end.workspace.api_requests(), 2, "{code}");
             let end = case([fault.clone(), fault]).failed(ends_as).attempts(1).says(code);
             assert!(!end.line["trace_id"].is_empty(), "{code}");
-            assert_eq!(end.world.api_requests(), 2, "{code}");
+            assert_eq!(end.workspace.api_requests(), 2, "{code}");
         },
     );
 }
@@ -79,7 +79,7 @@ fn what_the_storage_has_not_is_final_at_once() {
         ],
         |(code, ends_as)| {
             let end = case([Fault::error(code)]).failed(ends_as).attempts(1).says(code);
-            assert_eq!(end.world.sandbox.counts(Face::Storage).requests, 1, "{code}");
+            assert_eq!(end.workspace.sandbox.counts(Server::Storage).requests, 1, "{code}");
         },
     );
 }
@@ -101,7 +101,7 @@ fn redirects_are_not_followed() {
         let headers = vec![("location".to_owned(), "http://127.0.0.1:1/steal".to_owned())];
         let fault = Fault::Answer { status, headers, body: Vec::new() };
         let end = case([fault.clone()]).stored().attempts(1);
-        assert_eq!(end.world.api_requests(), 2);
+        assert_eq!(end.workspace.api_requests(), 2);
         case([fault.clone(), fault]).failed("storage_error").attempts(1);
     });
 }
@@ -112,7 +112,7 @@ fn a_url_that_expires_in_the_middle_is_renewed_and_the_download_continued() {
     let end = case([cut, Fault::error("AccessDenied")]).stored().attempts(2);
     let half = format!("bytes={}-", SIZE / 2);
     assert_eq!(end.ranges(), ["", &half, &half], "the bytes at hand are not lost with the URL");
-    assert_eq!(end.world.api_requests(), 2);
+    assert_eq!(end.workspace.api_requests(), 2);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_download_that_got_on_may_have_its_url_renewed_again() {
     let denied = || Fault::error("AccessDenied");
     let cut = |after| Fault::Short { after };
     let end = case([denied(), cut(1000), denied(), cut(1000), denied()]).stored().attempts(3);
-    assert_eq!(end.world.api_requests(), 4);
+    assert_eq!(end.workspace.api_requests(), 4);
     case([cut(1000), denied(), denied()]).failed("storage_denied").attempts(2);
 }
 
@@ -128,7 +128,7 @@ fn a_download_that_got_on_may_have_its_url_renewed_again() {
 fn urls_that_are_expired_at_once_are_asked_for_once_more_and_no_more() {
     api_case([ApiFault::Expired]).stored().attempts(1);
     let end = api_case([ApiFault::Expired, ApiFault::Expired]).failed("storage_denied").attempts(1);
-    assert_eq!(end.world.api_requests(), 2);
+    assert_eq!(end.workspace.api_requests(), 2);
 }
 
 #[test]
@@ -168,54 +168,57 @@ fn a_connection_that_was_closed_while_idle_costs_no_try() {
 
 #[test]
 fn a_url_of_another_rows_object_is_named_in_both_rows() {
-    let world = World::with_images(4);
-    world.sandbox.script().api("i2", ApiFault::ObjectOf("i1".to_owned()));
-    let ran = world.run(&[]).ended(0);
-    let report = world.report();
-    let versions = |line: &crate::world::Line| {
+    let workspace = Workspace::with_images(4);
+    workspace.sandbox.script().api("i2", ApiFault::ObjectOf("i1".to_owned()));
+    let ran = workspace.run(&[]).assert_code(0);
+    let report = workspace.report();
+    let versions = |line: &sandbox::workspace::Line| {
         let n = if line["image"] == "i2" { 1 } else { line["image"][1..].parse().expect("a number") };
         vec![jpeg(n, 2000 + usize::try_from(n).expect("small"))]
     };
-    crate::case::true_export(&world, &ran, versions);
+    crate::case::assert_consistent(&workspace, &ran, versions);
     for (line, other) in [(1, 4), (2, 3)] {
         let warning = &report[line]["warning"];
         assert!(warning.contains(&format!("same bytes as line {other}")), "{warning}");
         assert!(warning.contains(&format!("same object in the storage as line {other}")), "{warning}");
     }
-    assert_eq!(world.count("same_content"), 1);
+    assert_eq!(workspace.count("same_content"), 1);
 }
 
 #[test]
 fn answers_are_bound_to_their_rows_however_late_they_come() {
-    let world = World::with_images(60);
+    let workspace = Workspace::with_images(60);
     for n in 0..60_u64 {
-        world.sandbox.script().api(&format!("i{n}"), ApiFault::Delay(Duration::from_millis(n * 37 % 200)));
+        workspace
+            .sandbox
+            .script()
+            .api(&format!("i{n}"), ApiFault::Delay(Duration::from_millis(n * 37 % 200)));
         let late = Fault::Delay(Duration::from_millis(n * 53 % 200));
-        world.sandbox.script().storage(&format!("i{n}"), late);
+        workspace.sandbox.script().storage(&format!("i{n}"), late);
     }
-    let ran = world.run(&[]).ended(0);
-    crate::case::true_export(&world, &ran, |line| {
+    let ran = workspace.run(&[]).assert_code(0);
+    crate::case::assert_consistent(&workspace, &ran, |line| {
         let n: u64 = line["image"][1..].parse().expect("a number");
         vec![jpeg(n, 2000 + usize::try_from(n).expect("small"))]
     });
-    assert_eq!(world.count("stored"), 60);
+    assert_eq!(workspace.count("stored"), 60);
 }
 
 #[test]
 fn keys_are_sent_byte_for_byte() {
-    let world = World::new();
+    let workspace = Workspace::new();
     let mut manifest = "org,note,image\n".to_owned();
     for (n, key) in ["a b", "a+b", "a%2Fb", "ü", "a?b", "a#b", "a&b=c", "..a", "a//b"].into_iter().enumerate()
     {
         let image = ImageRef::new("o", "n", format!("i{n}"));
         let key = format!("o/p/{key}.jpg");
-        world.sandbox.add_image_at(image, &key, jpeg(n as u64, 4000), "image/jpeg");
+        workspace.sandbox.add_image_at(image, &key, jpeg(n as u64, 4000), "image/jpeg");
         manifest.push_str(&format!("o,n,i{n}\n"));
     }
-    world.manifest(&manifest);
-    let ran = world.run(&[]);
-    let report = world.report();
-    crate::case::true_export(&world, &ran, |line| {
+    workspace.manifest(&manifest);
+    let ran = workspace.run(&[]);
+    let report = workspace.report();
+    crate::case::assert_consistent(&workspace, &ran, |line| {
         vec![jpeg(line["image"][1..].parse().expect("a number"), 4000)]
     });
     // the last two may not be kept apart by the storage's folder; the others must come

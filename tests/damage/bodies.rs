@@ -1,8 +1,8 @@
 //! Bodies that are cut, too short, flipped or never end.
 
 use crate::case::{SIZE, all, case, each, image};
-use crate::support::faults::StorageFault as Fault;
-use crate::support::images::{jpeg, png};
+use sandbox::faults::StorageFault as Fault;
+use sandbox::images::{jpeg, png};
 
 const WHOLE: &str = "length+etag-md5+image-end";
 
@@ -25,8 +25,8 @@ fn a_body_that_always_breaks_ends_as_a_failed_row_without_a_file() {
     for fault in [Fault::Cut { after: 7 }, Fault::Short { after: 7 }] {
         let end = case([fault.clone(), fault.clone(), fault]).arg("--max-attempts", "3").failed("network");
         let end = end.attempts(3);
-        assert_eq!(end.world.images().len(), 0);
-        let left = std::fs::read_dir(end.world.out().join(".exporter")).expect("there").count();
+        assert_eq!(end.workspace.images().len(), 0);
+        let left = std::fs::read_dir(end.workspace.out().join(".exporter")).expect("there").count();
         assert_eq!(left, 2, "ledger and lock");
     }
 }
@@ -72,7 +72,7 @@ fn a_flipped_bit_is_found_wherever_something_vouches_for_the_bytes() {
     });
     let flip = Fault::FlipBit(4_000_001 % (SIZE * 8));
     let end = case([flip.clone(), flip]).arg("--max-attempts", "2").failed("integrity").attempts(2);
-    assert_eq!(end.world.images().len(), 0);
+    assert_eq!(end.workspace.images().len(), 0);
 }
 
 #[test]
@@ -95,9 +95,9 @@ fn an_image_that_is_cut_in_the_storage_is_stored_as_served_and_named() {
 fn padding_behind_a_jpeg_is_no_missing_end() {
     each([1, 100, 4000], |padding| {
         let padded = [jpeg(1, 9000), vec![0; padding]].concat();
-        let world = image(padded, "image/jpeg", []).world;
-        world.run(&[]).ended(0);
-        let line = world.report().remove(0);
+        let workspace = image(padded, "image/jpeg", []).workspace;
+        workspace.run(&[]).assert_code(0);
+        let line = workspace.report().remove(0);
         assert_eq!((&*line["checked_by"], &*line["warning"]), (WHOLE, ""), "{padding}");
     });
 }
@@ -106,7 +106,7 @@ fn padding_behind_a_jpeg_is_no_missing_end() {
 fn a_body_that_never_ends_is_given_up_at_max_size() {
     let endless = Fault::Padded(1 << 40);
     let end = case([endless]).arg("--max-size", "4M").failed("storage_error").attempts(1).says("--max-size");
-    assert_eq!(end.world.images().len(), 0);
+    assert_eq!(end.workspace.images().len(), 0);
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn a_size_that_is_not_allowed_is_refused_before_its_bytes() {
 fn an_image_larger_than_the_disk_stops_the_run_before_its_bytes() {
     let end = case([Fault::Announce(1 << 50)]).arg("--max-size", "2000T").untried("disk");
     assert!(end.ran.stderr.contains("free"), "{}", end.ran.stderr);
-    assert_eq!(end.world.images().len(), 0);
+    assert_eq!(end.workspace.images().len(), 0);
 }

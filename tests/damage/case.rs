@@ -6,11 +6,11 @@ use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 
-use crate::support::faults::{ApiFault, StorageFault};
-use crate::support::images::jpeg;
-use crate::support::log::Face;
-use crate::support::presign::hex;
-use crate::world::{Line, Ran, World};
+use sandbox::faults::{ApiFault, StorageFault};
+use sandbox::images::jpeg;
+use sandbox::log::Server;
+use sandbox::presign::hex;
+use sandbox::workspace::{Line, Run, Workspace};
 
 /// Cases of one test that run at the same time.
 const AT_ONCE: usize = 10;
@@ -19,16 +19,16 @@ pub const SIZE: usize = 300_000;
 
 /// An image, its faults, and the versions of it that may come home.
 pub struct Case {
-    pub world: World,
+    pub workspace: Workspace,
     args: Vec<&'static str>,
     versions: Vec<Vec<u8>>,
 }
 
 /// How it ended.
 pub struct End {
-    pub world: World,
+    pub workspace: Workspace,
     pub line: Line,
-    pub ran: Ran,
+    pub ran: Run,
 }
 
 /// Does it for each at the same time: most of a case's time is waiting.
@@ -57,20 +57,20 @@ pub fn case<const N: usize>(faults: [StorageFault; N]) -> Case {
 pub fn api_case<const N: usize>(faults: [ApiFault; N]) -> Case {
     let case = case([]);
     for fault in faults {
-        case.world.sandbox.script().api("i", fault);
+        case.workspace.sandbox.script().api("i", fault);
     }
     case
 }
 
 /// The same with another object.
 pub fn image<const N: usize>(bytes: Vec<u8>, content_type: &str, faults: [StorageFault; N]) -> Case {
-    let world = World::new();
-    world.sandbox.add_image("o", "n", "i", bytes.clone(), content_type);
-    world.manifest("org,note,image\no,n,i\n");
+    let workspace = Workspace::new();
+    workspace.sandbox.add_image("o", "n", "i", bytes.clone(), content_type);
+    workspace.manifest("org,note,image\no,n,i\n");
     for fault in faults {
-        world.sandbox.script().storage("i", fault);
+        workspace.sandbox.script().storage("i", fault);
     }
-    Case { world, args: Vec::new(), versions: vec![bytes] }
+    Case { workspace, args: Vec::new(), versions: vec![bytes] }
 }
 
 /// Several at once.
@@ -91,31 +91,31 @@ impl Case {
     }
 
     #[track_caller]
-    fn ended(self, state: &str, code: i32) -> End {
-        let ran = self.world.run(&self.args).ended(code);
-        true_export(&self.world, &ran, |_| self.versions.clone());
-        let line = self.world.report().remove(0);
+    fn assert_code(self, state: &str, code: i32) -> End {
+        let ran = self.workspace.run(&self.args).assert_code(code);
+        assert_consistent(&self.workspace, &ran, |_| self.versions.clone());
+        let line = self.workspace.report().remove(0);
         assert_eq!(line["state"], state, "{line:?}\n{}", ran.stderr);
-        assert_eq!(self.world.sandbox.script().waiting(Face::Storage), 0, "a fault that nobody met");
-        assert_eq!(self.world.sandbox.script().waiting(Face::Api), 0, "a fault that nobody met");
-        End { world: self.world, line, ran }
+        assert_eq!(self.workspace.sandbox.script().waiting(Server::Storage), 0, "a fault that nobody met");
+        assert_eq!(self.workspace.sandbox.script().waiting(Server::Api), 0, "a fault that nobody met");
+        End { workspace: self.workspace, line, ran }
     }
 
     #[track_caller]
     pub fn stored(self) -> End {
-        self.ended("stored", 0)
+        self.assert_code("stored", 0)
     }
 
     #[track_caller]
     pub fn failed(self, code: &str) -> End {
-        let end = self.ended("failed", 3);
+        let end = self.assert_code("failed", 3);
         assert_eq!(end.line["error_code"], code, "{:?}", end.line);
         end
     }
 
     #[track_caller]
     pub fn untried(self, code: &str) -> End {
-        let end = self.ended("untried", 1);
+        let end = self.assert_code("untried", 1);
         assert_eq!(end.line["error_code"], code, "{:?}", end.line);
         end
     }
@@ -150,8 +150,8 @@ impl End {
 
     /// `Range` of each GET, empty where there was none.
     pub fn ranges(&self) -> Vec<String> {
-        let requests = self.world.sandbox.requests();
-        let gets = requests.iter().filter(|request| request.face == Face::Storage);
+        let requests = self.workspace.sandbox.requests();
+        let gets = requests.iter().filter(|request| request.server == Server::Storage);
         gets.map(|request| request.header("range").unwrap_or_default().to_owned()).collect()
     }
 }
@@ -159,8 +159,8 @@ impl End {
 /// What holds for every export: counts and exit code agree; each delivered row has a file with the bytes of one
 /// version, and the hash, size and checks that the report tells; no other file is there; no secret was said.
 #[track_caller]
-pub fn true_export(world: &World, ran: &Ran, versions: impl Fn(&Line) -> Vec<Vec<u8>>) {
-    let report = world.report();
+pub fn assert_consistent(workspace: &Workspace, ran: &Run, versions: impl Fn(&Line) -> Vec<Vec<u8>>) {
+    let report = workspace.report();
     let mut paths = BTreeSet::new();
     for line in &report {
         let delivered = matches!(&*line["state"], "stored" | "skipped");
@@ -168,7 +168,7 @@ pub fn true_export(world: &World, ran: &Ran, versions: impl Fn(&Line) -> Vec<Vec
         if !delivered {
             continue;
         }
-        let bytes = std::fs::read(world.out().join(&line["path"])).expect("a delivered file");
+        let bytes = std::fs::read(workspace.out().join(&line["path"])).expect("a delivered file");
         assert!(versions(line).contains(&bytes), "{} bytes of no version: {line:?}", bytes.len());
         assert_eq!(line["sha256"], hex(&Sha256::digest(&bytes)), "{line:?}");
         assert_eq!(line["bytes"], bytes.len().to_string(), "{line:?}");
@@ -181,8 +181,8 @@ pub fn true_export(world: &World, ran: &Ran, versions: impl Fn(&Line) -> Vec<Vec
         }
         paths.insert(line["path"].clone());
     }
-    assert_eq!(world.images().into_iter().collect::<BTreeSet<_>>(), paths, "files and report");
-    let listed: BTreeSet<String> = world
+    assert_eq!(workspace.images().into_iter().collect::<BTreeSet<_>>(), paths, "files and report");
+    let listed: BTreeSet<String> = workspace
         .read("manifest-sha256.txt")
         .lines()
         .map(|line| line.split_once("  ").expect("hash, two spaces, path").1.to_owned())
@@ -190,13 +190,13 @@ pub fn true_export(world: &World, ran: &Ran, versions: impl Fn(&Line) -> Vec<Vec
     assert_eq!(listed, paths, "the bag's list and the report");
     let of = |state: &str| report.iter().filter(|line| line["state"] == state).count() as u64;
     for state in ["stored", "skipped", "duplicate", "failed", "untried"] {
-        assert_eq!(world.count(state), of(state), "{state}");
+        assert_eq!(workspace.count(state), of(state), "{state}");
     }
-    assert_eq!(world.count("rows"), report.len() as u64);
+    assert_eq!(workspace.count("rows"), report.len() as u64);
     assert!(!ran.stderr.contains("X-Amz") && !ran.stdout.contains("X-Amz"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     if ran.code == Some(0) {
-        let state = std::fs::read_dir(world.out().join(".exporter")).expect("there");
+        let state = std::fs::read_dir(workspace.out().join(".exporter")).expect("there");
         let mut left: Vec<_> = state.map(|entry| entry.expect("an entry").file_name()).collect();
         left.sort();
         assert_eq!(left, ["ledger.sqlite", "lock"], "no part is left");

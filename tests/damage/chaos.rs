@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::case::{all, each, true_export};
-use crate::support::faults::{ApiFault, StorageFault as Fault};
-use crate::support::images::{jpeg, mix};
-use crate::world::World;
+use crate::case::{all, assert_consistent, each};
+use sandbox::faults::{ApiFault, StorageFault as Fault};
+use sandbox::images::{jpeg, mix};
+use sandbox::workspace::Workspace;
 
 /// Runs, and rows in each: five that fail at the same time would be an outage.
 const RUNS: u64 = 40;
@@ -49,28 +49,28 @@ fn fault(dice: u64, versions: &mut Vec<Vec<u8>>) -> Vec<Fault> {
 #[test]
 fn whatever_is_met_in_whatever_order_each_file_is_one_whole_version() {
     each(1..=RUNS, |round| {
-        let world = World::new();
+        let workspace = Workspace::new();
         let mut manifest = "org,note,image\n".to_owned();
         let mut all_versions = BTreeMap::new();
         for row in 0..ROWS {
             let seed = mix(round << 32 | row);
             let image = format!("i{row}");
             let mut versions = vec![jpeg(seed, 20_000 + usize::try_from(seed % 90_000).expect("small"))];
-            world.sandbox.add_image("o", "n", &image, versions[0].clone(), "image/jpeg");
+            workspace.sandbox.add_image("o", "n", &image, versions[0].clone(), "image/jpeg");
             manifest.push_str(&format!("o,n,{image}\n"));
             for n in 0..mix(seed) % 4 {
                 for fault in fault(mix(seed + n), &mut versions) {
-                    world.sandbox.script().storage(&image, fault);
+                    workspace.sandbox.script().storage(&image, fault);
                 }
             }
             if seed.is_multiple_of(7) {
-                world.sandbox.script().api(&image, ApiFault::status(503));
+                workspace.sandbox.script().api(&image, ApiFault::status(503));
             }
             all_versions.insert(image, versions);
         }
-        world.manifest(&manifest);
-        let ran = world.run(&["--max-attempts", "30", "--stall-timeout", "1s"]).ended(0);
-        true_export(&world, &ran, |line| all_versions[&line["image"]].clone());
-        assert_eq!(world.count("stored"), ROWS);
+        workspace.manifest(&manifest);
+        let ran = workspace.run(&["--max-attempts", "30", "--stall-timeout", "1s"]).assert_code(0);
+        assert_consistent(&workspace, &ran, |line| all_versions[&line["image"]].clone());
+        assert_eq!(workspace.count("stored"), ROWS);
     });
 }

@@ -3,8 +3,8 @@
 use sha2::Digest;
 
 use crate::case::{SIZE, all, case, each};
-use crate::support::faults::StorageFault as Fault;
-use crate::support::images::jpeg;
+use sandbox::faults::StorageFault as Fault;
+use sandbox::images::jpeg;
 
 /// Of the case's image, by tools that are not the program's own: base64 of the big-endian bytes.
 fn headers() -> Vec<(&'static str, String)> {
@@ -119,7 +119,7 @@ fn the_first_answers_checksum_holds_for_a_download_that_is_continued() {
 #[test]
 fn no_header_that_would_have_to_be_signed_is_sent_to_ask_for_checksums() {
     let end = case([]).stored();
-    let requests = end.world.sandbox.requests();
+    let requests = end.workspace.sandbox.requests();
     for request in requests {
         assert!(request.headers.iter().all(|(name, _)| !name.starts_with("x-amz-")), "{:?}", request.headers);
     }

@@ -1,8 +1,8 @@
 //! Each kind of image under its extension, whatever the Content-Type says; what is of no known kind is stored, too.
 
-use crate::case::true_export;
-use crate::support::images::{jpeg, png};
-use crate::world::World;
+use crate::case::assert_consistent;
+use sandbox::images::{jpeg, png};
+use sandbox::workspace::Workspace;
 
 #[test]
 fn every_kind_is_known_by_its_first_bytes_and_stored_byte_for_byte() {
@@ -25,18 +25,18 @@ fn every_kind_is_known_by_its_first_bytes_and_stored_byte_for_byte() {
         ("bin", body(b"plain words of nobody")),
     ];
     for said in ["application/octet-stream", "binary/octet-stream"] {
-        let world = World::new();
+        let workspace = Workspace::new();
         let mut manifest = "org,note,image\n".to_owned();
         for (n, (_, bytes)) in kinds.iter().enumerate() {
-            world.sandbox.add_image("o", "n", &format!("i{n}"), bytes.clone(), said);
+            workspace.sandbox.add_image("o", "n", &format!("i{n}"), bytes.clone(), said);
             manifest.push_str(&format!("o,n,i{n}\n"));
         }
-        world.manifest(&manifest);
-        let ran = world.run(&[]).ended(0);
-        true_export(&world, &ran, |line| {
+        workspace.manifest(&manifest);
+        let ran = workspace.run(&[]).assert_code(0);
+        assert_consistent(&workspace, &ran, |line| {
             vec![kinds[line["image"][1..].parse::<usize>().expect("a number")].1.clone()]
         });
-        for (line, (extension, _)) in world.report().iter().zip(&kinds) {
+        for (line, (extension, _)) in workspace.report().iter().zip(&kinds) {
             assert!(line["path"].ends_with(&format!(".{extension}")), "{line:?}");
             let unknown = *extension == "bin";
             assert_eq!(line["warning"].contains("no known image format"), unknown, "{line:?}");
@@ -48,14 +48,20 @@ fn every_kind_is_known_by_its_first_bytes_and_stored_byte_for_byte() {
 
 #[test]
 fn the_content_type_names_what_the_bytes_do_not() {
-    let world = World::new();
-    world.sandbox.add_image("o", "n", "lies", jpeg(1, 3000), "image/png");
-    world.sandbox.add_image("o", "n", "helps", vec![7; 3000], "image/webp");
+    let workspace = Workspace::new();
+    workspace.sandbox.add_image("o", "n", "lies", jpeg(1, 3000), "image/png");
+    workspace.sandbox.add_image("o", "n", "helps", vec![7; 3000], "image/webp");
     let document = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
-    world.sandbox.add_image("o", "n", "document", [b"PK\x03\x04".to_vec(), vec![7; 99]].concat(), document);
-    world.manifest("org,note,image\no,n,lies\no,n,helps\no,n,document\n");
-    world.run(&[]).ended(0);
-    let paths: Vec<_> = world.report().iter().map(|line| line["path"].clone()).collect();
+    workspace.sandbox.add_image(
+        "o",
+        "n",
+        "document",
+        [b"PK\x03\x04".to_vec(), vec![7; 99]].concat(),
+        document,
+    );
+    workspace.manifest("org,note,image\no,n,lies\no,n,helps\no,n,document\n");
+    workspace.run(&[]).assert_code(0);
+    let paths: Vec<_> = workspace.report().iter().map(|line| line["path"].clone()).collect();
     assert_eq!(paths, ["data/o/n/lies.jpg", "data/o/n/helps.webp", "data/o/n/document.bin"]);
-    assert!(world.report()[1]["warning"].contains("no known image format"));
+    assert!(workspace.report()[1]["warning"].contains("no known image format"));
 }

@@ -1,13 +1,6 @@
 //! What network and storage can do to an image, against the real program: each fault ends as it must, no final
 //! name ever holds wrong bytes, and the report is true. The table of all faults is in `doc/faults.md`.
 
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../../examples/support/mod.rs"]
-mod support;
-#[allow(dead_code, reason = "each user takes a part")]
-#[path = "../cli/world.rs"]
-mod world;
-
 mod answers;
 mod bodies;
 mod case;

@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::case::{SIZE, case, true_export};
-use crate::support::config::Config;
-use crate::support::faults::StorageFault as Fault;
-use crate::support::images::jpeg;
-use crate::world::{Ran, World};
+use crate::case::{SIZE, assert_consistent, case};
+use sandbox::config::Config;
+use sandbox::faults::StorageFault as Fault;
+use sandbox::images::jpeg;
+use sandbox::workspace::{Run, Workspace};
 
 #[test]
 fn a_byte_a_second_is_waited_for() {
@@ -32,21 +32,21 @@ fn silence_ends_a_try_and_the_next_one_continues() {
 /// while others wait for their next try.
 #[test]
 fn a_process_that_was_stopped_for_longer_than_a_url_lives_goes_on() {
-    let world = World::with(Config { url_lifetime: Duration::from_secs(1), ..Config::default() });
-    world.manifest(&world.add_images(24));
+    let workspace = Workspace::with(Config { url_lifetime: Duration::from_secs(1), ..Config::default() });
+    workspace.manifest(&workspace.add_images(24));
     for n in 0..12 {
         // under way when the stop comes
         let slow = Fault::Stall { after: 1000, pause: Duration::from_millis(1500) };
-        world.sandbox.script().storage(&format!("i{n}"), slow);
+        workspace.sandbox.script().storage(&format!("i{n}"), slow);
     }
     for n in 12..16 {
         // waiting for their next try, with a URL at hand
         for after in [100, 200, 300, 400] {
-            world.sandbox.script().storage(&format!("i{n}"), Fault::Short { after });
+            workspace.sandbox.script().storage(&format!("i{n}"), Fault::Short { after });
         }
     }
     let args = ["run", "manifest.csv", "--stall-timeout", "2s", "--max-attempts", "6", "--concurrency", "18"];
-    let child = world.command(&args).spawn().expect("started");
+    let child = workspace.command(&args).spawn().expect("started");
     std::thread::sleep(Duration::from_millis(1000));
     let pid = child.id().to_string();
     let signal = |name: &str| {
@@ -55,10 +55,10 @@ fn a_process_that_was_stopped_for_longer_than_a_url_lives_goes_on() {
     signal("STOP");
     std::thread::sleep(Duration::from_secs(5));
     signal("CONT");
-    let ran = Ran::of(child).ended(0);
-    true_export(&world, &ran, |line| {
+    let ran = Run::wait(child).assert_code(0);
+    assert_consistent(&workspace, &ran, |line| {
         let n: u64 = line["image"][1..].parse().expect("a number");
         vec![jpeg(n, 2000 + usize::try_from(n).expect("small"))]
     });
-    assert_eq!(world.states(), vec!["stored"; 24]);
+    assert_eq!(workspace.states(), vec!["stored"; 24]);
 }

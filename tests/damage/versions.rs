@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::{SIZE, all, case, each, true_export};
-use crate::support::faults::StorageFault as Fault;
-use crate::support::images::jpeg;
-use crate::world::World;
+use crate::case::{SIZE, all, assert_consistent, case, each};
+use sandbox::faults::StorageFault as Fault;
+use sandbox::images::jpeg;
+use sandbox::workspace::Workspace;
 
 /// What a storage does with a continued request.
 #[derive(Clone, Copy, Debug)]
-enum Server {
+enum Behaviour {
     /// As S3: 412 where the object is another one.
     Honours,
     /// 206 of the new object with its own ETag.
@@ -20,10 +20,10 @@ enum Server {
     Lies,
 }
 
-impl Server {
+impl Behaviour {
     fn swap(self, old: &[u8], new: Vec<u8>) -> Fault {
         let swap = Fault::Swap(new);
-        let old = format!("\"{}\"", crate::support::presign::hex(&md5(old)));
+        let old = format!("\"{}\"", sandbox::presign::hex(&md5(old)));
         match self {
             Self::Honours => swap,
             Self::IgnoresIfMatch => all([swap, Fault::IgnoreIfMatch]),
@@ -40,16 +40,16 @@ fn md5(bytes: &[u8]) -> Vec<u8> {
 
 /// An object that changes before the second try, before the third, or before both.
 fn changing(
-    world: &World,
+    workspace: &Workspace,
     image: &str,
     seed: u64,
-    server: Server,
+    server: Behaviour,
     after: usize,
     sizes: [usize; 2],
 ) -> Vec<Vec<u8>> {
     let mut versions = vec![jpeg(seed, SIZE)];
-    world.sandbox.add_image("o", "n", image, versions[0].clone(), "image/jpeg");
-    let script = world.sandbox.script();
+    workspace.sandbox.add_image("o", "n", image, versions[0].clone(), "image/jpeg");
+    let script = workspace.sandbox.script();
     script.storage(image, Fault::Short { after });
     for (n, size) in sizes.into_iter().enumerate() {
         let mut faults = Vec::new();
@@ -70,7 +70,7 @@ fn changing(
 #[test]
 fn versions_are_never_mixed_wherever_the_object_changes_and_whatever_the_server_honours() {
     let mut cases = Vec::new();
-    for server in [Server::Honours, Server::IgnoresIfMatch, Server::IgnoresRange, Server::Lies] {
+    for server in [Behaviour::Honours, Behaviour::IgnoresIfMatch, Behaviour::IgnoresRange, Behaviour::Lies] {
         for after in [1, SIZE / 2, SIZE - 1] {
             for new in [SIZE, SIZE - 1000, SIZE + 1000] {
                 // three rows: with five that fail at the same time it would be an outage
@@ -80,25 +80,25 @@ fn versions_are_never_mixed_wherever_the_object_changes_and_whatever_the_server_
     }
     assert_eq!(cases.len(), 36);
     each(cases, |(server, after, rows)| {
-        let world = World::new();
+        let workspace = Workspace::new();
         let mut manifest = "org,note,image\n".to_owned();
         let mut versions = BTreeMap::new();
         for (sizes, seed) in rows.into_iter().zip([10, 20, 30]) {
             let image = format!("i{seed}");
             manifest.push_str(&format!("o,n,{image}\n"));
-            versions.insert(image.clone(), changing(&world, &image, seed, server, after, sizes));
+            versions.insert(image.clone(), changing(&workspace, &image, seed, server, after, sizes));
         }
-        world.manifest(&manifest);
-        let ran = world.run(&["--max-attempts", "20"]).ended(0);
-        true_export(&world, &ran, |line| versions[&line["image"]].clone());
-        assert_eq!(world.states(), ["stored"; 3]);
+        workspace.manifest(&manifest);
+        let ran = workspace.run(&["--max-attempts", "20"]).assert_code(0);
+        assert_consistent(&workspace, &ran, |line| versions[&line["image"]].clone());
+        assert_eq!(workspace.states(), ["stored"; 3]);
     });
 }
 
 #[test]
 fn a_changed_object_costs_no_more_than_the_try_that_broke() {
     let new = jpeg(2, SIZE);
-    each([Server::Honours, Server::IgnoresIfMatch, Server::IgnoresRange], |server| {
+    each([Behaviour::Honours, Behaviour::IgnoresIfMatch, Behaviour::IgnoresRange], |server| {
         let faults = [Fault::Short { after: SIZE / 2 }, server.swap(&jpeg(1, SIZE), new.clone())];
         let end = case(faults).version(new.clone()).stored().attempts(2);
         assert_eq!(end.ranges()[1], format!("bytes={}-", SIZE / 2));

@@ -14,11 +14,7 @@ use crate::event::{Event, Events};
 use crate::limit::Limiter;
 use crate::options::Rate;
 
-#[allow(dead_code, reason = "one of its users")]
-#[path = "../../../examples/support/limiter.rs"]
-mod server;
-
-use server::{Algorithm, Limiter as Server, SendHeaders};
+use sandbox::limiter::{Algorithm, Limiter as Server, Rate as ServerRate, SendHeaders};
 
 const WINDOW: Duration = Duration::from_secs(3);
 const RATE: Rate = Rate { requests: 100, window: WINDOW };
@@ -106,7 +102,7 @@ async fn a_run_that_begins_knows_what_the_one_before_sent() {
 async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
     let machine = Machine::new();
     let rule =
-        server::Rate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: SendHeaders::Always };
+        ServerRate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: SendHeaders::Always };
     let world = Mutex::new((Server::new(rule, Instant::now().into_std()), Vec::new(), 0_usize));
     let mut took = Vec::new();
     for _ in 0..2 {
@@ -278,7 +274,7 @@ async fn granted_to_nobody() {
 }
 
 /// Four runs of one machine, 32 tasks each, against one server.
-async fn four(rule: server::Rate) -> (usize, Vec<Duration>, Vec<Instant>) {
+async fn four(rule: ServerRate) -> (usize, Vec<Duration>, Vec<Instant>) {
     let machine = Machine::new();
     let world = Arc::new(Mutex::new((Server::new(rule, Instant::now().into_std()), Vec::new(), 0_usize)));
     let begin = Instant::now();
@@ -347,7 +343,7 @@ async fn ask(
 async fn four_runs_of_one_machine_are_as_good_as_one() {
     for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
         for headers in [SendHeaders::Always, SendHeaders::Never] {
-            let rule = server::Rate { limit: 100, window: WINDOW, algorithm, headers };
+            let rule = ServerRate { limit: 100, window: WINDOW, algorithm, headers };
             let (limited, spans, admitted) = four(rule).await;
             assert_eq!((limited, admitted.len()), (0, 652), "{rule:?}");
             let (fastest, slowest) = (spans.iter().min().expect("four"), spans.iter().max().expect("four"));

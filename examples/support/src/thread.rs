@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Sandbox;
-use super::config::Config;
-use super::server::AnyError;
+use crate::Sandbox;
+use crate::config::Config;
+use crate::server::AnyError;
 
 /// A [`Sandbox`] (it derefs to one) and the thread that it runs on. Both end when it is dropped.
 pub struct SandboxThread {

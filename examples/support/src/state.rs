@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::limiter::{Decision, Limiter, Rate};
-use super::log::Log;
-use super::presign::{Signer, object_path};
-use super::registry::Registry;
-use super::script::Script;
-use super::storage::{BUCKET, Storage};
+use crate::limiter::{Decision, Limiter, Rate};
+use crate::log::Log;
+use crate::presign::{Signer, object_path};
+use crate::registry::Registry;
+use crate::script::Script;
+use crate::storage::{BUCKET, Storage};
 
-/// The sandbox behind its two faces.
+/// The sandbox behind its two servers.
 pub struct State {
     pub keys: Mutex<Vec<String>>,
     pub refused: Mutex<HashSet<String>>,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
-use super::bulk::Bulk;
-use super::presign::hex;
+use crate::bulk::Bulk;
+use crate::presign::hex;
 
 /// A row of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

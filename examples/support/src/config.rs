@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::limiter::Rate;
+use crate::limiter::Rate;
 
 /// The key that a sandbox accepts unless told otherwise.
 pub const API_KEY: &str = "max_dev_ak_sandbox";

@@ -7,9 +7,9 @@ use http_body_util::BodyExt as _;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
-use super::faults::StorageFault;
-use super::refusals::s3_error;
-use super::server::{Answer, AnyError, Body, Line, Step, stepped};
+use crate::faults::StorageFault;
+use crate::refusals::s3_error;
+use crate::server::{Answer, AnyError, Body, Line, Step, stepped};
 
 /// How a body is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The Max AI face: `GET /v2/notes/{noteId}/images/{imageId}/url` and `GET /v2/marketplace/me`, with the
+//! The Max AI server: `GET /v2/notes/{noteId}/images/{imageId}/url` and `GET /v2/marketplace/me`, with the
 //! vendor's error bodies. A request is judged in this order: key (401), rate (429), script, organization
 //! (400, 403), image (404).
 
@@ -10,14 +10,14 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 
-use super::faults::ApiFault;
-use super::limiter::Decision;
-use super::log::Face;
-use super::registry::ImageRef;
-use super::replies::{endless, error, me, rate_headers, scripted, url_answer};
-use super::server::{Answer, Body, Line, Step, held, stepped};
-use super::shape::insert;
-use super::state::{State, pause};
+use crate::faults::ApiFault;
+use crate::limiter::Decision;
+use crate::log::Server;
+use crate::registry::ImageRef;
+use crate::replies::{endless, error, me, rate_headers, scripted, url_answer};
+use crate::server::{Answer, Body, Line, Step, held, stepped};
+use crate::shape::insert;
+use crate::state::{State, pause};
 
 /// What is asked.
 enum Route {
@@ -33,7 +33,7 @@ enum Route {
 /// Answers one request to the API.
 pub async fn answer(state: Arc<State>, request: Request<Incoming>, line: Line) -> Answer {
     let (head, _) = request.into_parts();
-    let mut ticket = state.log.arrived(Face::Api, &head);
+    let mut ticket = state.log.arrived(Server::Api, &head);
     let route = route(&head);
     let org = header(&head, "x-organization-id");
     if let Route::Url { note, image } = &route {

@@ -11,11 +11,11 @@ use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use md5::{Digest as _, Md5};
 
-use super::images::{JPEG_TAIL, jpeg_head, jpeg_tail, mix};
-use super::presign::{Refusal, Signer, hex};
-use super::refusals::{request_ids, request_time, s3_error};
-use super::registry::ImageRef;
-use super::server::{Body, Step, full, stepped};
+use crate::images::{JPEG_TAIL, jpeg_head, jpeg_tail, mix};
+use crate::presign::{Refusal, Signer, hex};
+use crate::refusals::{request_ids, request_time, s3_error};
+use crate::registry::ImageRef;
+use crate::server::{Body, Step, full, stepped};
 
 /// How many images share a note.
 const PER_NOTE: u64 = 5;
@@ -145,8 +145,8 @@ fn uuid(kind: u64, number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::images::jpeg;
     use super::*;
+    use crate::images::jpeg;
 
     #[test]
     fn rows_and_keys_lead_to_each_other_and_nowhere_else() {

@@ -1,4 +1,5 @@
-//! A sandbox, a folder to work in, and the program.
+//! What a test of the program needs: a sandbox, a temporary folder, and the exporter run in it without any of this
+//! machine's settings.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,21 +9,21 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::Sandbox;
-use crate::support::config::{API_KEY, Config};
-use crate::support::images::jpeg;
-use crate::support::log::Face;
-use crate::support::thread::SandboxThread;
+use crate::Sandbox;
+use crate::config::{API_KEY, Config};
+use crate::images::jpeg;
+use crate::log::Server;
+use crate::thread::SandboxThread;
 
-/// Everything that a test needs.
-pub struct World {
+/// A sandbox and the folder that the exporter works in. Both go when it is dropped.
+pub struct Workspace {
     pub sandbox: SandboxThread,
     dir: TempDir,
 }
 
-/// How the program ended.
+/// A run of the program that has ended.
 #[derive(Debug)]
-pub struct Ran {
+pub struct Run {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -31,7 +32,8 @@ pub struct Ran {
 /// A line of a CSV file by column.
 pub type Line = BTreeMap<String, String>;
 
-impl World {
+impl Workspace {
+    #[expect(clippy::new_without_default, reason = "it starts servers")]
     pub fn new() -> Self {
         Self::with(Config::default())
     }
@@ -43,9 +45,9 @@ impl World {
 
     /// `count` small images of two orgs in the sandbox, and their manifest.
     pub fn with_images(count: usize) -> Self {
-        let world = Self::new();
-        world.manifest(&world.add_images(count));
-        world
+        let workspace = Self::new();
+        workspace.manifest(&workspace.add_images(count));
+        workspace
     }
 
     /// Adds images `i0`, `i1` … and returns their manifest.
@@ -80,9 +82,9 @@ impl World {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The program with nothing of this machine's settings.
+    /// The program, with none of this machine's settings.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("exporter"));
+        let mut command = Command::new(exporter());
         command
             .args(args)
             .current_dir(self.dir.path())
@@ -99,9 +101,9 @@ impl World {
     }
 
     /// `exporter run manifest.csv` with more arguments.
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub fn run(&self, args: &[&str]) -> Run {
         let all: Vec<&str> = ["run", "manifest.csv"].iter().chain(args).copied().collect();
-        Ran::of(self.command(&all).spawn().expect("the program starts"))
+        Run::wait(self.command(&all).spawn().expect("the program starts"))
     }
 
     pub fn report(&self) -> Vec<Line> {
@@ -126,7 +128,7 @@ impl World {
     }
 
     pub fn api_requests(&self) -> u64 {
-        self.sandbox.counts(Face::Api).requests
+        self.sandbox.counts(Server::Api).requests
     }
 
     /// Every file below the export's `data/`, relative to the export.
@@ -138,9 +140,9 @@ impl World {
     }
 }
 
-impl Ran {
-    /// Waits for its end. A program that hangs is killed after a minute, and so shows what it said.
-    pub fn of(child: Child) -> Self {
+impl Run {
+    /// Waits until the program ends. One that hangs is killed after a minute, so that its output shows why.
+    pub fn wait(child: Child) -> Self {
         let pid = child.id().to_string();
         let (ended, end) = std::sync::mpsc::channel::<()>();
         std::thread::spawn(move || {
@@ -157,12 +159,23 @@ impl Ran {
         }
     }
 
-    /// Asserts the exit code and shows everything where it is another.
+    /// Asserts the exit code; on another one, shows all output.
     #[track_caller]
-    pub fn ended(self, code: i32) -> Self {
+    pub fn assert_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
+}
+
+/// The exporter of the same build. Cargo names it to the tests that it runs; a test that is run by hand lies in
+/// `<target>/<profile>/deps`, beside the folder's programs.
+pub fn exporter() -> PathBuf {
+    if let Some(path) = std::env::var_os("CARGO_BIN_EXE_exporter") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test.ancestors().nth(2).expect("a test lies in a target folder");
+    profile.join(format!("exporter{}", std::env::consts::EXE_SUFFIX))
 }
 
 fn lines(path: &Path) -> Vec<Line> {

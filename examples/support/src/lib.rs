@@ -1,13 +1,9 @@
-//! The sandbox: the Max AI API and an S3 on loopback, in this process. Signatures, expiry, ranges and
-//! rate limits are real, and a script makes them fail. Examples and tests include this folder:
+//! The sandbox: the Max AI API and an S3 on loopback, in the caller's process. Signatures, expiry, ranges and rate limits
+//! are real, and a script makes them fail. The exporter's examples, tests and benchmarks use it; it never uses the
+//! exporter.
 //!
-//! ```ignore
-//! #[allow(dead_code, reason = "each user takes a part")]
-//! #[path = "../examples/support/mod.rs"]
-//! mod support;
-//! ```
-//!
-//! An `async` caller takes [`Sandbox::start`], a synchronous one [`Sandbox::start_blocking`].
+//! An `async` caller uses [`Sandbox::start`], a synchronous one [`Sandbox::start_blocking`]. [`workspace`] adds what a test
+//! of the program needs besides.
 
 pub mod api;
 pub mod bulk;
@@ -27,6 +23,7 @@ pub mod shape;
 pub mod state;
 pub mod storage;
 pub mod thread;
+pub mod workspace;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::bulk::Bulk;
 use self::config::Config;
 use self::limiter::{Limiter, Rate};
-use self::log::{Counts, Entry, Face, Log};
+use self::log::{Counts, Entry, Log, Server};
 use self::presign::Signer;
 use self::registry::{ImageRef, Registry, default_key};
 use self::script::Script;
@@ -119,8 +116,8 @@ impl Sandbox {
         self.state.log.clear();
     }
 
-    pub fn counts(&self, face: Face) -> Counts {
-        self.state.log.counts(face)
+    pub fn counts(&self, server: Server) -> Counts {
+        self.state.log.counts(server)
     }
 
     /// Accepts these keys and no others from now on.

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 
 /// The two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Face {
+pub enum Server {
     Api,
     Storage,
 }
@@ -18,7 +18,7 @@ pub enum Face {
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub face: Face,
+    pub server: Server,
     pub method: String,
     /// Path and query byte for byte as they came: for the storage this is a signed URL.
     pub target: String,
@@ -41,7 +41,7 @@ impl Entry {
     }
 }
 
-/// Counters of one face.
+/// Counters of one server.
 #[derive(Debug, Default)]
 struct Gauge {
     requests: AtomicU64,
@@ -51,7 +51,7 @@ struct Gauge {
     failed: AtomicU64,
 }
 
-/// A reading of one face's counters.
+/// A reading of one server's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub requests: u64,
@@ -80,14 +80,14 @@ impl Log {
     }
 
     /// Opens the ticket of a request that has just arrived.
-    pub fn arrived(self: &Arc<Self>, face: Face, request: &Parts) -> Ticket {
-        let gauge = &self.gauges[face as usize];
+    pub fn arrived(self: &Arc<Self>, server: Server, request: &Parts) -> Ticket {
+        let gauge = &self.gauges[server as usize];
         gauge.requests.fetch_add(1, Relaxed);
         gauge.peak.fetch_max(gauge.in_flight.fetch_add(1, Relaxed) + 1, Relaxed);
         let at = Instant::now();
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let entry = (self.capacity > 0).then(|| Entry {
-            face,
+            server,
             method: request.method.to_string(),
             target: request.uri.to_string(),
             org: String::new(),
@@ -98,7 +98,7 @@ impl Log {
             answered: at,
             headers: request.headers.iter().map(|(k, v)| (k.to_string(), text(v.as_bytes()))).collect(),
         });
-        Ticket { log: Arc::clone(self), face, entry, status: 0 }
+        Ticket { log: Arc::clone(self), server, entry, status: 0 }
     }
 
     /// A copy of the entries in order of arrival.
@@ -112,8 +112,8 @@ impl Log {
         self.entries.lock().expect("no holder panics").clear();
     }
 
-    pub fn counts(&self, face: Face) -> Counts {
-        let gauge = &self.gauges[face as usize];
+    pub fn counts(&self, server: Server) -> Counts {
+        let gauge = &self.gauges[server as usize];
         Counts {
             requests: gauge.requests.load(Relaxed),
             in_flight: gauge.in_flight.load(Relaxed),
@@ -129,7 +129,7 @@ impl Log {
 #[derive(Debug)]
 pub struct Ticket {
     log: Arc<Log>,
-    face: Face,
+    server: Server,
     entry: Option<Entry>,
     status: u16,
 }
@@ -162,7 +162,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.write();
-        let gauge = &self.log.gauges[self.face as usize];
+        let gauge = &self.log.gauges[self.server as usize];
         gauge.in_flight.fetch_sub(1, Relaxed);
         gauge.limited.fetch_add(u64::from(self.status == 429), Relaxed);
         gauge.failed.fetch_add(u64::from(self.status == 0 || self.status >= 400), Relaxed);

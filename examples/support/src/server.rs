@@ -1,4 +1,4 @@
-//! One HTTP/1.1 server on loopback, used by both faces. It owns what a handler cannot reach: the
+//! One HTTP/1.1 server on loopback, used by both servers. It owns what a handler cannot reach: the
 //! socket, so that an answer may end in a reset instead of an orderly close.
 
 use std::io;
@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::log::Ticket;
+use crate::log::Ticket;
 
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// Its error is a plain one, since hyper's bounds and boxed errors do not agree in a spawned task.

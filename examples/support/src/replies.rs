@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::{HeaderMap, Response};
 use serde_json::json;
 
-use super::images::mix;
-use super::limiter::{Decision, Rate, SendHeaders};
-use super::server::{Answer, Body, Step, full, stepped};
-use super::shape::insert;
+use crate::images::mix;
+use crate::limiter::{Decision, Rate, SendHeaders};
+use crate::server::{Answer, Body, Step, full, stepped};
+use crate::shape::insert;
 
 pub fn url_answer(url: &str) -> Response<Body> {
     json_answer(200, json!({ "code": "success", "data": { "url": url } }).to_string().into())

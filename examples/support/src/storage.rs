@@ -1,4 +1,4 @@
-//! The S3 face: `s3s` checks signature and expiry and `s3s-fs` serves a temporary folder. Added here is
+//! The S3 server: `s3s` checks signature and expiry and `s3s-fs` serves a temporary folder. Added here is
 //! what the two leave out and a client meets at the real thing: `If-Match`, the second authorization,
 //! unsigned `x-amz-` headers, the time fields of "Request has expired", request ids.
 
@@ -20,13 +20,13 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
-use super::faults::StorageFault;
-use super::log::Face;
-use super::presign::Signer;
-use super::refusals::{precondition, refused, request_ids, request_time, s3_error};
-use super::server::{Answer, AnyError, Line, full, held};
-use super::shape::shaped;
-use super::state::{State, pause};
+use crate::faults::StorageFault;
+use crate::log::Server;
+use crate::presign::Signer;
+use crate::refusals::{precondition, refused, request_ids, request_time, s3_error};
+use crate::server::{Answer, AnyError, Line, full, held};
+use crate::shape::shaped;
+use crate::state::{State, pause};
 
 /// The one bucket.
 pub const BUCKET: &str = "patients-files";
@@ -106,7 +106,7 @@ impl Storage {
 /// Answers one request to the storage.
 pub async fn answer(state: Arc<State>, request: Request<Incoming>, line: Line) -> Answer {
     let (mut head, body) = request.into_parts();
-    let mut ticket = state.log.arrived(Face::Storage, &head);
+    let mut ticket = state.log.arrived(Server::Storage, &head);
     let key = key_of(&head);
     let image = state.registry.image_of(&key);
     if let Some(image) = &image {

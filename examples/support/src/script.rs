@@ -1,14 +1,14 @@
 //! The script of what goes wrong. Each request takes at most one fault: the first that waits for its
-//! image, else the first that waits for its face, else a standing one. Faults of the API take effect
+//! image, else the first that waits for its server, else a standing one. Faults of the API take effect
 //! behind key and rate limit, so a faulty answer costs a slot as a real one does.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::faults::{ApiFault, StorageFault};
-use super::log::Face;
+use crate::faults::{ApiFault, StorageFault};
+use crate::log::Server;
 
-/// The faults of one face that still wait.
+/// The faults of one server that still wait.
 #[derive(Debug)]
 struct Queue<F> {
     by_image: HashMap<String, VecDeque<F>>,
@@ -78,10 +78,10 @@ impl Script {
     }
 
     /// Faults that no request has met yet (standing ones apart).
-    pub fn waiting(&self, face: Face) -> usize {
-        match face {
-            Face::Api => locked(&self.api).len(),
-            Face::Storage => locked(&self.storage).len(),
+    pub fn waiting(&self, server: Server) -> usize {
+        match server {
+            Server::Api => locked(&self.api).len(),
+            Server::Storage => locked(&self.storage).len(),
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
         script.api("a", ApiFault::status(502));
         script.api_next(ApiFault::status(401));
         script.api_always(Some(ApiFault::status(503)));
-        assert_eq!(script.waiting(Face::Api), 3);
+        assert_eq!(script.waiting(Server::Api), 3);
         let met: Vec<u16> =
             ["a", "a", "a", "a", "b"].map(|image| status(script.take_api(image).as_ref())).into();
         assert_eq!(met, [500, 502, 401, 503, 503]);

@@ -7,9 +7,9 @@ use hyper::header::{AUTHORIZATION, ETAG, IF_MATCH};
 use hyper::http::request::Parts;
 use jiff::Timestamp;
 
-use super::images::mix;
-use super::presign::parse_time;
-use super::server::{Body, full};
+use crate::images::mix;
+use crate::presign::parse_time;
+use crate::server::{Body, full};
 
 /// 412 where `If-Match` names another version than the one that would be answered. Judged behind the
 /// signature, as S3 does, and ahead of the range.

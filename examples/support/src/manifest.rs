@@ -1,8 +1,8 @@
 //! Manifests and the images behind them.
 
-use super::Sandbox;
-use super::images::{jpeg, mix, png};
-use super::registry::{ImageRef, default_key};
+use crate::Sandbox;
+use crate::images::{jpeg, mix, png};
+use crate::registry::{ImageRef, default_key};
 
 /// The image of `examples/manifest.csv` that does not exist, on purpose: one row of a real export fails
 /// sooner or later, and the demo shows how that looks.
