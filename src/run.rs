@@ -119,11 +119,6 @@ pub async fn run(
     drop(fetcher);
     // what was handed over is delivered before it is counted
     ended(move || committer_thread.join()).await?;
-    ended(move || {
-        folder.tidy();
-        Ok(())
-    })
-    .await?;
     let finished =
         unless_aborted(&stop, finish::end(&ledger, run, stopped, tally, options.out.clone())).await?;
     drop(ledger);

@@ -91,7 +91,6 @@ impl<'f, R: Remote> Attempts<'f, R> {
         drop(place);
         let delivered = self.deliver(part, meta, object).await;
         if delivered.is_err() {
-            // the next try may make its part elsewhere
             self.fetcher.remove_part(self.item).await;
         }
         delivered
@@ -106,7 +105,7 @@ impl<'f, R: Remote> Attempts<'f, R> {
             item: self.item.clone(),
             path: crate::layout::with_extension(&self.item.stem, checked.extension),
             bytes: part.bytes,
-            sha256: part.sums.sha256,
+            sha256: part.digests.sha256,
             content_type: clean(&meta.content_type),
             etag: meta.etag,
             object,

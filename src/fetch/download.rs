@@ -66,7 +66,7 @@ impl<R: Remote> Attempts<'_, R> {
             Err(failure) => {
                 match (is_strong(&meta.etag), meta.length) {
                     // bytes that wait for the next try wait on the disk
-                    (true, Some(length)) if writer.settle().await.is_ok() => {
+                    (true, Some(length)) if writer.flush_buffer().await.is_ok() => {
                         let record =
                             PartRecord { etag: meta.etag, object, length, durable: 0, sha256: NOTHING };
                         // those of a range say nothing of the next one
@@ -105,7 +105,7 @@ impl<R: Remote> Attempts<'_, R> {
         }
         // a small image hardly changes what is free; that is asked at every delivery
         if length > KEEP_FROM {
-            self.fetcher.folder.room_for(length.saturating_sub(opened.from))
+            self.fetcher.folder.ensure_free(length.saturating_sub(opened.from))
         } else {
             Ok(())
         }
@@ -187,7 +187,7 @@ impl<R: Remote> Attempts<'_, R> {
         let kept = match self.part.take() {
             Some(Partial { writer: None, .. }) => return, // as the earlier run left it
             Some(Partial { writer: Some(writer), record, .. }) if writer.received() >= KEEP_FROM => {
-                writer.keep().await.ok().map(|(durable, sha256)| PartRecord { durable, sha256, ..record })
+                writer.persist().await.ok().map(|(durable, sha256)| PartRecord { durable, sha256, ..record })
             }
             _ => None,
         };

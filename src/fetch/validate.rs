@@ -33,7 +33,7 @@ pub fn check(part: &Part, meta: &ObjectMeta, wanted: Option<Sha256>) -> Result<C
     if let Some(kind) = not_an_image(&part.head, &meta.content_type) {
         return Err(Failure::NotAnImage(format!("{kind} came instead of an image")));
     }
-    if let (Some(expected), Some(found)) = (meta.md5, part.sums.of(Algorithm::Md5)) {
+    if let (Some(expected), Some(found)) = (meta.md5, part.digests.of(Algorithm::Md5)) {
         if expected != *found {
             return Err(Failure::Corrupt(format!(
                 "the bytes have MD5 {}, the ETag is {}",
@@ -45,7 +45,7 @@ pub fn check(part: &Part, meta: &ObjectMeta, wanted: Option<Sha256>) -> Result<C
     }
     for checksum in &meta.checksums {
         let name = checksum.algorithm.name();
-        match part.sums.matches(checksum) {
+        match part.digests.matches(checksum) {
             Some(true) => by.push(format!("x-amz-checksum-{name}")),
             Some(false) if meta.of_range => {
                 let what = format!("the {name} checksum of the continued download may be that of its range");
@@ -59,8 +59,9 @@ pub fn check(part: &Part, meta: &ObjectMeta, wanted: Option<Sha256>) -> Result<C
         }
     }
     if let Some(wanted) = wanted {
-        if wanted != part.sums.sha256 {
-            let what = format!("the bytes have SHA-256 {}, the manifest asks for {wanted}", part.sums.sha256);
+        if wanted != part.digests.sha256 {
+            let what =
+                format!("the bytes have SHA-256 {}, the manifest asks for {wanted}", part.digests.sha256);
             return Err(Failure::Corrupt(what));
         }
         by.push("manifest-sha256".to_owned());
@@ -96,6 +97,9 @@ pub fn check(part: &Part, meta: &ObjectMeta, wanted: Option<Sha256>) -> Result<C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use crate::checksum::{Checksum, MultiHasher};
 
     fn part(bytes: &[u8]) -> Part {
@@ -105,21 +109,21 @@ mod tests {
             path: "x.part".into(),
             file: tempfile::tempfile().expect("a file"),
             bytes: bytes.len() as u64,
-            sums: hashes.finish(),
+            digests: hashes.finish(),
             head: bytes.to_vec(),
             tail: bytes.to_vec(),
         }
     }
 
     fn md5(part: &Part) -> [u8; 16] {
-        part.sums.of(Algorithm::Md5).expect("computed").try_into().expect("16 bytes")
+        part.digests.of(Algorithm::Md5).expect("computed").try_into().expect("16 bytes")
     }
 
     /// That the part has, or (flipped) has not.
     fn checksum(part: &Part, algorithm: Algorithm, flipped: bool) -> Checksum {
-        let mut value = part.sums.of(algorithm).expect("computed").to_vec();
+        let mut value = part.digests.of(algorithm).expect("computed").to_vec();
         value[0] ^= u8::from(flipped);
-        Checksum::read(algorithm, &crate::checksum::base64(&value)).expect("one")
+        Checksum::read(algorithm, &STANDARD.encode(&value)).expect("one")
     }
 
     const JPEG: &[u8] = b"\xff\xd8\xff\xe0 image \xff\xd9";
@@ -134,7 +138,7 @@ mod tests {
             checksums: Algorithm::ALL.map(|one| checksum(&part, one, false)).to_vec(),
             ..ObjectMeta::default()
         };
-        let checked = check(&part, &meta, Some(part.sums.sha256)).expect("whole");
+        let checked = check(&part, &meta, Some(part.digests.sha256)).expect("whole");
         assert_eq!(
             checked.by.join("+"),
             "length+etag-md5+x-amz-checksum-sha256+x-amz-checksum-sha512+x-amz-checksum-sha1\
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn what_was_not_computed_is_not_named() {
         let mut few = part(JPEG);
-        few.sums = MultiHasher::new(&[]).finish();
+        few.digests = MultiHasher::new(&[]).finish();
         let meta = ObjectMeta {
             checksums: vec![checksum(&part(JPEG), Algorithm::Crc32, false)],
             ..ObjectMeta::default()
