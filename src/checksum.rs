@@ -1,13 +1,16 @@
-//! MultiHasher of bytes that pass: always SHA-256, and those that something will be held against. Pure.
+//! Digests of the bytes that pass: always SHA-256, and those that the storage announced a value for. Pure.
 //!
-//! The names are S3's (`x-amz-checksum-<name>`); its values are base64 of the big-endian bytes.
+//! The names are those of S3 (`x-amz-checksum-<name>`); its values are base64 (RFC 4648, section 4) of the big-endian
+//! bytes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crc::{CRC_32_ISCSI, CRC_32_ISO_HDLC, CRC_64_NVME, Crc, Digest as CrcDigest, Table};
 use sha2::Digest;
 
 use crate::item::Sha256;
 
-/// Sixteen tables: a CRC then costs less than the SHA-256 beside it.
+/// Sixteen lookup tables make a CRC cheaper than the SHA-256 beside it.
 type Fast = Table<16>;
 static CRC32: Crc<u32, Fast> = Crc::<u32, Fast>::new(&CRC_32_ISO_HDLC);
 static CRC32C: Crc<u32, Fast> = Crc::<u32, Fast>::new(&CRC_32_ISCSI);
@@ -16,28 +19,28 @@ static CRC64NVME: Crc<u64, Fast> = Crc::<u64, Fast>::new(&CRC_64_NVME);
 /// A checksum that can be computed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// SHA-256, computed in any case.
+    /// SHA-256, always computed.
     Sha256,
     /// SHA-512.
     Sha512,
     /// SHA-1.
     Sha1,
-    /// MD5: what an ETag may be, too.
+    /// MD5, which an ETag may be, too.
     Md5,
     /// CRC-32 as in zip.
     Crc32,
     /// CRC-32 as in iSCSI.
     Crc32c,
-    /// CRC-64 as in NVMe: what S3 computes by itself.
+    /// CRC-64 as in NVMe: what S3 computes unasked.
     Crc64Nvme,
 }
 
 impl Algorithm {
-    /// All of them.
+    /// Every algorithm.
     pub const ALL: [Self; 7] =
         [Self::Sha256, Self::Sha512, Self::Sha1, Self::Md5, Self::Crc32, Self::Crc32c, Self::Crc64Nvme];
 
-    /// S3's name, in lower case.
+    /// Its name in S3's headers, in lower case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,7 +54,7 @@ impl Algorithm {
         }
     }
 
-    /// Bytes of its value.
+    /// Size of its value in bytes.
     const fn size(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -64,18 +67,18 @@ impl Algorithm {
     }
 }
 
-/// What the storage says that the bytes have.
+/// A checksum that the storage announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checksum {
-    /// Of which kind.
+    /// Of which algorithm.
     pub algorithm: Algorithm,
-    /// In base64.
+    /// Its value in base64.
     pub value: String,
 }
 
 impl Checksum {
-    /// Takes a header's value; `None` where it cannot be a value of that kind, as that of an object whose parts
-    /// were checksummed (`…-3`) cannot.
+    /// Reads a header's value; `None` if it cannot be one of that algorithm. That of a multipart upload (`…-3`) is a
+    /// checksum of checksums, and none of the bytes.
     #[must_use]
     pub fn read(algorithm: Algorithm, value: &str) -> Option<Self> {
         let digits = value.trim_end_matches('=');
@@ -86,11 +89,11 @@ impl Checksum {
     }
 }
 
-/// MultiHasher that grow with the bytes.
+/// Several hashes of the same bytes, computed in one pass.
 #[derive(Clone)]
 pub struct MultiHasher {
     sha256: sha2::Sha256,
-    more: Vec<(Algorithm, Hasher)>,
+    others: Vec<(Algorithm, Hasher)>,
 }
 
 #[derive(Clone)]
@@ -103,42 +106,42 @@ enum Hasher {
 }
 
 impl MultiHasher {
-    /// Of no byte yet: SHA-256, and these.
+    /// SHA-256 and these, before the first byte.
     #[must_use]
     pub fn new(algorithms: &[Algorithm]) -> Self {
-        let more = Algorithm::ALL.into_iter().filter(|one| algorithms.contains(one));
+        let wanted = Algorithm::ALL.into_iter().filter(|one| algorithms.contains(one));
         Self {
             sha256: sha2::Sha256::new(),
-            more: more.filter_map(|one| Some((one, Hasher::new(one)?))).collect(),
+            others: wanted.filter_map(|one| Some((one, Hasher::new(one)?))).collect(),
         }
     }
 
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
-        for (_, growing) in &mut self.more {
-            growing.update(bytes);
+        for (_, hasher) in &mut self.others {
+            hasher.update(bytes);
         }
     }
 
-    /// What became of them.
+    /// The digests of all bytes.
     #[must_use]
     pub fn finish(self) -> Digests {
         Digests {
             sha256: Sha256(self.sha256.finalize().into()),
-            more: self.more.into_iter().map(|(one, growing)| (one, growing.finish())).collect(),
+            others: self.others.into_iter().map(|(one, hasher)| (one, hasher.finish())).collect(),
         }
     }
 }
 
 impl std::fmt::Debug for MultiHasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.more.iter().map(|(algorithm, _)| algorithm)).finish()
+        f.debug_list().entries(self.others.iter().map(|(algorithm, _)| algorithm)).finish()
     }
 }
 
 impl Hasher {
-    /// `None` for SHA-256, which is there already.
+    /// `None` for SHA-256, which [`MultiHasher`] computes anyway.
     fn new(algorithm: Algorithm) -> Option<Self> {
         Some(match algorithm {
             Algorithm::Sha256 => return None,
@@ -172,47 +175,29 @@ impl Hasher {
     }
 }
 
-/// MultiHasher of all bytes.
+/// The digests of all bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// The one that the ledger remembers.
+    /// The one that the ledger records.
     pub sha256: Sha256,
-    more: Vec<(Algorithm, Vec<u8>)>,
+    others: Vec<(Algorithm, Vec<u8>)>,
 }
 
 impl Digests {
-    /// The hash of that kind; `None` where it was not asked for.
+    /// The digest of that algorithm; `None` if it was not computed.
     #[must_use]
     pub fn of(&self, algorithm: Algorithm) -> Option<&[u8]> {
         if algorithm == Algorithm::Sha256 {
             return Some(&self.sha256.0);
         }
-        self.more.iter().find(|(one, _)| *one == algorithm).map(|(_, sum)| &**sum)
+        self.others.iter().find(|(one, _)| *one == algorithm).map(|(_, digest)| &**digest)
     }
 
-    /// Whether the bytes have this checksum; `None` where that kind was not computed.
+    /// Whether the bytes have this checksum; `None` if that algorithm was not computed.
     #[must_use]
     pub fn matches(&self, checksum: &Checksum) -> Option<bool> {
-        Some(base64(self.of(checksum.algorithm)?) == checksum.value)
+        Some(STANDARD.encode(self.of(checksum.algorithm)?) == checksum.value)
     }
-}
-
-/// RFC 4648, section 4.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits =
-            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for digit in 0..4 {
-            if digit <= three.len() {
-                text.push(char::from(ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -221,21 +206,12 @@ mod tests {
     use crate::item::hex;
 
     #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
     fn each_hash_has_its_published_check_value_however_the_bytes_come() {
-        let mut hashes = MultiHasher::new(&Algorithm::ALL);
+        let mut hasher = MultiHasher::new(&Algorithm::ALL);
         for piece in ["12", "", "3456", "789"] {
-            hashes.update(piece.as_bytes());
+            hasher.update(piece.as_bytes());
         }
-        let sums = hashes.finish();
+        let digests = hasher.finish();
         // the check values of the CRC catalogue, and of the RFCs' functions over the same nine digits
         for (algorithm, sum) in [
             (Algorithm::Crc32, "cbf43926"),
@@ -245,16 +221,16 @@ mod tests {
             (Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
             (Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
         ] {
-            assert_eq!(sums.of(algorithm).map(hex).as_deref(), Some(sum), "{algorithm:?}");
+            assert_eq!(digests.of(algorithm).map(hex).as_deref(), Some(sum), "{algorithm:?}");
         }
-        assert_eq!(sums.of(Algorithm::Sha512).map(<[u8]>::len), Some(64));
+        assert_eq!(digests.of(Algorithm::Sha512).map(<[u8]>::len), Some(64));
     }
 
     #[test]
     fn only_what_was_asked_for_is_computed() {
-        let sums = MultiHasher::new(&[Algorithm::Crc32]).finish();
-        assert!(sums.of(Algorithm::Crc32).is_some() && sums.of(Algorithm::Sha256).is_some());
-        assert!(sums.of(Algorithm::Md5).is_none());
+        let digests = MultiHasher::new(&[Algorithm::Crc32]).finish();
+        assert!(digests.of(Algorithm::Crc32).is_some() && digests.of(Algorithm::Sha256).is_some());
+        assert!(digests.of(Algorithm::Md5).is_none());
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl<'f, R: Remote> Attempts<'f, R> {
             item: item.clone(),
             path: with_extension(&item.stem, validated.extension),
             bytes: part.bytes,
-            sha256: part.sums.sha256,
+            sha256: part.digests.sha256,
             content_type: clean(&meta.content_type),
             etag: meta.etag,
             object,

@@ -53,7 +53,7 @@ fn ensure_fits<R>(ctx: &Fetcher<R>, opened: &ObjectBody) -> Result<(), Failure> 
         return Err(Failure::TooLarge { bytes: length, limit: ctx.max_size });
     }
     // a small image hardly changes the free space, which is checked at every delivery
-    if length > KEEP_MIN { ctx.folder.room_for(length.saturating_sub(opened.from)) } else { Ok(()) }
+    if length > KEEP_MIN { ctx.folder.ensure_free(length.saturating_sub(opened.from)) } else { Ok(()) }
 }
 
 /// Copies the body into the part file, up to the length and the size that are allowed.

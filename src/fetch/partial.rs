@@ -99,7 +99,7 @@ impl Partial {
         let length = meta.length.filter(|_| is_strong(&meta.etag));
         // bytes that wait for the next attempt wait on the disk
         match length {
-            Some(length) if writer.settle().await.is_ok() => {
+            Some(length) if writer.flush_buffer().await.is_ok() => {
                 let record = PartRecord { etag: meta.etag, object, length, durable: 0, sha256: NOT_HASHED };
                 // checksums of a range say nothing about the next range
                 let checksums = if meta.of_range { Vec::new() } else { meta.checksums };
@@ -140,7 +140,7 @@ impl Partial {
         let kept = match self.bytes.take() {
             Some(Bytes { writer: None, .. }) => return, // as the earlier run left it
             Some(Bytes { writer: Some(writer), record, .. }) if writer.received() >= KEEP_MIN => {
-                writer.keep().await.ok().map(|(durable, sha256)| PartRecord { durable, sha256, ..record })
+                writer.persist().await.ok().map(|(durable, sha256)| PartRecord { durable, sha256, ..record })
             }
             _ => None,
         };

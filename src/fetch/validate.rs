@@ -68,7 +68,7 @@ fn not_a_document(it: &Evidence<'_>, _: &mut Validated) -> Result<(), Failure> {
 }
 
 fn etag_md5(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure> {
-    let (Some(expected), Some(found)) = (it.meta.md5, it.part.sums.of(Algorithm::Md5)) else { return Ok(()) };
+    let (Some(expected), Some(found)) = (it.meta.md5, it.part.digests.of(Algorithm::Md5)) else { return Ok(()) };
     if expected != *found {
         let (found, expected) = (hex(found), hex(&expected));
         return Err(Failure::Corrupt(format!("the bytes have MD5 {found}, the ETag is {expected}")));
@@ -80,7 +80,7 @@ fn etag_md5(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure>
 fn checksums(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure> {
     for checksum in &it.meta.checksums {
         let name = checksum.algorithm.name();
-        match it.part.sums.matches(checksum) {
+        match it.part.digests.matches(checksum) {
             Some(true) => validated.by.push(format!("x-amz-checksum-{name}")),
             Some(false) if it.meta.of_range => {
                 let what = format!("the {name} checksum of the continued download may be that of its range");
@@ -98,7 +98,7 @@ fn checksums(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure
 
 fn manifest_sha256(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure> {
     let Some(wanted) = it.wanted else { return Ok(()) };
-    let found = it.part.sums.sha256;
+    let found = it.part.digests.sha256;
     if wanted != found {
         let what = format!("the bytes have SHA-256 {found}, the manifest asks for {wanted}");
         return Err(Failure::Corrupt(what));

@@ -104,11 +104,6 @@ impl Export {
     ) -> Result<Result<Finished, RunError>, RunError> {
         let Self { ledger, ledger_thread, locks, folder, loaded } = self;
         let root = folder.root().to_owned();
-        join_within(JOIN_TIMEOUT, move || {
-            folder.tidy();
-            Ok(())
-        })
-        .await?;
         let finished = or_aborted(stop, finish::finish(&ledger, loaded.run, stopped, counters, root)).await?;
         drop(ledger);
         join_within(JOIN_TIMEOUT, move || ledger_thread.join()).await?;

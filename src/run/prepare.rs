@@ -144,7 +144,7 @@ pub(super) async fn sweep(
     events: &Events,
     loaded: &LoadedManifest,
 ) -> Result<u64, RunError> {
-    folder.room_for(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
+    folder.ensure_free(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
     report::remove_leftovers(folder.root())?;
     let parts = ledger.ask(|connection| ledger::wanted_parts(connection).map_err(sqlite_error)).await?;
     folder.sweep_parts(|name| parts.contains(name))?;

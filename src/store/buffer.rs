@@ -1,35 +1,33 @@
-//! Memory that a body is gathered in until it is worth a hand-over to a blocking thread.
+//! Memory that gathers a body until it is worth handing to a blocking thread.
 
-/// Bytes of a whole block: what one write gives to the disk. With half of it 3 x 512 MiB took a fifth longer; with
-/// twice of it 5 % less, but 64 images of 4 MiB at a time took half as much memory again.
-pub(super) const SIZE: usize = 512 * 1024;
+use super::direct_io::ALIGNMENT;
 
-/// Bytes of the first allocation: most images of a kind are either smaller or many times larger.
-const FIRST: usize = 64 * 1024;
+/// Bytes of a full buffer, which one write gives to the disk. Half of it made 3 x 512 MiB take a fifth longer; twice of
+/// it 5 % less, but 64 images of 4 MiB at a time then took half as much memory again.
+pub(super) const BUFFER_SIZE: usize = 512 * 1024;
 
-/// Writes that pass by the page cache want memory, place and length in multiples of the disk's blocks (open(2), under
-/// `O_DIRECT`); of 512 or 4,096 bytes they are nearly everywhere.
-const ALIGNED: usize = 4096;
+/// Bytes of the first allocation: most images are either smaller, or many times larger.
+const FIRST_ALLOCATION: usize = 64 * 1024;
 
-/// Bytes that a block has room for whose first one has this place in the file: blocks end at multiples of [`SIZE`], so
-/// that also behind a part that was gone on from anywhere the next one begins where the disk wants it.
-pub(super) fn room_at(place: u64) -> usize {
-    SIZE - usize::try_from(place % SIZE as u64).unwrap_or(0)
+/// Bytes that a buffer has room for if its first one is at this offset of the file. Buffers end at multiples of
+/// [`BUFFER_SIZE`], so even after a resume from anywhere the next one begins where a direct write can.
+pub(super) fn room_at(offset: u64) -> usize {
+    BUFFER_SIZE - usize::try_from(offset % BUFFER_SIZE as u64).unwrap_or(0)
 }
 
-/// At most [`SIZE`] bytes, in memory that begins at a multiple of [`ALIGNED`].
+/// At most [`BUFFER_SIZE`] bytes, in memory that begins at a multiple of [`ALIGNMENT`].
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     memory: Vec<u8>,
-    /// The bytes begin here.
+    /// Index of the first byte.
     start: usize,
 }
 
 impl Buffer {
     fn with_room(room: usize) -> Self {
-        let mut memory: Vec<u8> = Vec::with_capacity(room + ALIGNED);
-        // where it cannot be told the disk refuses such a write, and gets it through the cache
-        let start = memory.as_ptr().align_offset(ALIGNED).min(ALIGNED);
+        let mut memory: Vec<u8> = Vec::with_capacity(room + ALIGNMENT);
+        // if this cannot be computed the disk refuses a direct write, and the bytes go through the cache
+        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         memory.resize(start, 0);
         Self { memory, start }
     }
@@ -42,18 +40,18 @@ impl Buffer {
         self.bytes().is_empty()
     }
 
-    /// Forgets its bytes, keeps their memory.
+    /// Removes the bytes, keeps the memory.
     pub(super) fn clear(&mut self) {
         self.memory.truncate(self.start);
     }
 
-    /// Takes more bytes, at most [`SIZE`] in all; where they are now.
+    /// Copies more bytes in, at most [`BUFFER_SIZE`] in all, and returns the copy.
     pub(super) fn extend(&mut self, more: &[u8]) -> &[u8] {
         let before = self.bytes().len();
         let after = before + more.len();
-        // a vector that grows by itself moves its bytes to where they are not aligned
+        // a vector that grows by itself moves its bytes to memory that is not aligned
         if self.memory.capacity() < self.start + after {
-            let mut larger = Self::with_room(after.max(FIRST).next_power_of_two());
+            let mut larger = Self::with_room(after.max(FIRST_ALLOCATION).next_power_of_two());
             larger.memory.extend_from_slice(self.bytes());
             *self = larger;
         }
@@ -67,21 +65,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_stay_aligned_however_a_block_grows() {
-        let mut block = Buffer::default();
+    fn bytes_stay_aligned_however_a_buffer_grows() {
+        let mut buffer = Buffer::default();
         let mut expected = Vec::new();
-        for length in [1, 4095, 70_000, 0, 200_000, SIZE - 274_096] {
+        for length in [1, 4095, 70_000, 0, 200_000, BUFFER_SIZE - 274_096] {
             let more: Vec<u8> = (0..249).cycle().take(length).collect();
-            assert_eq!(block.extend(&more), more);
+            assert_eq!(buffer.extend(&more), more);
             expected.extend_from_slice(&more);
-            assert!(block.bytes() == expected, "after {length} more");
-            assert_eq!(block.bytes().as_ptr().align_offset(ALIGNED), 0, "after {length} more");
+            assert!(buffer.bytes() == expected, "after {length} more");
+            assert_eq!(buffer.bytes().as_ptr().align_offset(ALIGNMENT), 0, "after {length} more");
         }
-        assert_eq!(block.bytes().len(), SIZE);
-        let memory = block.memory.capacity();
-        block.clear();
-        assert!(block.is_empty());
-        block.extend(&expected);
-        assert!(block.bytes() == expected && block.memory.capacity() == memory, "the same memory");
+        assert_eq!(buffer.bytes().len(), BUFFER_SIZE);
+        let memory = buffer.memory.capacity();
+        buffer.clear();
+        assert!(buffer.is_empty());
+        buffer.extend(&expected);
+        assert!(buffer.bytes() == expected && buffer.memory.capacity() == memory, "the same memory");
     }
 }

@@ -1,10 +1,9 @@
-//! A part file that grows: bytes are hashed as they come, gathered, and handed over to a blocking thread that writes
-//! them.
+//! The body of one image as it comes: hashed, gathered in a buffer, and handed to a blocking thread that writes it.
 //!
-//! Most images are small: their whole body is one hand-over. While a block of a large one is written the next one is
-//! received and hashed already. Hashing stays with the thread that has the bytes in its cache, and costs it a quarter
-//! of a millisecond for the largest pieces that were seen (400 KiB, SHA-256 alone): handed over with the write,
-//! 3 x 512 MiB took 1.8 s instead of 1.5 s. What is hashed are the bytes of the block that is written.
+//! Most images are small: their whole body is one write. While a full buffer of a large one is written, the next one is
+//! received and hashed. Hashing stays on the thread that has the bytes in its cache. The largest pieces seen (400 KiB,
+//! SHA-256 alone) cost it a quarter of a millisecond; hashing them on the writing thread made 3 x 512 MiB take 1.8 s
+//! instead of 1.5 s. The bytes that are hashed are those in the buffer that is written.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -22,38 +21,38 @@ use crate::item::Sha256;
 /// A whole part file.
 #[derive(Debug)]
 pub struct Part {
-    /// Where it is.
+    /// Path in the state folder.
     pub path: PathBuf,
-    /// Open, to be flushed.
+    /// Still open: it is made durable, and compared with what has its path.
     pub file: File,
     /// Size.
     pub bytes: u64,
-    /// MultiHasher of all bytes.
-    pub sums: Digests,
+    /// Digests of all bytes.
+    pub digests: Digests,
     /// The first bytes, at most [`HEAD`].
     pub head: Vec<u8>,
     /// The last bytes, at most [`TAIL`].
     pub tail: Vec<u8>,
 }
 
-/// What is known of the bytes so far.
+/// What is known about the bytes received so far.
 #[derive(Debug)]
-struct Seen {
+struct Received {
     bytes: u64,
-    hashes: MultiHasher,
+    hasher: MultiHasher,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
-impl Seen {
-    fn new(hashes: &[Algorithm]) -> Self {
-        Self { bytes: 0, hashes: MultiHasher::new(hashes), head: Vec::new(), tail: Vec::new() }
+impl Received {
+    fn new(algorithms: &[Algorithm]) -> Self {
+        Self { bytes: 0, hasher: MultiHasher::new(algorithms), head: Vec::new(), tail: Vec::new() }
     }
 
     fn update(&mut self, piece: &[u8]) {
-        self.hashes.update(piece);
-        let room = HEAD - self.head.len();
-        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.hasher.update(piece);
+        let missing = HEAD - self.head.len();
+        self.head.extend_from_slice(&piece[..piece.len().min(missing)]);
         if piece.len() >= TAIL {
             self.tail.clear();
             self.tail.extend_from_slice(&piece[piece.len() - TAIL..]);
@@ -69,153 +68,160 @@ impl Seen {
 /// The asynchronous side of a part file.
 #[derive(Debug)]
 pub struct PartWriter {
-    seen: Seen,
-    /// The last of the bytes, not handed over yet.
-    block: Buffer,
-    /// Memory of a block that is written.
+    received: Received,
+    /// The last of the bytes received, not handed over yet.
+    buffer: Buffer,
+    /// A buffer that has been written, for its memory.
     spare: Option<Buffer>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Here(Box<PartFile>),
-    Busy(JoinHandle<Result<(Box<PartFile>, Buffer), Failure>>),
-    /// A write failed; the file is not to be trusted.
-    Lost,
+    Idle(Box<PartFile>),
+    Writing(JoinHandle<Result<(Box<PartFile>, Buffer), Failure>>),
+    /// A write failed; the contents of the file are unknown.
+    Failed,
 }
 
 impl PartWriter {
-    /// A new part file at `path`, made with its first bytes. `hashes` are computed besides SHA-256.
+    /// A new part file at `path`, created with its first bytes. `algorithms` are computed besides SHA-256.
     #[must_use]
-    pub fn new(path: PathBuf, hashes: &[Algorithm]) -> Self {
-        Self::over(PartFile::new(path), Seen::new(hashes))
+    pub fn new(path: PathBuf, algorithms: &[Algorithm]) -> Self {
+        Self::over(PartFile::new(path), Received::new(algorithms))
     }
 
-    /// Goes on behind the first `from` bytes of the part file at `path`, which must have this hash: they are read
-    /// and hashed again.
+    /// Continues after the first `from` bytes of the part file at `path`, which must have this hash: they are read and
+    /// hashed again.
     ///
     /// # Errors
-    /// [`Failure::PartUnusable`] where the file does not have them, [`Failure::Disk`] where it cannot be read.
+    /// [`Failure::PartUnusable`] if the file does not have them, [`Failure::Disk`] if it cannot be read.
     pub async fn resume(
         path: PathBuf,
         from: u64,
         sha256: Sha256,
-        hashes: Vec<Algorithm>,
+        algorithms: Vec<Algorithm>,
     ) -> Result<Self, Failure> {
         blocking(move || {
-            let mut seen = Seen::new(&hashes);
-            let what = path.display().to_string();
-            let mut sink = PartFile::resume(path, from, |piece| seen.update(piece))?;
-            if seen.hashes.clone().finish().sha256 != sha256 {
-                return Err(Failure::PartUnusable(format!("{what} has changed since")));
+            let mut received = Received::new(&algorithms);
+            let shown = path.display().to_string();
+            let mut file = PartFile::resume(path, from, |piece| received.update(piece))?;
+            if received.hasher.clone().finish().sha256 != sha256 {
+                return Err(Failure::PartUnusable(format!("{shown} has changed since")));
             }
-            sink.cut()?;
-            Ok(Self::over(sink, seen))
+            file.truncate()?;
+            Ok(Self::over(file, received))
         })
         .await
     }
 
-    fn over(sink: PartFile, seen: Seen) -> Self {
-        Self { seen, block: Buffer::default(), spare: None, state: State::Here(Box::new(sink)) }
+    fn over(file: PartFile, received: Received) -> Self {
+        Self { received, buffer: Buffer::default(), spare: None, state: State::Idle(Box::new(file)) }
     }
 
-    /// Bytes taken so far.
+    /// Bytes received so far, those before a resume included.
     #[must_use]
     pub const fn received(&self) -> u64 {
-        self.seen.bytes
+        self.received.bytes
     }
 
-    /// Takes a piece of the body.
+    /// Accepts a piece of the body.
     ///
     /// # Errors
-    /// Where an earlier piece could not be written.
+    /// If an earlier piece could not be written.
     pub async fn push(&mut self, piece: Bytes) -> Result<(), Failure> {
         let mut rest = &*piece;
         while !rest.is_empty() {
-            let room = buffer::room_at(self.seen.bytes);
+            let room = buffer::room_at(self.received.bytes);
             let (now, later) = rest.split_at(rest.len().min(room));
-            self.seen.update(self.block.extend(now));
+            self.received.update(self.buffer.extend(now));
             rest = later;
             if now.len() == room {
-                let mut sink = self.sink().await?;
-                let mut block = std::mem::replace(&mut self.block, self.spare.take().unwrap_or_default());
-                self.state = State::Busy(tokio::task::spawn_blocking(move || {
-                    sink.write(block.bytes())?;
-                    block.clear();
-                    Ok((sink, block))
-                }));
+                self.start_write().await?;
             }
         }
         Ok(())
     }
 
-    /// Writes what is gathered and ends the part.
-    ///
-    /// # Errors
-    /// Where it could not be written.
-    pub async fn finish(mut self) -> Result<Part, Failure> {
-        let sink = self.sink().await?;
-        let Self { seen: Seen { bytes, hashes, head, tail }, block, .. } = self;
-        let (path, file) = blocking(move || sink.finish(block.bytes())).await?;
-        Ok(Part { path, file, bytes, sums: hashes.finish(), head, tail })
-    }
-
-    /// Writes what is gathered and makes it durable; the number of bytes that a later run can go on from, and their
-    /// hash.
-    ///
-    /// # Errors
-    /// Where it could not be written.
-    pub async fn keep(mut self) -> Result<(u64, Sha256), Failure> {
-        let mut sink = self.sink().await?;
-        let Self { seen, block, .. } = self;
-        blocking(move || {
-            sink.write(block.bytes())?;
-            sink.flush()
-        })
-        .await?;
-        Ok((seen.bytes, seen.hashes.finish().sha256))
-    }
-
-    /// Writes what is gathered, so that a writer that waits for its next try holds no bytes in memory.
-    ///
-    /// # Errors
-    /// Where it could not be written.
-    pub async fn settle(&mut self) -> Result<(), Failure> {
-        let mut sink = self.sink().await?;
-        let block = std::mem::take(&mut self.block);
-        self.spare = None;
-        if !block.is_empty() {
-            sink = blocking(move || {
-                sink.write(block.bytes())?;
-                Ok(sink)
-            })
-            .await?;
-        }
-        self.state = State::Here(sink);
+    /// Hands the full buffer to a blocking thread, as soon as the one before it is written.
+    async fn start_write(&mut self) -> Result<(), Failure> {
+        let mut file = self.file().await?;
+        let mut full = std::mem::replace(&mut self.buffer, self.spare.take().unwrap_or_default());
+        self.state = State::Writing(tokio::task::spawn_blocking(move || {
+            file.write(full.bytes())?;
+            full.clear();
+            Ok((file, full))
+        }));
         Ok(())
     }
 
-    /// Gives the part up, and its file; where a write failed the file is left to whoever comes next. Waits for a
-    /// write that is on its way: it would make the file again behind them.
+    /// Writes what is in the buffer and ends the part.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn finish(mut self) -> Result<Part, Failure> {
+        let file = self.file().await?;
+        let Self { received: Received { bytes, hasher, head, tail }, buffer, .. } = self;
+        let (path, file) = blocking(move || file.finish(buffer.bytes())).await?;
+        Ok(Part { path, file, bytes, digests: hasher.finish(), head, tail })
+    }
+
+    /// Writes what is in the buffer and makes the part durable: the number of bytes that a later run can continue
+    /// after, and their hash.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn persist(mut self) -> Result<(u64, Sha256), Failure> {
+        let mut file = self.file().await?;
+        let Self { received, buffer, .. } = self;
+        blocking(move || {
+            file.write(buffer.bytes())?;
+            file.sync()
+        })
+        .await?;
+        Ok((received.bytes, received.hasher.finish().sha256))
+    }
+
+    /// Writes what is in the buffer and frees its memory: a writer that waits for its next attempt holds no bytes.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub async fn flush_buffer(&mut self) -> Result<(), Failure> {
+        let mut file = self.file().await?;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.spare = None;
+        if !buffer.is_empty() {
+            file = blocking(move || {
+                file.write(buffer.bytes())?;
+                Ok(file)
+            })
+            .await?;
+        }
+        self.state = State::Idle(file);
+        Ok(())
+    }
+
+    /// Abandons the part and removes its file, unless a write failed: then the next writer of this row replaces it.
+    /// Waits for a write in progress, which would otherwise create the file again.
     pub async fn discard(mut self) {
-        // what could not be written is not wanted any more
-        let Ok(sink) = self.sink().await else { return };
-        if let Some(path) = sink.made().cloned() {
-            // best effort: what stays is swept away at the next start
+        // a write error no longer matters
+        let Ok(file) = self.file().await else { return };
+        if let Some(path) = file.created().cloned() {
+            // best effort: what stays is removed at the next start
             let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(path)).await;
         }
     }
 
-    async fn sink(&mut self) -> Result<Box<PartFile>, Failure> {
-        match std::mem::replace(&mut self.state, State::Lost) {
-            State::Here(sink) => Ok(sink),
-            State::Busy(task) => {
-                let (sink, written) = task.await.map_err(|_| died())??;
+    /// Takes the file out, after the write in progress. Until it is put back the writer counts as failed.
+    async fn file(&mut self) -> Result<Box<PartFile>, Failure> {
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Idle(file) => Ok(file),
+            State::Writing(task) => {
+                let (file, written) = task.await.map_err(|_| write_failed())??;
                 self.spare = Some(written);
-                Ok(sink)
+                Ok(file)
             }
-            State::Lost => Err(died()),
+            State::Failed => Err(write_failed()),
         }
     }
 }
@@ -223,10 +229,10 @@ impl PartWriter {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| died())?
+    tokio::task::spawn_blocking(work).await.map_err(|_| write_failed())?
 }
 
-fn died() -> Failure {
+fn write_failed() -> Failure {
     Failure::Disk("an earlier write of this file failed".to_owned())
 }
 

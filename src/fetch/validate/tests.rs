@@ -1,5 +1,8 @@
 //! What vouches for an image, what condemns it, and what is only a warning.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::checksum::{Checksum, MultiHasher};
 
@@ -10,21 +13,21 @@ fn part(bytes: &[u8]) -> Part {
         path: "x.part".into(),
         file: tempfile::tempfile().expect("a file"),
         bytes: bytes.len() as u64,
-        sums: hashes.finish(),
+        digests: hashes.finish(),
         head: bytes.to_vec(),
         tail: bytes.to_vec(),
     }
 }
 
 fn md5(part: &Part) -> [u8; 16] {
-    part.sums.of(Algorithm::Md5).expect("computed").try_into().expect("16 bytes")
+    part.digests.of(Algorithm::Md5).expect("computed").try_into().expect("16 bytes")
 }
 
 /// That the part has, or (flipped) has not.
 fn checksum(part: &Part, algorithm: Algorithm, flipped: bool) -> Checksum {
-    let mut value = part.sums.of(algorithm).expect("computed").to_vec();
+    let mut value = part.digests.of(algorithm).expect("computed").to_vec();
     value[0] ^= u8::from(flipped);
-    Checksum::read(algorithm, &crate::checksum::base64(&value)).expect("one")
+    Checksum::read(algorithm, &STANDARD.encode(value)).expect("one")
 }
 
 const JPEG: &[u8] = b"\xff\xd8\xff\xe0 image \xff\xd9";
@@ -39,7 +42,7 @@ fn everything_that_vouches_is_named_in_order() {
         checksums: Algorithm::ALL.map(|one| checksum(&part, one, false)).to_vec(),
         ..ObjectMeta::default()
     };
-    let validated = validate(&part, &meta, Some(part.sums.sha256)).expect("whole");
+    let validated = validate(&part, &meta, Some(part.digests.sha256)).expect("whole");
     assert_eq!(
         validated.by.join("+"),
         "length+etag-md5+x-amz-checksum-sha256+x-amz-checksum-sha512+x-amz-checksum-sha1\
@@ -52,7 +55,7 @@ fn everything_that_vouches_is_named_in_order() {
 #[test]
 fn what_was_not_computed_is_not_named() {
     let mut few = part(JPEG);
-    few.sums = MultiHasher::new(&[]).finish();
+    few.digests = MultiHasher::new(&[]).finish();
     let meta = ObjectMeta {
         checksums: vec![checksum(&part(JPEG), Algorithm::Crc32, false)],
         ..ObjectMeta::default()

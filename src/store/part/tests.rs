@@ -1,4 +1,4 @@
-use super::super::buffer::SIZE;
+use super::super::buffer::BUFFER_SIZE;
 use super::*;
 use sha2::{Digest, Sha256 as Hasher};
 
@@ -11,7 +11,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn what_is_hashed_is_what_is_in_the_file() {
+async fn the_hashed_bytes_are_those_in_the_file() {
     let dir = folder();
     let path = dir.path().join("a.part");
     let mut writer = PartWriter::new(path.clone(), &[Algorithm::Md5]);
@@ -19,22 +19,22 @@ async fn what_is_hashed_is_what_is_in_the_file() {
     // large pieces and small ones, in any order
     let (mut rest, mut lengths) = (&*body, [77_777, 1, 5, 4095, 4096, 3].into_iter().cycle());
     while !rest.is_empty() {
-        let (piece, more) = rest.split_at(rest.len().min(lengths.next().expect("without an end")));
+        let (piece, more) = rest.split_at(rest.len().min(lengths.next().expect("endless")));
         writer.push(Bytes::copy_from_slice(piece)).await.expect("written");
         rest = more;
     }
     let part = writer.finish().await.expect("finished");
     let on_disk = std::fs::read(&path).expect("readable");
     assert_eq!(on_disk, body);
-    assert_eq!(part.sums.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
-    assert_eq!(part.sums.of(Algorithm::Md5), Some(&*md5::Md5::digest(&on_disk)));
+    assert_eq!(part.digests.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
+    assert_eq!(part.digests.of(Algorithm::Md5), Some(&*md5::Md5::digest(&on_disk)));
     assert_eq!(part.head, body[..HEAD]);
     assert_eq!(part.tail, body[body.len() - TAIL..]);
     assert_eq!(part.bytes, 1_000_003);
 }
 
 #[tokio::test]
-async fn a_resumed_part_forgets_what_lies_behind_the_recorded_bytes() {
+async fn a_resumed_part_drops_what_follows_the_recorded_bytes() {
     let dir = folder();
     let path = dir.path().join("a.part");
     std::fs::write(&path, b"0123456789garbage").expect("written");
@@ -43,11 +43,11 @@ async fn a_resumed_part_forgets_what_lies_behind_the_recorded_bytes() {
     writer.push(Bytes::from_static(b"abc")).await.expect("written");
     let part = writer.finish().await.expect("finished");
     assert_eq!(std::fs::read(&path).expect("readable"), b"0123456789abc");
-    assert_eq!(part.sums.sha256.0, <[u8; 32]>::from(Hasher::digest(b"0123456789abc")));
+    assert_eq!(part.digests.sha256.0, <[u8; 32]>::from(Hasher::digest(b"0123456789abc")));
 }
 
 #[tokio::test]
-async fn a_part_that_is_shorter_than_recorded_is_worthless() {
+async fn a_part_shorter_than_recorded_is_unusable() {
     let dir = folder();
     let path = dir.path().join("a.part");
     std::fs::write(&path, b"0123").expect("written");
@@ -56,7 +56,7 @@ async fn a_part_that_is_shorter_than_recorded_is_worthless() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_gone_or_is_a_link_now_is_worthless() {
+async fn a_part_that_is_gone_or_has_become_a_link_is_unusable() {
     let dir = folder();
     let (target, path) = (dir.path().join("target"), dir.path().join("a.part"));
     let resumed = PartWriter::resume(path.clone(), 4, hash(b"0123"), Vec::new()).await;
@@ -69,7 +69,7 @@ async fn a_part_that_is_gone_or_is_a_link_now_is_worthless() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_a_pipe_or_a_folder_now_is_worthless_and_not_waited_for() {
+async fn a_part_that_has_become_a_pipe_is_unusable_and_opening_it_does_not_block() {
     let dir = folder();
     let pipe = dir.path().join("a.part");
     rustix::fs::mknodat(
@@ -87,74 +87,73 @@ async fn a_part_that_is_a_pipe_or_a_folder_now_is_worthless_and_not_waited_for()
     let resumed = resumed.await.expect("it does not wait");
     assert!(matches!(resumed, Err(Failure::PartUnusable(_))), "{resumed:?}");
     let mut writer = PartWriter::new(pipe.clone(), &[]);
-    writer.push(Bytes::from_static(b"image")).await.expect("taken");
-    writer.settle().await.expect("written");
+    writer.push(Bytes::from_static(b"image")).await.expect("accepted");
+    writer.flush_buffer().await.expect("written");
     assert_eq!(std::fs::read(&pipe).expect("a file now"), b"image");
 }
 
 #[tokio::test]
-async fn a_settled_writer_has_written_all_it_took_and_goes_on() {
+async fn a_flushed_writer_has_written_all_it_received_and_continues() {
     let dir = folder();
     let path = dir.path().join("a.part");
     let mut writer = PartWriter::new(path.clone(), &[]);
     for _ in 0..2 {
-        writer.push(Bytes::from_static(b"abc")).await.expect("taken");
-        writer.settle().await.expect("written");
+        writer.push(Bytes::from_static(b"abc")).await.expect("accepted");
+        writer.flush_buffer().await.expect("written");
     }
     assert_eq!(std::fs::read(&path).expect("readable"), b"abcabc");
-    writer.push(Bytes::from_static(b"d")).await.expect("taken");
+    writer.push(Bytes::from_static(b"d")).await.expect("accepted");
     assert_eq!(writer.finish().await.expect("finished").bytes, 7);
     assert_eq!(std::fs::read(&path).expect("readable"), b"abcabcd");
 }
 
 #[tokio::test]
-async fn a_part_that_is_whole_at_once_lies_in_the_folder_of_its_first_letter() {
+async fn small_and_large_parts_are_private_files_of_their_own_name() {
     let dir = folder();
-    for round in 0..2 {
-        let mut writer = PartWriter::new(dir.path().join("a.part"), &[]);
-        writer.push(Bytes::from(vec![round; SIZE - 1])).await.expect("taken");
-        let part = writer.finish().await.expect("written");
-        assert_eq!(part.path, dir.path().join("a/a.part"));
-        assert_eq!(std::fs::read(&part.path).expect("readable"), vec![round; SIZE - 1]);
+    for length in [BUFFER_SIZE - 1, BUFFER_SIZE] {
+        for round in 0..2 {
+            let path = dir.path().join("a.part");
+            let mut writer = PartWriter::new(path.clone(), &[]);
+            writer.push(Bytes::from(vec![round; length])).await.expect("accepted");
+            let part = writer.finish().await.expect("written");
+            assert_eq!(part.path, path);
+            assert!(std::fs::read(&path).expect("readable") == vec![round; length]);
+            let mode = std::fs::metadata(&path).expect("there").permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+        }
     }
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(dir.path().join("a")).expect("there").permissions(),
-    );
-    assert_eq!(mode & 0o777, 0o700);
-    let mut writer = PartWriter::new(dir.path().join("b.part"), &[]);
-    writer.push(Bytes::from(vec![1; SIZE])).await.expect("taken");
-    assert_eq!(writer.finish().await.expect("written").path, dir.path().join("b.part"));
 }
 
 #[tokio::test]
-async fn a_large_part_goes_on_from_anywhere_in_blocks_of_the_disk() {
+async fn a_large_part_continues_from_any_byte_in_aligned_writes() {
     let dir = folder();
     let path = dir.path().join("a.part");
-    let body: Vec<u8> = (0..251).cycle().take(4 * SIZE + 77).collect();
-    for from in [1, 4096, SIZE - 1, SIZE, SIZE + 5000] {
+    let body: Vec<u8> = (0..251).cycle().take(4 * BUFFER_SIZE + 77).collect();
+    for from in [1, 4096, BUFFER_SIZE - 1, BUFFER_SIZE, BUFFER_SIZE + 5000] {
         let mut writer = PartWriter::new(path.clone(), &[]);
         writer.push(Bytes::copy_from_slice(&body[..from])).await.expect("written");
-        let kept = writer.keep().await.expect("kept");
-        assert_eq!(kept, (from as u64, hash(&body[..from])));
-        let mut writer = PartWriter::resume(path.clone(), kept.0, kept.1, Vec::new()).await.expect("resumed");
-        let middle = 3 * SIZE + 11;
+        let persisted = writer.persist().await.expect("persisted");
+        assert_eq!(persisted, (from as u64, hash(&body[..from])));
+        let mut writer =
+            PartWriter::resume(path.clone(), persisted.0, persisted.1, Vec::new()).await.expect("resumed");
+        let middle = 3 * BUFFER_SIZE + 11;
         writer.push(Bytes::copy_from_slice(&body[from..middle])).await.expect("written");
-        writer.settle().await.expect("written");
+        writer.flush_buffer().await.expect("written");
         writer.push(Bytes::copy_from_slice(&body[middle..])).await.expect("written");
         let part = writer.finish().await.expect("finished");
         assert!(std::fs::read(&path).expect("readable") == body, "from {from}");
-        assert_eq!((part.bytes, part.sums.sha256), (body.len() as u64, hash(&body)), "from {from}");
+        assert_eq!((part.bytes, part.digests.sha256), (body.len() as u64, hash(&body)), "from {from}");
         assert_eq!(part.tail, body[body.len() - TAIL..]);
         std::fs::remove_file(&path).expect("removed");
     }
 }
 
 #[tokio::test]
-async fn nothing_writes_behind_a_discarded_part() {
+async fn nothing_is_written_after_a_part_is_discarded() {
     let dir = folder();
     let path = dir.path().join("a.part");
     let mut writer = PartWriter::new(path.clone(), &[]);
-    writer.push(Bytes::from(vec![0; SIZE])).await.expect("taken");
+    writer.push(Bytes::from(vec![0; BUFFER_SIZE])).await.expect("accepted");
     writer.discard().await;
     assert!(!path.exists(), "the write had ended, and its file is gone");
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -162,7 +161,7 @@ async fn nothing_writes_behind_a_discarded_part() {
 }
 
 #[tokio::test]
-async fn a_part_whose_bytes_changed_is_worthless() {
+async fn a_part_whose_bytes_changed_is_unusable() {
     let dir = folder();
     let path = dir.path().join("a.part");
     std::fs::write(&path, b"0123X56789").expect("written");
@@ -171,11 +170,11 @@ async fn a_part_whose_bytes_changed_is_worthless() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_kept_tells_its_hash() {
+async fn a_persisted_part_returns_its_size_and_hash() {
     let dir = folder();
     let mut writer = PartWriter::new(dir.path().join("a.part"), &[]);
     writer.push(Bytes::from_static(b"0123456789")).await.expect("written");
-    assert_eq!(writer.keep().await.expect("kept"), (10, hash(b"0123456789")));
+    assert_eq!(writer.persist().await.expect("persisted"), (10, hash(b"0123456789")));
 }
 
 #[tokio::test]
@@ -186,7 +185,7 @@ async fn a_symbolic_link_in_the_way_is_replaced_and_never_written_through() {
     std::os::unix::fs::symlink(&target, &path).expect("linked");
     let mut writer = PartWriter::new(path.clone(), &[]);
     writer.push(Bytes::from_static(b"image")).await.expect("written");
-    writer.settle().await.expect("written");
+    writer.flush_buffer().await.expect("written");
     assert_eq!(std::fs::read(&target).expect("readable"), b"precious");
     assert!(!std::fs::symlink_metadata(&path).expect("there").is_symlink());
 }
