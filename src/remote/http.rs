@@ -26,7 +26,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, ClientBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::api_key::{KEY_FILE_MAX, key_of_file};
+use crate::api_key::read_key_file;
 use crate::error::{Failure, RunError};
 use crate::item::Item;
 use crate::options::{ApiOptions, CONNECT_TIMEOUT};
@@ -169,9 +169,7 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
     if !std::fs::metadata(file).ok()?.is_file() {
         return None;
     }
-    let mut text = String::new();
-    fs_err::File::open(file).ok()?.take(KEY_FILE_MAX).read_to_string(&mut text).ok()?;
-    key_of_file(&text).ok()
+    read_key_file(file).ok().map(|(key, _)| key)
 }
 
 /// The certificates of a file.

@@ -3,25 +3,25 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use clap::ArgMatches;
 use exporter::error::RunError;
 use exporter::options::Rate;
 use exporter::plan::{Plan, PlanOptions, plan};
 
-use crate::cli::PlanArgs;
 use crate::settings::table::{self, Setting};
-use crate::{commands, exit, output::format, settings};
+use crate::{cli, commands, exit, output::format, settings};
 
 /// What the run must be given, too, to do what the plan says.
 const AGAIN: [&Setting; 5] =
     [&table::OUT, &table::STATE_DIR, &table::COLUMNS, &table::DELIMITER, &table::ON_BAD_ROW];
 
 /// Does it.
-pub fn run(args: &PlanArgs) -> ExitCode {
+pub fn run(args: &ArgMatches) -> ExitCode {
     let read = |sources: &settings::Sources<'_>| {
-        let options = settings::plan(args, sources)?;
-        Ok((options, settings::again(sources, &AGAIN)))
+        let options = settings::plan(sources)?;
+        Ok((options, settings::as_flags(sources, &AGAIN)))
     };
-    let (options, flags) = match commands::begin(&args.config, &args.log, read) {
+    let (options, flags) = match commands::begin(args, read) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -33,7 +33,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
         tracing::warn!("{why}");
     }
     let code = if plan.refused || plan.bad_rows > 0 { refuse(&options, &plan) } else { 0 };
-    let text = if args.json { commands::json(&plan) } else { text(&plan, &options, &flags) };
+    let text = if args.get_flag(cli::JSON) { commands::json(&plan) } else { text(&plan, &options, &flags) };
     commands::answer(&text, code)
 }
 

@@ -4,23 +4,23 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use exporter::error::RunError;
 use exporter::ledger;
 use exporter::report::{self, RunLine};
 
-use crate::cli::ReportArgs;
 use crate::screen::summary;
 use crate::settings::{self, Export};
-use crate::{commands, exit, output::format};
+use crate::{cli, commands, exit, output::format};
 
 /// Does it.
-pub fn report(args: &ReportArgs) -> ExitCode {
-    let export =
-        match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
-            Ok(export) => export,
-            Err(code) => return code,
-        };
-    let answer = if args.runs { runs(&export, args.json) } else { again(&export) };
+pub fn report(args: &ArgMatches) -> ExitCode {
+    let export = match commands::begin(args, settings::export) {
+        Ok(export) => export,
+        Err(code) => return code,
+    };
+    let answer =
+        if args.get_flag(cli::RUNS) { runs(&export, args.get_flag(cli::JSON)) } else { again(&export) };
     match answer {
         Ok(text) => commands::answer(&text, 0),
         Err(error) => exit::failed(&error),

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+use clap::ArgMatches;
 use exporter::error::RunError;
 use exporter::error::StopReason;
 use exporter::event::{Events, Progress};
@@ -12,12 +13,10 @@ use exporter::shutdown::StopHandle;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::RunArgs;
-use crate::commands::answer;
+use crate::commands::{answer, start};
 use crate::metrics::{Metrics, Plan};
 use crate::screen::{self, Watch, summary};
-use crate::settings::{self, Refusal, Screen, Settings, Sources};
-use crate::start::start;
+use crate::settings::{self, Refusal, Screen, Settings, Sources, table};
 use crate::{
     exit,
     output::{self, log},
@@ -25,16 +24,16 @@ use crate::{
 };
 
 /// Does it.
-pub fn run(args: &RunArgs) -> ExitCode {
+pub fn run(args: &ArgMatches) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let (sources, began) = start(&env, &args.config, &args.screen.log);
-    let screen = began
-        .and_then(|()| settings::screen(&args.screen, &sources).map_err(|refusal| exit::refused(&refusal)));
-    let metrics = settings::metrics_file(args, &sources);
+    let (sources, began) = start(args, &env);
+    let screen = began.and_then(|()| settings::screen(&sources).map_err(|refusal| exit::refused(&refusal)));
+    let metrics = settings::metrics_file(&sources);
     let screen = match screen {
         Ok(screen) => screen,
         Err(code) => {
-            if let Some(path) = metrics.ok().flatten().filter(|_| !args.config.show_settings) {
+            if let Some(path) = metrics.ok().flatten().filter(|_| !sources.is_flagged(&table::SHOW_SETTINGS))
+            {
                 // whoever watches the file learns of this, too
                 Metrics::start(path, Arc::default()).end(None, exit::USAGE);
             }
@@ -45,8 +44,8 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(metrics) => metrics,
         Err(refusal) => return exit::refused(&refusal),
     };
-    if args.config.show_settings {
-        return match settings::look(args, &sources) {
+    if sources.is_flagged(&table::SHOW_SETTINGS) {
+        return match settings::check_all(&sources) {
             Ok(()) => answer(&settings::list(&sources), 0),
             Err(refusal) => exit::refused(&refusal),
         };
@@ -54,7 +53,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     let progress = Arc::new(Progress::default());
     let metrics = metrics.map(|path| Metrics::start(path, Arc::clone(&progress)));
     let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
-    let settings = match begin(args, &sources) {
+    let settings = match begin(&sources) {
         Ok(settings) => settings,
         Err(refusal) => {
             let refused = exit::refused(&refusal);
@@ -64,7 +63,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
             return refused;
         }
     };
-    let place = summary::Place::new(&settings.options, settings::for_failed(&sources));
+    let place = summary::Place::new(&settings.options, settings::flags_for_failed_csv(&sources));
     let stop = StopHandle::new();
     let (runtime, result) = match process::runtime() {
         Ok(runtime) => {
@@ -100,8 +99,8 @@ struct Progressing {
 }
 
 /// The settings, and what a person should know of them.
-fn begin(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
-    let settings = settings::run(args, sources)?;
+fn begin(sources: &Sources<'_>) -> Result<Settings, Refusal> {
+    let settings = settings::run(sources)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

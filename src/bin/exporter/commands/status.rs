@@ -5,14 +5,14 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use exporter::report::Counts;
 use exporter::status::{Phase, Run, Status, status};
 use jiff::Timestamp;
 
-use crate::cli::StatusArgs;
 use crate::screen::summary;
 use crate::{
-    commands, exit,
+    cli, commands, exit,
     output::{self, format},
     screen, settings,
 };
@@ -21,21 +21,21 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Does it.
-pub fn run(args: &StatusArgs) -> ExitCode {
-    let export =
-        match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
-            Ok(export) => export,
-            Err(code) => return code,
-        };
-    let redraw = args.watch && !args.json && std::io::stdout().is_terminal();
+pub fn run(args: &ArgMatches) -> ExitCode {
+    let (json, watch) = (args.get_flag(cli::JSON), args.get_flag(cli::WATCH));
+    let export = match commands::begin(args, settings::export) {
+        Ok(export) => export,
+        Err(code) => return code,
+    };
+    let redraw = watch && !json && std::io::stdout().is_terminal();
     let mut drawn = 0;
     loop {
         let status = match status(&export.out, export.state_dir.as_deref(), Timestamp::now()) {
             Ok(status) => status,
             Err(error) => return exit::failed(&error),
         };
-        let last = !args.watch || !status.running;
-        let answer = match (args.json, args.watch) {
+        let last = !watch || !status.running;
+        let answer = match (json, watch) {
             (true, false) => commands::json(&status),
             (true, true) => serde_json::to_string(&status).unwrap_or_default() + "\n",
             (false, _) => text(&status),
@@ -44,7 +44,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
         let answer = if redraw && !last { screen::fit(&answer, screen::width_of_output()) } else { answer };
         // back to the first line of what was drawn before, and that away
         let back = if redraw && drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
-        let apart = if last || redraw || args.json { "" } else { "\n" };
+        let apart = if last || redraw || json { "" } else { "\n" };
         drawn = answer.lines().count();
         match output::written(&format!("{back}{answer}{apart}")) {
             Ok(true) if last => return ExitCode::SUCCESS,
