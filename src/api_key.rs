@@ -1,24 +1,58 @@
-//! What an API key is, and the one bounded read of the file that holds it.
+//! What an API key is, and the one bounded read of the file that holds it. No error shows any part of the key.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
 
 use secrecy::SecretString;
 
-/// A larger file holds no key, in bytes.
-pub const KEY_FILE_MAX: u64 = 4096;
+/// Largest file that can hold a key in one line, in bytes.
+const KEY_FILE_MAX: u64 = 4096;
 
-/// Reads a key from the text of a file: one line, whose end is not part of the key.
+/// Why a file gives no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file cannot be opened or read.
+    #[error("the key file cannot be read")]
+    Io(#[from] io::Error),
+    /// It has more than 4096 bytes.
+    #[error("the file is too large to hold a key in one line")]
+    TooLarge,
+    /// It holds something else.
+    #[error("{0}")]
+    NoKey(&'static str),
+}
+
+/// Reads the key in a file, and says what kind of file it is.
 ///
 /// # Errors
-/// Says what is wrong with it, without showing it.
-pub fn key_of_file(text: &str) -> Result<SecretString, &'static str> {
+/// The file cannot be read, is too large, or holds no key.
+pub fn read_key_file(path: &Path) -> Result<(SecretString, Metadata), KeyFileError> {
+    // without fs_err: the caller names the file
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    let mut bytes = Vec::new();
+    // one byte more, so that a file that is too large is refused instead of cut
+    file.take(KEY_FILE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > KEY_FILE_MAX {
+        return Err(KeyFileError::TooLarge);
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| KeyFileError::NoKey("the key is not ASCII"))?;
+    let key = key_in_line(text).map_err(KeyFileError::NoKey)?;
+    Ok((key, meta))
+}
+
+/// Reads a key from the text of a file: one line, whose end is not part of the key.
+fn key_in_line(text: &str) -> Result<SecretString, &'static str> {
     let key = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     check_key(key)?;
     Ok(SecretString::from(key))
 }
 
-/// What a key cannot be: it goes into an HTTP header, and nobody means the quotes around it.
+/// Checks that a text can be a key: it goes into an HTTP header, and quotes around it are never meant.
 ///
 /// # Errors
-/// Says what is wrong with it, without showing it.
+/// What is wrong with it.
 pub fn check_key(key: &str) -> Result<(), &'static str> {
     if key.is_empty() {
         Err("the key is empty")
@@ -27,8 +61,26 @@ pub fn check_key(key: &str) -> Result<(), &'static str> {
     } else if key.contains(['\n', '\r']) {
         Err("the key has more than one line")
     } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err("the key has a blank or another character in it that is not visible ASCII")
+        Err("the key has a space or another character in it that is not visible ASCII")
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_and_not_cut() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let size = usize::try_from(KEY_FILE_MAX).expect("a size");
+        fs_err::write(file.path(), vec![b'a'; size]).expect("written");
+        let (key, _) = read_key_file(file.path()).expect("a key");
+        assert_eq!(key.expose_secret().len(), size);
+        fs_err::write(file.path(), vec![b'a'; size + 1]).expect("written");
+        assert!(matches!(read_key_file(file.path()), Err(KeyFileError::TooLarge)));
     }
 }

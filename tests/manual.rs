@@ -92,6 +92,46 @@ fn the_manual_page_has_a_chapter_for_every_command_with_all_its_flags() {
 }
 
 #[test]
+fn commands_are_listed_in_the_order_of_their_use() {
+    let order = ["run", "plan", "doctor", "status", "verify", "report", "completions", "man"];
+    assert_eq!(commands(), order);
+    let page = exporter(&["man"]);
+    let chapters = page.lines().filter_map(|line| line.strip_prefix(".SH \"EXPORTER "));
+    let chapters: Vec<String> = chapters.map(|name| name.trim_end_matches('"').to_lowercase()).collect();
+    assert_eq!(chapters, order);
+}
+
+/// `groff -man -ww` warns of an ellipsis, which it cannot set in every font.
+#[test]
+fn help_and_manual_page_are_ascii() {
+    let mut texts = vec![exporter(&["man"]), exporter(&["--help"]), exporter(&["-h"])];
+    for command in commands() {
+        texts.extend([exporter(&[&command, "--help"]), exporter(&[&command, "-h"])]);
+    }
+    for text in texts {
+        let strange: String = text.chars().filter(|char| !char.is_ascii()).collect();
+        assert_eq!(strange, "", "{text}");
+    }
+}
+
+#[test]
+fn bash_completes_the_values_of_a_flag_that_has_only_a_few() {
+    let script = exporter(&["completions", "bash"]);
+    for (flag, values) in
+        [("--progress", "auto bar plain none"), ("--log-format", "text json"), ("--on-bad-row", "stop skip")]
+    {
+        let asked = format!(
+            "{script}\nCOMP_WORDS=(exporter run {flag} ''); COMP_CWORD=3; _exporter exporter '' {flag}\n\
+             printf '%s' \"${{COMPREPLY[*]}}\""
+        );
+        let Ok(bash) = Command::new("bash").args(["-c", &asked]).stderr(Stdio::inherit()).output() else {
+            return; // not on this machine
+        };
+        assert_eq!(String::from_utf8_lossy(&bash.stdout), values, "{flag}");
+    }
+}
+
+#[test]
 fn an_unknown_shell_is_refused_with_the_known_ones() {
     let output =
         Command::new(cargo_bin!("exporter")).args(["completions", "tcsh"]).output().expect("started");

@@ -68,7 +68,9 @@ fn not_a_document(it: &Evidence<'_>, _: &mut Validated) -> Result<(), Failure> {
 }
 
 fn etag_md5(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure> {
-    let (Some(expected), Some(found)) = (it.meta.md5, it.part.digests.of(Algorithm::Md5)) else { return Ok(()) };
+    let (Some(expected), Some(found)) = (it.meta.md5, it.part.digests.of(Algorithm::Md5)) else {
+        return Ok(());
+    };
     if expected != *found {
         let (found, expected) = (hex(found), hex(&expected));
         return Err(Failure::Corrupt(format!("the bytes have MD5 {found}, the ETag is {expected}")));

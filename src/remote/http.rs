@@ -21,7 +21,6 @@ pub(crate) use client::certificates;
 pub use proxy::ProxySettings;
 pub(crate) use whoami::{AppContext, WhoAmI};
 
-use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::client::ClientKind;
 use self::ssrf::SsrfPolicy;
-use crate::api_key::{KEY_FILE_MAX, key_of_file};
+use crate::api_key::read_key_file;
 use crate::error::{Failure, RunError};
 use crate::item::Item;
 use crate::options::ApiOptions;
@@ -129,9 +128,7 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
     if !std::fs::metadata(file).ok()?.is_file() {
         return None;
     }
-    let mut text = String::new();
-    fs_err::File::open(file).ok()?.take(KEY_FILE_MAX).read_to_string(&mut text).ok()?;
-    key_of_file(&text).ok()
+    read_key_file(file).ok().map(|(key, _)| key)
 }
 
 /// A header as text; empty if it is missing or not text.

@@ -1,47 +1,34 @@
-//! The words of the command line. What they mean is read in [`crate::settings`], so that a flag, a variable and
-//! a config file are read by the same rules; here stands only what clap needs to know.
+//! The parser of the command line, made from the [`table`] of settings and the eight commands; and how wrong usage is
+//! answered. What a value means is decided in [`crate::settings`], so that a flag, a variable and a config file are
+//! read by the same rules.
 
-mod ahead;
-mod api;
 mod commands;
-mod config;
-mod manual;
-mod pace;
-mod run;
-mod screen;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::builder::Str;
+use clap::builder::{PossibleValue, StyledStr, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::ahead::{DoctorArgs, PlanArgs};
-pub use self::api::ApiArgs;
-pub use self::commands::{FolderArgs, ReportArgs, StatusArgs, VerifyArgs};
-pub use self::config::ConfigArgs;
-pub use self::manual::{CompletionsArgs, ManArgs};
-pub use self::pace::PaceArgs;
-pub use self::run::{ManifestArgs, RunArgs};
-pub use self::screen::{LogArgs, ScreenArgs};
-use crate::settings::table;
+pub use self::commands::{ADOPT, JSON, REPAIR, RUNS, SHELL, WATCH};
+use crate::settings::table::{self, Command, Kind, Setting};
 use crate::{
     exit,
     output::{self, log, redact},
 };
 
-/// Brings a clinic's note images home, completely and provably
-///
-/// Reads a CSV manifest (one row an image, named by organization, note and image), asks the Max AI API for a
-/// signed address of each, downloads, checks and stores it, and says for every row what became of it. A run
-/// that was interrupted goes on where it stopped: give the same command again.
-#[derive(Debug, Parser)]
-#[command(name = "exporter", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(subcommand_value_name = "COMMAND")]
-#[command(after_help = "Example: exporter run manifest.csv --api-key-file key.txt")]
-#[command(after_long_help = "\
+const ABOUT: &str = "Exports a clinic's note images, completely and provably";
+const LONG_ABOUT: &str = "\
+Exports a clinic's note images: downloads every image that a CSV manifest lists, verifies it, and accounts for every \
+row.
+
+The manifest has one row per image, with the ids of the organization (clinic), the note and the image. For each image \
+exporter asks the Max AI API for a presigned URL, downloads and verifies the image, and stores it. Reports say what \
+became of every row. To continue after an interruption, give the same command again.";
+const EXAMPLE: &str = "Example: exporter run manifest.csv --api-key-file key.txt";
+const EXAMPLE_AND_CODES: &str = "\
 Example:
   exporter run manifest.csv --api-key-file key.txt -o export
 
@@ -49,62 +36,105 @@ Exit codes:
   0    every row is delivered
   1    the run had to stop; doctor: there is a problem
   2    wrong usage, settings or manifest: nothing was attempted
-  3    at least one row failed; verify: something is missing, changed or foreign
+  3    at least one row failed; verify: an image is missing or changed, or a file is foreign
   4    stopped at --until or --max-duration
-  130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    Run(Box<RunArgs>),
-    Completions(CompletionsArgs),
-    Man(ManArgs),
-    Doctor(Box<DoctorArgs>),
-    Plan(Box<PlanArgs>),
-    Verify(VerifyArgs),
-    Report(ReportArgs),
-    Status(StatusArgs),
-}
+  130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)";
 
 /// Reads the command line.
 ///
 /// # Errors
-/// The exit code, where there is nothing more to do: help was asked for, or the usage is wrong.
-pub fn parse() -> Result<Command, ExitCode> {
-    let read = described().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    read.map(|cli| cli.command).map_err(|error| answer(&error))
+/// The exit code, if there is nothing more to do: the user asked for help, or the usage is wrong.
+pub fn parse() -> Result<(Command, ArgMatches), ExitCode> {
+    let mut matches = parser().try_get_matches().map_err(|error| answer(&error))?;
+    let (name, args) = matches.remove_subcommand().unwrap_or_default();
+    let command = commands::ALL.into_iter().find(|command| commands::name(*command) == name);
+    // the parser lets no other name pass
+    command.map(|command| (command, args)).ok_or(ExitCode::from(exit::USAGE))
 }
 
-/// The command line, with the variables and defaults of all settings in its help, and what a shell can complete.
-pub fn described() -> clap::Command {
-    Cli::command().mut_subcommands(|command| command.mut_args(describe))
+/// The whole command line.
+pub fn parser() -> clap::Command {
+    clap::Command::new("exporter")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help(EXAMPLE)
+        .after_long_help(EXAMPLE_AND_CODES)
+        .max_term_width(100)
+        .subcommand_value_name("COMMAND")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(commands::ALL.map(|command| {
+            let flags = table::of(command).map(argument);
+            commands::describe(command).args(flags)
+        }))
 }
 
-fn describe(arg: Arg) -> Arg {
-    let hint = match arg.get_value_names().and_then(|names| names.first()).map(Str::as_str) {
-        Some("FILE") => ValueHint::FilePath,
-        Some("DIR") => ValueHint::DirPath,
-        _ => arg.get_value_hint(),
+/// The flag of a setting.
+fn argument(setting: &'static Setting) -> Arg {
+    let arg = Arg::new(setting.flag).long(setting.flag).help_heading(setting.heading);
+    let arg = match setting.short {
+        Some(short) => arg.short(short),
+        None => arg,
     };
-    let arg = arg.value_hint(hint);
-    let Some(setting) = arg.get_long().and_then(table::find) else { return arg };
+    let arg = match setting.kind {
+        Kind::Switch => arg.action(ArgAction::SetTrue),
+        Kind::Level => arg.action(ArgAction::Count),
+        Kind::List => valued(arg, setting).action(ArgAction::Append),
+        Kind::Text | Kind::Amount | Kind::Number => valued(arg, setting),
+    };
+    let arg = match setting.flag {
+        flag if flag == table::QUIET.flag => arg.conflicts_with(table::VERBOSE.flag),
+        flag if flag == table::DELIMITER.flag => arg.allow_hyphen_values(true),
+        _ => arg,
+    };
+    with_help(arg, setting)
+}
+
+/// The value of a flag: its name, and how a shell completes it.
+fn valued(arg: Arg, setting: &'static Setting) -> Arg {
+    let arg = arg.value_name(setting.value);
+    let choices = setting.choices();
+    match setting.value {
+        _ if !choices.is_empty() => arg.value_parser(Suggested(choices)).hide_possible_values(true),
+        "FILE" => arg.value_parser(value_parser!(OsString)).value_hint(ValueHint::FilePath),
+        "DIR" => arg.value_parser(value_parser!(OsString)).value_hint(ValueHint::DirPath),
+        _ => arg.value_parser(value_parser!(OsString)),
+    }
+}
+
+/// The help of a setting, with its variable and its default.
+fn with_help(arg: Arg, setting: &Setting) -> Arg {
     let mut notes = Vec::new();
     notes.extend(setting.env.map(|name| format!("[env: {name}]")));
-    notes.extend(setting.default.map(|value| format!("[default: {value}]")));
-    if notes.is_empty() {
-        return arg;
-    }
+    notes.extend(setting.default.or(setting.default_words).map(|value| format!("[default: {value}]")));
     let notes = notes.join(" ");
-    let short = arg.get_help().map(|help| format!("{help} {notes}"));
-    let long = arg.get_long_help().or_else(|| arg.get_help()).map(|help| format!("{help}\n\n{notes}"));
-    arg.help(short.unwrap_or_default()).long_help(long.unwrap_or_default())
+    let paragraphs = |texts: &[&str], between: &str| {
+        let texts: Vec<&str> = texts.iter().copied().filter(|text| !text.is_empty()).collect();
+        StyledStr::from(texts.join(between))
+    };
+    arg.help(paragraphs(&[setting.help, &notes], " "))
+        .long_help(paragraphs(&[setting.help, setting.more, &notes], "\n\n"))
 }
 
-/// Prints help, version or what is wrong.
+/// Values that completions offer. Any other value is let through, to be refused in [`crate::settings`] like that of a
+/// variable or a config file.
+#[derive(Clone)]
+struct Suggested(Vec<&'static str>);
+
+impl TypedValueParser for Suggested {
+    type Value = OsString;
+
+    fn parse_ref(&self, _: &clap::Command, _: Option<&Arg>, value: &OsStr) -> Result<OsString, clap::Error> {
+        Ok(value.to_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().copied().map(PossibleValue::new)))
+    }
+}
+
+/// Prints the help, the version, or what is wrong.
 fn answer(error: &clap::Error) -> ExitCode {
     let text = error.render();
     if error.use_stderr() {
@@ -128,14 +158,14 @@ fn answer(error: &clap::Error) -> ExitCode {
     if output::stdout(&text).is_err() { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS }
 }
 
-/// What might be an API key (`max_<environment>_ak_<secret>`) is not shown, wherever on the command line it is.
+/// Replaces whatever might be an API key (`max_<environment>_ak_<secret>`), wherever it stands on the command line.
 fn without_keys(text: &str, arguments: &[OsString]) -> String {
     let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
     let keys = arguments.filter(|argument| redact::holds_key(argument));
     keys.fold(text.to_owned(), |text, key| text.replace(&*key, "(not shown)"))
 }
 
-/// Whether log lines would be JSON, as far as a command line that cannot be read tells.
+/// Whether a command line that cannot be parsed asks for log lines in JSON.
 fn wants_json(arguments: &[OsString], variable: Option<OsString>) -> bool {
     let flag = format!("--{}", table::LOG_FORMAT.flag);
     let joined = OsString::from(format!("{flag}=json"));
@@ -150,7 +180,7 @@ mod tests {
 
     #[test]
     fn clap_finds_no_contradiction_in_the_command_line() {
-        described().debug_assert();
+        parser().debug_assert();
     }
 
     #[test]
@@ -168,12 +198,18 @@ mod tests {
 
     #[test]
     fn every_setting_of_the_table_is_a_flag_of_a_command() {
-        let command = described();
+        let command = parser();
         for setting in table::ALL {
             let known = command
                 .get_subcommands()
                 .any(|command| command.get_arguments().any(|arg| arg.get_long() == Some(setting.flag)));
             assert!(known, "{}", setting.flag);
         }
+    }
+
+    #[test]
+    fn a_value_that_is_not_suggested_is_refused_by_the_settings_and_not_here() {
+        let matches = parser().try_get_matches_from(["exporter", "run", "m.csv", "--progress", "loud"]);
+        assert!(matches.is_ok(), "{matches:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What all commands but `run` have in common: how they begin, and how they answer.
+//! How a command begins (config file, log, settings) and how it answers.
 
 pub mod doctor;
 pub mod manual;
@@ -10,31 +10,56 @@ pub mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{ConfigArgs, LogArgs};
-use crate::settings::{self, Refusal, Sources};
-use crate::start::start;
+use clap::ArgMatches;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::output::log;
+use crate::settings::{self, Environment, Refusal, Sources, table};
 use crate::{exit, output};
 
-/// Starts logging, and reads the settings.
+/// Finds the config file and starts the log. A refusal is logged in the format that the user asked for, if that is
+/// known; the exit code then comes beside the sources that could be read.
+pub fn start<'a>(args: &'a ArgMatches, env: Environment<'a>) -> (Sources<'a>, Result<(), ExitCode>) {
+    let mut warnings = Vec::new();
+    let (sources, broken) = match Sources::with_config(args, env, &mut warnings) {
+        Ok(sources) => (sources, None),
+        Err(refusal) => (Sources::new(args, env), Some(refusal)),
+    };
+    match settings::log(&sources) {
+        Ok((format, level)) => log::start(format, level),
+        Err(refusal) => {
+            log::start(log::Format::Text, LevelFilter::ERROR);
+            return (sources, Err(exit::refuse(&refusal)));
+        }
+    }
+    if let Some(refusal) = broken {
+        return (sources, Err(exit::refuse(&refusal)));
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    (sources, Ok(()))
+}
+
+/// Starts the log and reads the settings of any command but `run`.
 ///
 /// # Errors
-/// The exit code, where a setting cannot be used (that is said then), or where the settings were to be shown.
+/// The exit code, if a setting cannot be used (the refusal is logged), or if the settings were only to be shown.
 pub fn begin<T>(
-    config: &ConfigArgs,
-    lines: &LogArgs,
+    args: &ArgMatches,
     read: impl FnOnce(&Sources<'_>) -> Result<T, Refusal>,
 ) -> Result<T, ExitCode> {
     let env = |name: &str| std::env::var_os(name);
-    let (sources, began) = start(&env, config, lines);
+    let (sources, began) = start(args, &env);
     began?;
     let settings = read(&sources).map_err(|refusal| exit::refuse(&refusal))?;
-    if config.show_settings {
+    if sources.is_flagged(&table::SHOW_SETTINGS) {
         return Err(answer(&settings::list(&sources), 0));
     }
     Ok(settings)
 }
 
-/// Prints the answer; `code` where that succeeds.
+/// Prints the answer; `code` if that succeeds.
 pub fn answer(text: &str, code: u8) -> ExitCode {
     match output::stdout(text) {
         Ok(()) => ExitCode::from(code),
@@ -45,9 +70,9 @@ pub fn answer(text: &str, code: u8) -> ExitCode {
     }
 }
 
-/// One JSON value, over several lines.
+/// One JSON value on several lines.
 pub fn json(value: &impl serde::Serialize) -> String {
-    // numbers, texts and lists of them are always written
+    // numbers, texts and lists of them can always be written
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text

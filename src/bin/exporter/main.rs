@@ -1,5 +1,5 @@
-//! The command line of `exporter`: reads flags and environment, starts what the library does, shows how it goes,
-//! and turns its end into an exit code. Whatever decides about an image is in the library.
+//! The program around the library: reads the command line and the settings, starts what the library does, shows its
+//! progress, and turns its result into an exit code. Every decision about an image is the library's.
 
 mod cli;
 mod commands;
@@ -10,23 +10,23 @@ mod process;
 mod screen;
 mod settings;
 mod signals;
-mod start;
 
 use std::process::ExitCode;
 
 use self::commands::{doctor, manual, plan, report, run, status, verify};
+use self::settings::table::Command;
 
 fn main() -> ExitCode {
     process::harden();
     let code = match cli::parse() {
-        Ok(cli::Command::Run(args)) => run::run(&args),
-        Ok(cli::Command::Completions(args)) => manual::completions(args.shell),
-        Ok(cli::Command::Man(_)) => manual::man(),
-        Ok(cli::Command::Doctor(args)) => doctor::run(&args),
-        Ok(cli::Command::Plan(args)) => plan::run(&args),
-        Ok(cli::Command::Verify(args)) => verify::run(&args),
-        Ok(cli::Command::Report(args)) => report::report(&args),
-        Ok(cli::Command::Status(args)) => status::run(&args),
+        Ok((Command::Run, args)) => run::run(&args),
+        Ok((Command::Plan, args)) => plan::run(&args),
+        Ok((Command::Doctor, args)) => doctor::run(&args),
+        Ok((Command::Status, args)) => status::run(&args),
+        Ok((Command::Verify, args)) => verify::run(&args),
+        Ok((Command::Report, args)) => report::report(&args),
+        Ok((Command::Completions, args)) => manual::completions(&args),
+        Ok((Command::Man, _)) => manual::man(),
         Err(code) => code,
     };
     output::flush();

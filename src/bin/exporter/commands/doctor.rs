@@ -3,20 +3,19 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use clap::ArgMatches;
 use exporter::doctor::{Check, Diagnosis, Outcome, doctor};
 use exporter::error::RunError;
 
-use crate::cli::DoctorArgs;
 use crate::output::redact;
-use crate::{commands, exit, process, settings};
+use crate::{cli, commands, exit, process, settings};
 
 /// Makes the checks and prints them.
-pub fn run(args: &DoctorArgs) -> ExitCode {
-    let (options, warnings) =
-        match commands::begin(&args.config, &args.log, |sources| settings::doctor(args, sources)) {
-            Ok(settings) => settings,
-            Err(code) => return code,
-        };
+pub fn run(args: &ArgMatches) -> ExitCode {
+    let (options, warnings) = match commands::begin(args, settings::doctor) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -30,7 +29,7 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     }
     // a name lookup that hangs must not keep the process alive
     runtime.shutdown_background();
-    let text = if args.json { commands::json(&diagnosis) } else { text(&diagnosis) };
+    let text = if args.get_flag(cli::JSON) { commands::json(&diagnosis) } else { text(&diagnosis) };
     commands::answer(&text, if diagnosis.ok { 0 } else { exit::FAILURE })
 }
 

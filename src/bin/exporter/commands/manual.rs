@@ -1,11 +1,10 @@
-//! `exporter completions` and `exporter man`: both are made from the words of the command line, so that no flag is
-//! forgotten.
+//! `exporter completions` and `exporter man`, both made from the parser, so that no flag is missing.
 
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -13,8 +12,10 @@ use crate::settings::table;
 use crate::{cli, exit, output};
 
 /// Prints the completion script.
-pub fn completions(shell: Shell) -> ExitCode {
-    let mut command = cli::described();
+pub fn completions(args: &ArgMatches) -> ExitCode {
+    // the parser requires a shell
+    let shell = args.get_one::<Shell>(cli::SHELL).copied().unwrap_or(Shell::Bash);
+    let mut command = cli::parser();
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
@@ -23,7 +24,7 @@ pub fn completions(shell: Shell) -> ExitCode {
 
 /// Prints the manual page.
 pub fn man() -> ExitCode {
-    match page(cli::described()) {
+    match page(cli::parser()) {
         Ok(page) => print(&page),
         Err(error) => failed(&error),
     }
@@ -41,7 +42,7 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::from(exit::FAILURE)
 }
 
-/// One page: what the program is, a chapter for each command, exit codes, variables, files.
+/// One page: the program, a chapter for each command, exit codes, variables, files.
 fn page(command: Command) -> io::Result<String> {
     let subcommands: Vec<Command> = command.get_subcommands().cloned().collect();
     let after = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
@@ -59,23 +60,23 @@ fn page(command: Command) -> io::Result<String> {
     page.push_str(".SH \"EXAMPLES AND EXIT CODES\"\n");
     page.push_str(&as_written(&after));
     page.push_str(
-        ".SH ENVIRONMENT\n.TP\n.B MAXAI_API_KEY\nThe API key; \\-\\-api\\-key\\-file wins over it.\n",
+        ".SH ENVIRONMENT\n.TP\n.B MAXAI_API_KEY\nThe API key; \\-\\-api\\-key\\-file takes precedence.\n",
     );
     for setting in table::ALL {
         if let Some(variable) = setting.env {
             let flag = setting.flag.replace('-', "\\-");
-            let _ = write!(page, ".TP\n.B {variable}\nAs \\-\\-{flag}, which wins over it.\n");
+            let _ = write!(page, ".TP\n.B {variable}\nThe same as \\-\\-{flag}, which takes precedence.\n");
         }
     }
     page.push_str(
-        ".TP\n.B HTTPS_PROXY, NO_PROXY\nProxy, and the hosts that are reached without it.\n.SH FILES\n\
-         .TP\n.I exporter.toml\nConfig file in the working folder.\n\
-         .TP\n.I ~/.config/exporter/config.toml\nConfig file of the user; below $XDG_CONFIG_HOME where that is set.\n",
+        ".TP\n.B HTTPS_PROXY, NO_PROXY\nThe proxy, and the hosts to reach without it.\n.SH FILES\n\
+         .TP\n.I exporter.toml\nConfig file in the working folder, used if \\-\\-config names none.\n\
+         .TP\n.I ~/.config/exporter/config.toml\nConfig file of the user, used if there is no exporter.toml; in $XDG_CONFIG_HOME if that is set.\n",
     );
     Ok(page)
 }
 
-/// A command's own page, made a chapter: its sections one step lower.
+/// The page of one command as a chapter: its sections become subsections.
 fn chapter(command: Command) -> io::Result<String> {
     let name = format!("exporter {}", command.get_name());
     let after = command.get_after_long_help().or_else(|| command.get_after_help()).map(ToString::to_string);
@@ -85,7 +86,7 @@ fn chapter(command: Command) -> io::Result<String> {
     man.render_synopsis_section(&mut sections)?;
     man.render_options_section(&mut sections)?;
     let sections = String::from_utf8_lossy(&sections).replace("\n.SH ", "\n.SS ");
-    // the description stands first, without a heading
+    // the description comes first, without a heading
     let sections = sections.split_once(".SS DESCRIPTION\n").map_or(&*sections, |(_, text)| text);
     let mut chapter = format!(".SH \"{}\"\n{sections}", name.to_uppercase());
     if let Some(after) = after {
@@ -95,12 +96,12 @@ fn chapter(command: Command) -> io::Result<String> {
     Ok(chapter)
 }
 
-/// Lines that keep their ends.
+/// Lines that are not filled.
 fn as_written(text: &str) -> String {
     let mut lines = ".nf\n".to_owned();
     for line in text.lines() {
         let line = line.replace('\\', "\\e").replace('-', "\\-");
-        // a dot or a quote at the begin would be a command
+        // a dot or a quote at the start of a line would be a request
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
         let _ = writeln!(lines, "{guard}{line}");
     }
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_kept_and_none_is_a_command() {
+    fn lines_are_kept_and_none_is_a_request() {
         assert_eq!(as_written(".a\n  -b \\"), ".nf\n\\&.a\n  \\-b \\e\n.fi\n");
     }
 }

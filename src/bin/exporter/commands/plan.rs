@@ -2,27 +2,27 @@
 
 use std::process::ExitCode;
 
+use clap::ArgMatches;
 use exporter::error::RunError;
 use exporter::options::Rate;
 use exporter::plan::{Plan, PlanOptions, plan};
 
-use crate::cli::PlanArgs;
 use crate::output::facts::{self, Facts};
 use crate::output::{format, redact};
 use crate::settings::table::{self, Setting};
-use crate::{commands, exit, settings};
+use crate::{cli, commands, exit, settings};
 
 /// Settings of the plan that the run must have, too.
 const RUN_SETTINGS: [&Setting; 5] =
     [&table::OUT, &table::STATE_DIR, &table::COLUMNS, &table::DELIMITER, &table::ON_BAD_ROW];
 
 /// Prints the plan.
-pub fn run(args: &PlanArgs) -> ExitCode {
+pub fn run(args: &ArgMatches) -> ExitCode {
     let read = |sources: &settings::Sources<'_>| {
-        let options = settings::plan(args, sources)?;
-        Ok((options, settings::again(sources, &RUN_SETTINGS)))
+        let options = settings::plan(sources)?;
+        Ok((options, settings::as_flags(sources, &RUN_SETTINGS)))
     };
-    let (options, flags) = match commands::begin(&args.config, &args.log, read) {
+    let (options, flags) = match commands::begin(args, read) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -34,7 +34,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
         tracing::warn!("{why}");
     }
     let code = if plan.refused || plan.bad_rows > 0 { print_bad_rows(&options, &plan) } else { 0 };
-    let text = if args.json { commands::json(&plan) } else { text(&plan, &options, &flags) };
+    let text = if args.get_flag(cli::JSON) { commands::json(&plan) } else { text(&plan, &options, &flags) };
     commands::answer(&text, code)
 }
 

@@ -3,25 +3,25 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use exporter::error::RunError;
 use exporter::ledger;
 use exporter::report::{self, RunLine, Summary};
 
-use crate::cli::ReportArgs;
 use crate::output::facts::Facts;
 use crate::output::{format, redact};
 use crate::screen::summary::{self, SummaryContext};
 use crate::settings::{self, Export};
-use crate::{commands, exit};
+use crate::{cli, commands, exit};
 
 /// Writes the reports again, or prints the table of runs.
-pub fn report(args: &ReportArgs) -> ExitCode {
-    let export =
-        match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
-            Ok(export) => export,
-            Err(code) => return code,
-        };
-    let answer = if args.runs { runs(&export, args.json) } else { rewrite(&export) };
+pub fn report(args: &ArgMatches) -> ExitCode {
+    let export = match commands::begin(args, settings::export) {
+        Ok(export) => export,
+        Err(code) => return code,
+    };
+    let json = args.get_flag(cli::JSON);
+    let answer = if args.get_flag(cli::RUNS) { runs(&export, json) } else { rewrite(&export) };
     match answer {
         Ok(text) => commands::answer(&text, 0),
         Err(error) => exit::failed(&error),

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+use clap::ArgMatches;
 use exporter::error::{RunError, StopReason};
 use exporter::event::{Events, Progress};
 use exporter::run::Finished;
@@ -11,27 +12,25 @@ use exporter::shutdown::StopHandle;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::RunArgs;
-use crate::commands::answer;
+use crate::commands::{answer, start};
 use crate::metrics::{Metrics, Plan};
 use crate::output::{self, log};
 use crate::screen::summary::{self, SummaryContext};
 use crate::screen::{self, Watch};
-use crate::settings::{self, Refusal, Screen, Settings, Sources};
-use crate::start::start;
+use crate::settings::{self, Refusal, Screen, Settings, Sources, table};
 use crate::{exit, process, signals};
 
 /// Runs the export; whatever its end, the metrics file gets the exit code that is returned.
-pub fn run(args: &RunArgs) -> ExitCode {
+pub fn run(args: &ArgMatches) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let (sources, started) = start(&env, &args.config, &args.screen.log);
-    let screen = started
-        .and_then(|()| settings::screen(&args.screen, &sources).map_err(|refusal| exit::refuse(&refusal)));
-    let metrics = settings::metrics_file(args, &sources);
+    let (sources, started) = start(args, &env);
+    let screen = started.and_then(|()| settings::screen(&sources).map_err(|refusal| exit::refuse(&refusal)));
+    let metrics = settings::metrics_file(&sources);
     let screen = match screen {
         Ok(screen) => screen,
         Err(code) => {
-            if let Some(path) = metrics.ok().flatten().filter(|_| !args.config.show_settings) {
+            if let Some(path) = metrics.ok().flatten().filter(|_| !sources.is_flagged(&table::SHOW_SETTINGS))
+            {
                 Metrics::start(path, Arc::default()).end(None, exit::USAGE);
             }
             return code;
@@ -41,14 +40,14 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(metrics) => metrics,
         Err(refusal) => return exit::refuse(&refusal),
     };
-    if args.config.show_settings {
-        return show_settings(args, &sources);
+    if sources.is_flagged(&table::SHOW_SETTINGS) {
+        return show_settings(&sources);
     }
     let progress = Arc::new(Progress::default());
     let metrics = metrics.map(|path| Metrics::start(path, Arc::clone(&progress)));
-    match read_settings(args, &sources) {
+    match read_settings(&sources) {
         Ok(settings) => {
-            let context = SummaryContext::new(&settings.options, settings::for_failed(&sources));
+            let context = SummaryContext::new(&settings.options, settings::flags_for_failed_csv(&sources));
             export(settings, screen, progress, metrics, &context)
         }
         Err(refusal) => {
@@ -61,16 +60,16 @@ pub fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-fn show_settings(args: &RunArgs, sources: &Sources<'_>) -> ExitCode {
-    match settings::look(args, sources) {
+fn show_settings(sources: &Sources<'_>) -> ExitCode {
+    match settings::check_all(sources) {
         Ok(()) => answer(&settings::list(sources), 0),
         Err(refusal) => exit::refuse(&refusal),
     }
 }
 
 /// Reads the settings, and logs what a person should know about them.
-fn read_settings(args: &RunArgs, sources: &Sources<'_>) -> Result<Settings, Refusal> {
-    let settings = settings::run(args, sources)?;
+fn read_settings(sources: &Sources<'_>) -> Result<Settings, Refusal> {
+    let settings = settings::run(sources)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

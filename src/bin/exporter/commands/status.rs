@@ -4,34 +4,34 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use exporter::report::Counts;
 use exporter::status::{Phase, Run, Status, status};
 use jiff::Timestamp;
 
-use crate::cli::StatusArgs;
 use crate::output::facts::Facts;
 use crate::output::{self, format, redact};
 use crate::screen::summary;
-use crate::{commands, exit, screen, settings};
+use crate::{cli, commands, exit, screen, settings};
 
 /// Between two answers with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Prints the status, with `--watch` until no run is going on.
-pub fn run(args: &StatusArgs) -> ExitCode {
-    let export =
-        match commands::begin(&args.config, &args.log, |sources| settings::folder(&args.folder, sources)) {
-            Ok(export) => export,
-            Err(code) => return code,
-        };
-    let redraws = args.watch && !args.json && screen::can_redraw(&std::io::stdout());
-    let mut page = Page { json: args.json, watch: args.watch, redraws, drawn: 0 };
+pub fn run(args: &ArgMatches) -> ExitCode {
+    let (json, watch) = (args.get_flag(cli::JSON), args.get_flag(cli::WATCH));
+    let export = match commands::begin(args, settings::export) {
+        Ok(export) => export,
+        Err(code) => return code,
+    };
+    let redraws = watch && !json && screen::can_redraw(&std::io::stdout());
+    let mut page = Page { json, watch, redraws, drawn: 0 };
     loop {
         let status = match status(&export.out, export.state_dir.as_deref(), Timestamp::now()) {
             Ok(status) => status,
             Err(error) => return exit::failed(&error),
         };
-        let last = !args.watch || !status.running;
+        let last = !watch || !status.running;
         match output::stdout_is_read(&page.next(&status, last)) {
             Ok(is_read) if last || !is_read => return ExitCode::SUCCESS,
             Ok(_) => {}

@@ -6,35 +6,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use clap::ArgMatches;
 use exporter::verify::{Progress, Verified, VerifyOptions, adopt, verify};
 
-use crate::cli::VerifyArgs;
 use crate::output::facts::{self, Facts};
 use crate::output::{format, redact};
 use crate::screen::{self, TaskProgress};
 use crate::settings::{self, Export, Screen, table};
-use crate::{commands, exit};
+use crate::{cli, commands, exit};
 
 /// Verifies the export, or adopts it with `--adopt`.
-pub fn run(args: &VerifyArgs) -> ExitCode {
+pub fn run(args: &ArgMatches) -> ExitCode {
+    let adopts = args.get_flag(cli::ADOPT);
     let read = |sources: &settings::Sources<'_>| {
-        let screen = settings::screen(&args.screen, sources)?;
-        let oldest = settings::share(args.oldest.as_deref())?;
-        let export = settings::folder(&args.folder, sources)?;
-        let again = |settings: &[&table::Setting]| settings::again(sources, settings);
+        let screen = settings::screen(sources)?;
+        let oldest = settings::oldest(sources)?;
+        let export = settings::export(sources)?;
+        let again = |settings: &[&table::Setting]| settings::as_flags(sources, settings);
         let flags =
             Flags { run: again(&[&table::OUT, &table::STATE_DIR]), state_dir: again(&[&table::STATE_DIR]) };
         Ok((screen, export, oldest, flags))
     };
-    let (screen, Export { out, state_dir }, oldest, flags) =
-        match commands::begin(&args.config, &args.screen.log, read) {
-            Ok(settings) => settings,
-            Err(code) => return code,
-        };
-    let options = VerifyOptions { out, state_dir, repair: args.repair, oldest };
+    let (screen, Export { out, state_dir }, oldest, flags) = match commands::begin(args, read) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let options = VerifyOptions { out, state_dir, repair: args.get_flag(cli::REPAIR), oldest };
     let progress = Progress::default();
     let result = watched(screen, &progress, || {
-        if args.adopt { adopt(&options, &progress) } else { verify(&options, &progress) }
+        if adopts { adopt(&options, &progress) } else { verify(&options, &progress) }
     });
     let verified = match result {
         Ok(verified) => verified,
@@ -43,8 +43,8 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     for notice in &verified.notices {
         tracing::warn!("{notice}");
     }
-    let text =
-        if args.json { commands::json(&verified) } else { text(&verified, &options, &flags, args.adopt) };
+    let json = args.get_flag(cli::JSON);
+    let text = if json { commands::json(&verified) } else { text(&verified, &options, &flags, adopts) };
     commands::answer(&text, if verified.is_well() { 0 } else { exit::FINDINGS })
 }
 

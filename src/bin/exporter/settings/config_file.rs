@@ -1,5 +1,5 @@
-//! A config file (TOML): its settings by the names of the long flags, each with its line. Unknown keys are
-//! refused, so that a slip of the pen is no silent default; an API key is refused and never shown.
+//! A config file (TOML): settings by the names of their long flags, each with its line. An unknown key is refused, so
+//! that a typo does not silently leave a default in force; an API key is refused and never shown.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 use toml::de::{DeTable, DeValue};
 
-use super::sources::shown;
+use super::config_path;
+use super::refusal::{Refusal, shown};
 use super::table::{self, Kind, Setting};
-use super::{Refusal, config_path};
 use crate::output::redact;
 
-/// A file beyond this is no config file.
-const LONGEST: u64 = 1 << 20;
-/// Names, without case, `-` and `_`, under which somebody might write the key or another secret.
+/// Largest config file, in bytes.
+const FILE_MAX: u64 = 1 << 20;
+/// Names, in lower case and without `-` and `_`, under which a user might write the key or another secret.
 const SECRETS: [&str; 15] = [
     "apikey",
     "maxaiapikey",
@@ -35,19 +35,18 @@ const SECRETS: [&str; 15] = [
     "apisecret",
     "password",
 ];
-/// A name less alike than this (0 to 1) is not what was meant: `json` is no slip of `columns`.
-const NEAR: f64 = 0.8;
-/// Flags that say what to do, not how.
-const NOT_HERE: [&str; 5] = ["config", "show-settings", "help", "version", "manifest"];
+/// Least similarity (0 to 1) at which another name is suggested: `json` is no typo of `columns`.
+const SIMILARITY_MIN: f64 = 0.8;
+/// What only the command line has, besides the flags about the settings themselves.
+const NOT_SETTINGS: [&str; 3] = ["help", "version", "manifest"];
 
-/// A config file that was read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
     path: PathBuf,
     entries: Vec<Entry>,
 }
 
-/// One setting of it.
+/// One setting of a config file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     flag: &'static str,
@@ -56,24 +55,24 @@ pub struct Entry {
     values: Vec<String>,
 }
 
-/// A place in a config file.
+/// A line of a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ConfigLine {
     path: PathBuf,
     line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfigLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} line {}", redact::safe(&self.path.to_string_lossy()), self.line)
     }
 }
 
 impl ConfigFile {
-    /// Reads it. What is unwise goes to `warnings`.
+    /// Reads a config file. What is allowed but unwise goes to `warnings`.
     ///
     /// # Errors
-    /// Where it cannot be read, or the first thing in it that cannot stand there.
+    /// The file cannot be read, or the first line of it that cannot be used.
     pub fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Self, Refusal> {
         let name = redact::safe(&path.to_string_lossy());
         let failed =
@@ -81,31 +80,30 @@ impl ConfigFile {
         let file = std::fs::File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(failed)?;
         let mut bytes = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
         let refuse = |why: &str| Refusal::new(format_args!("the config file {name}"), why);
-        if bytes.len() as u64 > LONGEST {
+        if bytes.len() as u64 > FILE_MAX {
             return Err(refuse("it is too large; at most 1 MiB"));
         }
         let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8"))?;
         let strange = meta.uid() != 0 && meta.uid() != geteuid().as_raw();
         if meta.is_file() && (strange || meta.permissions().mode() & 0o022 != 0) {
             warnings.push(format!(
-                "the config file {name} can be changed by others, and with it where the API key is sent: it \
-                 should be yours alone (chown, chmod go-w)"
+                "the config file {name} can be changed by others, who could have the API key sent elsewhere: make \
+                 it yours alone (chown, chmod go-w)"
             ));
         }
         Self::parse(path, &text)
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The values of a setting and where they stand.
-    pub fn get(&self, setting: &Setting) -> Option<(&[String], Place)> {
+    /// The values of a setting and their line.
+    pub fn get(&self, setting: &Setting) -> Option<(&[String], ConfigLine)> {
         let entry = self.entries.iter().find(|entry| entry.flag == setting.flag)?;
-        Some((&entry.values, Place { path: self.path.clone(), line: entry.line }))
+        Some((&entry.values, ConfigLine { path: self.path.clone(), line: entry.line }))
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, Refusal> {
@@ -114,23 +112,22 @@ impl ConfigFile {
             let before = text.as_bytes().get(..span.unwrap_or_default().start).unwrap_or_default();
             before.split(|byte| *byte == b'\n').count()
         };
-        let at = |span| Place { path: path.to_owned(), line: line(span) };
+        let at = |span| ConfigLine { path: path.to_owned(), line: line(span) };
         // the error's own text would show the line, and with it what might be a secret
         let table = DeTable::parse(text)
             .map_err(|error| Refusal::new(at(error.span()), error.message().replace('\n', ", ")))?;
         let mut keys: Vec<_> = table.get_ref().iter().collect();
         keys.sort_unstable_by_key(|(key, _)| key.span().start);
         let entries = keys.into_iter().map(|(key, value)| {
-            let place = at(Some(key.span()));
-            let line = place.line;
-            entry(key.get_ref(), value.get_ref(), line).map_err(|why| Refusal::new(place, why))
+            let at = at(Some(key.span()));
+            entry(key.get_ref(), value.get_ref(), at.line).map_err(|why| Refusal::new(at, why))
         });
         let entries = entries.collect::<Result<_, _>>()?;
         Ok(Self { path: path.to_owned(), entries })
     }
 }
 
-/// An `Err` says what is wrong with it.
+/// One line of the file; an `Err` says what is wrong with it.
 fn entry(key: &str, value: &DeValue<'_>, line: usize) -> Result<Entry, String> {
     let squeezed: String = key.to_lowercase().chars().filter(|char| char.is_alphanumeric()).collect();
     if SECRETS.contains(&&*squeezed) {
@@ -139,7 +136,8 @@ fn entry(key: &str, value: &DeValue<'_>, line: usize) -> Result<Entry, String> {
             table::API_KEY_FILE.flag
         ));
     }
-    if NOT_HERE.contains(&key) {
+    let about_settings = table::ABOUT_SETTINGS.iter().any(|setting| setting.flag == key);
+    if about_settings || NOT_SETTINGS.contains(&key) {
         return Err(format!("{key} belongs on the command line"));
     }
     let Some(setting) = table::find(key) else { return Err(unknown(key, value)) };
@@ -151,7 +149,8 @@ fn entry(key: &str, value: &DeValue<'_>, line: usize) -> Result<Entry, String> {
 fn unknown(key: &str, value: &DeValue<'_>) -> String {
     let known = table::ALL.into_iter().map(|setting| setting.flag);
     let near = |name: &str| strsim::jaro_winkler(&key.to_lowercase(), name);
-    let nearest = known.max_by(|a, b| near(a).total_cmp(&near(b))).filter(|name| near(name) >= NEAR);
+    let nearest =
+        known.max_by(|a, b| near(a).total_cmp(&near(b))).filter(|name| near(name) >= SIMILARITY_MIN);
     let key = shown(key.as_ref());
     if matches!(value, DeValue::Table(_)) {
         return format!("there is no section {key}; settings stand without one, at the top");
@@ -162,7 +161,7 @@ fn unknown(key: &str, value: &DeValue<'_>) -> String {
     }
 }
 
-/// What a flag would have; `None` where the form is another.
+/// The values as a flag would have them; `None` if the TOML type is not the setting's.
 fn values(kind: Kind, value: &DeValue<'_>) -> Option<Vec<String>> {
     let one = |value: &DeValue<'_>| match (kind, value) {
         (Kind::Text | Kind::Amount | Kind::Number | Kind::List, DeValue::String(text)) => {
@@ -182,7 +181,7 @@ fn values(kind: Kind, value: &DeValue<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// How a setting is written.
+/// How the setting is written, for a refusal.
 fn example(setting: &Setting) -> String {
     let flag = setting.flag;
     match setting.kind {
@@ -198,11 +197,11 @@ fn default(setting: &Setting, without: &'static str) -> &'static str {
     setting.default.unwrap_or(without)
 }
 
-/// The config file that counts: the one that is named, else the first that is there of `exporter.toml` in the
-/// working folder and `exporter/config.toml` in the user's config folder.
+/// The config file to use: the one that is named, else the first that exists of `exporter.toml` in the working folder
+/// and `exporter/config.toml` in the user's config folder.
 ///
 /// # Errors
-/// As for [`ConfigFile::read`]; where one is named it has to be there.
+/// As for [`ConfigFile::read`]; a file that is named must exist.
 pub fn find(
     named: Option<&Path>,
     env: config_path::Environment<'_>,
@@ -210,7 +209,7 @@ pub fn find(
 ) -> Result<Option<ConfigFile>, Refusal> {
     match named {
         Some(path) => ConfigFile::read(path, warnings).map(Some),
-        None => config_path::look(env).map(|path| ConfigFile::read(&path, warnings)).transpose(),
+        None => config_path::find(env).map(|path| ConfigFile::read(&path, warnings)).transpose(),
     }
 }
 
@@ -235,9 +234,7 @@ mod tests {
         )
         .expect("a config file");
         let get = |setting| {
-            file.get(setting)
-                .map(|(values, place)| format!("{} {place}", values.join("+")))
-                .unwrap_or_default()
+            file.get(setting).map(|(values, line)| format!("{} {line}", values.join("+"))).unwrap_or_default()
         };
         assert_eq!(get(&table::MAX_ATTEMPTS), "5 x.toml line 2");
         assert_eq!(get(&table::MAX_OUTAGE), "2h x.toml line 3");

@@ -1,4 +1,4 @@
-//! Where a config file is looked for when none is named.
+//! Where the config file is searched for if none is named.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,22 +12,22 @@ const USER: &str = "exporter/config.toml";
 /// The environment's variables by name.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The first of the usual places where something is.
-pub fn look(env: Environment<'_>) -> Option<PathBuf> {
+/// The first of the usual paths that exists.
+pub fn find(env: Environment<'_>) -> Option<PathBuf> {
     let user = folder(env).map(|folder| folder.join(USER));
-    std::iter::once(PathBuf::from(HERE)).chain(user).find(|path| is_there(path))
+    std::iter::once(PathBuf::from(HERE)).chain(user).find(|path| exists(path))
 }
 
-/// `$XDG_CONFIG_HOME`, else `~/.config`. A relative path there is to be ignored
+/// `$XDG_CONFIG_HOME`, else `~/.config`. A relative path in a variable is ignored, as the specification asks
 /// (<https://specifications.freedesktop.org/basedir-spec/latest/>).
 fn folder(env: Environment<'_>) -> Option<PathBuf> {
     let absolute = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))
 }
 
-/// A file that is there but cannot be read counts: to pass over it would be to run with other settings. A folder
-/// that this process may not look into (systemd's `ProtectHome`) has none.
-fn is_there(path: &Path) -> bool {
+/// A file that exists but cannot be read counts: without it the run would use other settings than the user meant. A
+/// folder that this process may not enter (systemd's `ProtectHome`) holds none.
+fn exists(path: &Path) -> bool {
     match std::fs::symlink_metadata(path) {
         Ok(_) => true,
         Err(error) => !matches!(
@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn what_is_no_file_in_a_folder_that_is_none_is_not_there() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        assert!(is_there(file.path()));
-        assert!(!is_there(&file.path().join(USER)));
-        assert!(!is_there(Path::new("/no/such/folder/exporter.toml")));
+        assert!(exists(file.path()));
+        assert!(!exists(&file.path().join(USER)));
+        assert!(!exists(Path::new("/no/such/folder/exporter.toml")));
     }
 }

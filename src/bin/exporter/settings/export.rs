@@ -1,4 +1,4 @@
-//! Which export the commands look at.
+//! Which export a command works on, and the arguments of a command that are no settings.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,67 +7,69 @@ use exporter::item::OrgId;
 use exporter::options;
 use exporter::verify::Share;
 
-use super::{Refusal, Sources, number, table};
-use crate::cli::FolderArgs;
+use super::{Refusal, Sources, table, values};
+use crate::output::redact;
+
+/// The export folder as an argument without a flag: its name in the help, and the id in the parser.
+pub const DIR: &str = "DIR";
+/// `doctor`'s flag for an organization.
+pub const ORG: &str = "org";
+/// `verify`'s flag for a part of the images.
+pub const OLDEST: &str = "oldest";
+/// Longest value of it that is shown, in characters.
+const OLDEST_SHOWN_MAX: usize = 20;
 
 /// An export folder, and where its ledger is.
 #[derive(Debug)]
 pub struct Export {
-    /// The folder.
     pub out: PathBuf,
-    /// Folder for ledger and lock, where it is not in the export folder.
+    /// Folder for ledger and lock, if they are not in the export folder.
     pub state_dir: Option<PathBuf>,
 }
 
-/// Reads the folder of a command that looks at an export.
+/// Reads the paths of a command that has the export folder as an argument or a flag.
 ///
 /// # Errors
-/// Where a path is empty.
-pub fn folder(args: &FolderArgs, sources: &Sources<'_>) -> Result<Export, Refusal> {
-    let out = sources.argument(&table::OUT, "DIR", args.dir.as_deref())?;
-    export(out, args.state_dir.as_deref(), sources)
-}
-
-/// Reads both paths, of a command that has flags for them.
-pub fn of(out: Option<&OsStr>, state_dir: Option<&OsStr>, sources: &Sources<'_>) -> Result<Export, Refusal> {
-    export(sources.path(&table::OUT, out)?, state_dir, sources)
-}
-
-fn export(out: Option<PathBuf>, state_dir: Option<&OsStr>, sources: &Sources<'_>) -> Result<Export, Refusal> {
+/// A path is empty.
+pub fn export(sources: &Sources<'_>) -> Result<Export, Refusal> {
     Ok(Export {
-        out: out.unwrap_or_else(|| options::OUT.into()),
-        state_dir: sources.path(&table::STATE_DIR, state_dir)?,
+        out: sources.path_or_argument(&table::OUT, DIR)?.unwrap_or_else(|| options::OUT.into()),
+        state_dir: sources.path(&table::STATE_DIR)?,
     })
 }
 
-/// `1/7`, of `--oldest`.
+/// Reads `--oldest`: `1/7`.
 ///
 /// # Errors
-/// Where it is no such part.
-pub fn share(flag: Option<&OsStr>) -> Result<Option<Share>, Refusal> {
-    let Some(flag) = flag else { return Ok(None) };
+/// It is no part of a whole.
+pub fn oldest(sources: &Sources<'_>) -> Result<Option<Share>, Refusal> {
+    let Some(flag) = sources.argument(OLDEST) else { return Ok(None) };
     let text = flag.to_string_lossy();
-    let read = || {
-        let (part, of) = text.split_once('/')?;
-        let share = Share { part: number::digits(part)?, of: number::digits(of)? };
-        (1 <= share.part && share.part <= share.of).then_some(share)
-    };
     let refuse = || {
-        let shown = crate::output::redact::safe(&text.chars().take(20).collect::<String>());
-        Refusal::new(format_args!("--oldest '{shown}'"), "write a part such as 1/7 or 1/1")
+        let shown = redact::safe(&text.chars().take(OLDEST_SHOWN_MAX).collect::<String>());
+        Refusal::new(format_args!("--{OLDEST} '{shown}'"), "write a part such as 1/7 or 1/1")
     };
-    read().map(Some).ok_or_else(refuse)
+    share(&text).map(Some).ok_or_else(refuse)
 }
 
-/// An organization, of `--org`.
+fn share(text: &str) -> Option<Share> {
+    let (part, of) = text.split_once('/')?;
+    let share = Share { part: values::digits(part)?, of: values::digits(of)? };
+    (1 <= share.part && share.part <= share.of).then_some(share)
+}
+
+/// Reads `--org`.
 ///
 /// # Errors
-/// Where it cannot stand in a header.
-pub fn org(flag: Option<&OsStr>) -> Result<Option<OrgId>, Refusal> {
-    let Some(flag) = flag else { return Ok(None) };
+/// It cannot be sent in a header.
+pub fn org(sources: &Sources<'_>) -> Result<Option<OrgId>, Refusal> {
+    sources.argument(ORG).map(|flag| org_id(&flag)).transpose()
+}
+
+fn org_id(flag: &OsStr) -> Result<OrgId, Refusal> {
     match flag.to_str().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())) {
-        Some(text) => Ok(Some(OrgId::new(text))),
-        None => Err(Refusal::new("--org", "give the id of a clinic, in visible ASCII")),
+        Some(text) => Ok(OrgId::new(text)),
+        None => Err(Refusal::new(format_args!("--{ORG}"), "give the id of a clinic, in visible ASCII")),
     }
 }
 
@@ -77,12 +79,10 @@ mod tests {
 
     #[test]
     fn a_part_is_more_than_none_and_at_most_all() {
-        let read = |text: &str| share(Some(text.as_ref())).ok().flatten();
-        assert_eq!(read("1/7"), Some(Share { part: 1, of: 7 }));
-        assert_eq!(read("7/7"), Some(Share { part: 7, of: 7 }));
+        assert_eq!(share("1/7"), Some(Share { part: 1, of: 7 }));
+        assert_eq!(share("7/7"), Some(Share { part: 7, of: 7 }));
         for text in ["", "1", "/", "0/7", "8/7", "1/0", "-1/7", "1/7/2", "a/b", "1.5/7", "1 /7"] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(share(text), None, "{text}");
         }
-        assert_eq!(share(None).ok(), Some(None));
     }
 }

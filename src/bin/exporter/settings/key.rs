@@ -1,35 +1,34 @@
-//! The API key: from a file, else from `MAXAI_API_KEY`. It is never shown, not even where it is refused.
+//! The API key: from a file, else from `MAXAI_API_KEY`. It is never shown, not even if it is refused.
 
-use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use exporter::api_key::{KEY_FILE_MAX, check_key, key_of_file};
+use exporter::api_key::{check_key, read_key_file};
+use exporter::error::chain;
 use rustix::process::geteuid;
 use secrecy::SecretString;
 
-use super::sources::Found;
+use super::sources::Given;
 use super::{Refusal, Sources, table};
 use crate::output::redact;
 
 /// The variable that may hold the key itself.
 const VARIABLE: &str = "MAXAI_API_KEY";
 
-/// The key, and the file it came from.
+/// The key, and the file it came from. What is allowed but unwise goes to `warnings`.
 pub fn find(
     sources: &Sources<'_>,
-    flag: Option<&OsStr>,
     warnings: &mut Vec<String>,
 ) -> Result<(SecretString, Option<PathBuf>), Refusal> {
-    if let Some(found) = sources.value(&table::API_KEY_FILE, flag) {
-        let key = read(&found, warnings)?;
-        return Ok((key, Some(found.value.into())));
+    if let Some(given) = sources.value(&table::API_KEY_FILE) {
+        let key = read(&given, warnings)?;
+        return Ok((key, Some(given.value.into())));
     }
-    Ok((variable(sources)?, None))
+    Ok((from_variable(sources)?, None))
 }
 
-fn variable(sources: &Sources<'_>) -> Result<SecretString, Refusal> {
+fn from_variable(sources: &Sources<'_>) -> Result<SecretString, Refusal> {
     let Some(value) = sources.variable(VARIABLE) else {
         let variable = table::API_KEY_FILE.env.unwrap_or_default();
         return Err(Refusal::new(
@@ -43,60 +42,50 @@ fn variable(sources: &Sources<'_>) -> Result<SecretString, Refusal> {
 }
 
 /// Whether no key was given at all, in whatever form.
-pub fn is_missing(sources: &Sources<'_>, flag: Option<&OsStr>) -> bool {
-    sources.value(&table::API_KEY_FILE, flag).is_none() && sources.variable(VARIABLE).is_none()
+pub fn is_missing(sources: &Sources<'_>) -> bool {
+    sources.value(&table::API_KEY_FILE).is_none() && sources.variable(VARIABLE).is_none()
 }
 
-/// Whether there is a key that can be used, and where it is from; for the eyes.
+/// Whether there is a usable key and where it came from, as `--show-settings` writes it.
 #[derive(Debug)]
-pub struct Standing {
-    /// In words.
+pub struct KeyStatus {
     pub value: String,
-    /// Flag, variable or place in a config file.
     pub origin: String,
 }
 
-/// Looks for the key where it was looked for, and shows nothing of it; `None` for a command that needs none.
-pub fn standing(sources: &Sources<'_>) -> Option<Standing> {
-    let told = sources.told().into_iter().find(|told| told.flag == table::API_KEY_FILE.flag)?;
-    let flag = told.found.first();
-    let origin = match flag {
-        Some(found) => found.origin.to_string(),
-        None if sources.variable(VARIABLE).is_some() => VARIABLE.to_owned(),
-        None => return Some(Standing { value: "(not set)".to_owned(), origin: String::new() }),
-    };
-    let checked = match flag {
-        Some(found) => read(found, &mut Vec::new()).map(drop),
-        None => variable(sources).map(drop),
+/// The status of the key that was looked up; `None` for a command that needs none.
+pub fn status(sources: &Sources<'_>) -> Option<KeyStatus> {
+    let looked_up = sources.looked_up();
+    let file = looked_up.iter().find(|looked_up| looked_up.flag == table::API_KEY_FILE.flag)?.given.first();
+    let (origin, checked) = match file {
+        Some(given) => (given.origin.to_string(), read(given, &mut Vec::new())),
+        None if sources.variable(VARIABLE).is_some() => (VARIABLE.to_owned(), from_variable(sources)),
+        None => return Some(KeyStatus { value: "(not set)".to_owned(), origin: String::new() }),
     };
     let value = match checked {
-        Ok(()) => "(set, not shown)".to_owned(),
+        Ok(_) => "(set, not shown)".to_owned(),
         Err(refusal) => format!("(cannot be used) {refusal}"),
     };
-    Some(Standing { value, origin })
+    Some(KeyStatus { value, origin })
 }
 
-fn read(found: &Found, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {
-    let failed = |error: std::io::Error| found.refuse(format_args!("the key file cannot be read: {error}"));
-    let file = std::fs::File::open(&found.value).map_err(failed)?;
-    let meta = file.metadata().map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(KEY_FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > KEY_FILE_MAX {
-        return Err(found.refuse("the file is too large to hold a key in one line"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| found.refuse("the key is not ASCII"))?;
-    let key = key_of_file(text).map_err(|why| found.refuse(why))?;
-    // a pipe (`<(pass show key)`) has no mode of its own that would matter
-    if meta.is_file() && is_open(meta.permissions().mode(), meta.uid() == geteuid().as_raw()) {
-        let path = redact::safe(&found.value.to_string_lossy());
+fn read(given: &Given, warnings: &mut Vec<String>) -> Result<SecretString, Refusal> {
+    let path = Path::new(&given.value);
+    let (key, meta) = read_key_file(path).map_err(|error| given.refuse(chain(&error)))?;
+    if others_can_read(&meta) {
+        let path = redact::safe(&path.to_string_lossy());
         warnings.push(format!("the key file {path} can be read by others: chmod 600 keeps it private"));
     }
     Ok(key)
 }
 
-/// Whether others may read a file of that mode. A file of somebody else that we read through its group, or through
-/// an access list that shows as the group's bits, was given to us on purpose: so systemd and Kubernetes do it.
+/// Whether other users can read the file. The mode of a pipe (`<(pass show key)`) says nothing.
+fn others_can_read(meta: &Metadata) -> bool {
+    meta.is_file() && is_open(meta.permissions().mode(), meta.uid() == geteuid().as_raw())
+}
+
+/// Whether others may read a file of that mode. If the file is another user's and we read it through its group, or
+/// through an access list that shows as the group's bits, it was given to us on purpose: systemd and Kubernetes do so.
 const fn is_open(mode: u32, ours: bool) -> bool {
     mode & 0o007 != 0 || ours && mode & 0o070 != 0
 }
@@ -107,6 +96,7 @@ mod tests {
 
     use secrecy::ExposeSecret;
 
+    use super::super::sources::command_line;
     use super::*;
 
     fn from_file(content: &[u8], mode: u32) -> (Result<String, String>, Vec<String>) {
@@ -115,7 +105,8 @@ mod tests {
         fs_err::set_permissions(file.path(), PermissionsExt::from_mode(mode)).expect("mode");
         let env = |name: &str| (name == VARIABLE).then(|| OsString::from("from-the-variable"));
         let mut warnings = Vec::new();
-        let key = find(&Sources::new(&env), Some(file.path().as_os_str()), &mut warnings);
+        let args = command_line(&["--api-key-file", file.path().to_str().expect("UTF-8")]);
+        let key = find(&Sources::new(&args, &env), &mut warnings);
         let key = key.map(|(key, _)| key.expose_secret().to_owned()).map_err(|refusal| refusal.to_string());
         (key, warnings)
     }
@@ -170,14 +161,16 @@ mod tests {
     #[test]
     fn without_a_key_both_ways_are_named() {
         let empty = |_: &str| Some(OsString::new());
-        let refusal = find(&Sources::new(&empty), None, &mut vec![]).expect_err("no key").to_string();
+        let refusal =
+            find(&Sources::new(&command_line(&[]), &empty), &mut vec![]).expect_err("no key").to_string();
         assert!(refusal.contains("--api-key-file") && refusal.contains(VARIABLE), "{refusal}");
     }
 
     #[test]
     fn the_variable_is_checked_too() {
         let env = |name: &str| (name == VARIABLE).then(|| OsString::from(" hidden"));
-        let refusal = find(&Sources::new(&env), None, &mut vec![]).expect_err("a blank").to_string();
+        let refusal =
+            find(&Sources::new(&command_line(&[]), &env), &mut vec![]).expect_err("a blank").to_string();
         assert!(refusal.starts_with("MAXAI_API_KEY: ") && !refusal.contains("hidden"), "{refusal}");
     }
 }

@@ -1,16 +1,28 @@
-//! How the manifest is read, as users write it. An `Err` says what is allowed.
+//! Which manifest, and how it is read. An `Err` says what is allowed.
 
-use exporter::manifest::{ColumnNames, ManifestOptions};
+use std::path::Path;
+
+use exporter::manifest::{ColumnNames, ManifestOptions, Source};
 use exporter::options::OnBadRow;
 
 use super::{Refusal, Sources, table};
-use crate::cli::ManifestArgs;
+
+/// The manifest's argument: its name in the help, and the id in the parser.
+pub const MANIFEST: &str = "MANIFEST";
+
+/// The manifest. It is missing only if the settings are to be shown.
+pub fn source(sources: &Sources<'_>) -> Source {
+    match sources.argument(MANIFEST) {
+        Some(path) if path != "-" => Source::File(Path::new(&path).to_owned()),
+        _ => Source::Stdin,
+    }
+}
 
 /// Columns and delimiter.
-pub fn options(sources: &Sources<'_>, args: &ManifestArgs) -> Result<ManifestOptions, Refusal> {
+pub fn options(sources: &Sources<'_>) -> Result<ManifestOptions, Refusal> {
     Ok(ManifestOptions {
-        delimiter: sources.text(&table::DELIMITER, args.delimiter.as_deref(), delimiter)?,
-        columns: sources.text(&table::COLUMNS, args.columns.as_deref(), columns)?.unwrap_or_default(),
+        delimiter: sources.text(&table::DELIMITER, delimiter)?,
+        columns: sources.text(&table::COLUMNS, columns)?.unwrap_or_default(),
     })
 }
 
@@ -29,7 +41,8 @@ fn delimiter(text: &str) -> Result<u8, String> {
         b"tab" | br"\t" | b"\t" => Ok(b'\t'),
         [byte] if (byte.is_ascii_punctuation() || *byte == b' ') && *byte != b'"' => Ok(*byte),
         _ => {
-            Err("give one ASCII character that is no letter, digit or quote, such as ';', or tab".to_owned())
+            Err("give one ASCII character other than a letter, a digit or a quote, such as ';', or write tab"
+                .to_owned())
         }
     }
 }

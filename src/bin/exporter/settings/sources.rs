@@ -1,24 +1,19 @@
 //! Where a setting's value comes from: flag, else environment, else config file, else the default. A variable that
-//! is set but empty counts as unset. What was looked up is remembered, so that it can be shown.
+//! is set but empty counts as unset. What was looked up is remembered for `--show-settings`.
 
 use std::cell::RefCell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use super::config_file::{self, ConfigFile, Place};
+use clap::ArgMatches;
+
+use super::config_file::{self, ConfigFile, ConfigLine};
 use super::config_path::Environment;
-use super::table::{self, Setting};
-use crate::output::redact;
-
-/// Longest value that is shown in a refusal.
-const SHOWN: usize = 100;
-/// A value without a slash or dot that is as long as this might be a key in the wrong place.
-const KEY_LIKE: usize = 20;
+use super::refusal::{HIDDEN, Refusal, is_path, shown};
+use super::table::{self, Kind, Setting};
 
 const EMPTY: &str = "it is empty; give a path";
-/// In the place of such a value.
-const HIDDEN: &str = "(not shown here, it might hold a secret)";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +25,7 @@ pub enum Origin {
     /// An environment variable.
     Environment(&'static str),
     /// A config file.
-    File(Place),
+    File(ConfigLine),
 }
 
 impl fmt::Display for Origin {
@@ -38,24 +33,27 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Argument(name) | Self::Environment(name) => f.write_str(name),
-            Self::File(place) => write!(f, "{place}"),
+            Self::File(line) => write!(f, "{line}"),
         }
     }
 }
 
-/// A value as it was written, and where.
+/// A value that the user gave.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct Given {
     /// As it was written.
     pub value: OsString,
-    /// Where.
     pub origin: Origin,
     /// The setting's long flag.
     flag: &'static str,
 }
 
-impl Found {
-    /// Whether it is a key in the place of a key file's name: what is no path is not shown.
+impl Given {
+    fn new(setting: &Setting, value: OsString, origin: Origin) -> Self {
+        Self { value, origin, flag: setting.flag }
+    }
+
+    /// Whether this could be the key itself, given instead of the name of its file: what is no path is not shown.
     pub fn might_be_a_key(&self) -> bool {
         self.flag == table::API_KEY_FILE.flag && !is_path(Path::new(&self.value))
     }
@@ -64,121 +62,136 @@ impl Found {
     pub fn refuse(&self, why: impl fmt::Display) -> Refusal {
         let shown = if self.might_be_a_key() { HIDDEN.to_owned() } else { shown(&self.value) };
         match &self.origin {
-            Origin::File(place) => Refusal::new(format_args!("{place}: {} {shown}", self.flag), why),
+            Origin::File(line) => Refusal::new(format_args!("{line}: {} {shown}", self.flag), why),
             origin => Refusal::new(format_args!("{origin} {shown}"), why),
         }
     }
-}
 
-/// A setting that cannot be used: its name, its value, what is allowed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(String);
-
-impl Refusal {
-    /// `name: why`.
-    pub fn new(name: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self(format!("{name}: {why}"))
+    /// The value as text; an `Err` of `read` says what is allowed.
+    fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Refusal> {
+        let text = self.value.to_str().ok_or_else(|| self.refuse("it is not UTF-8"))?;
+        read(text).map_err(|why| self.refuse(why))
     }
 }
 
-/// What was looked up.
+/// A setting that was looked up.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct LookedUp {
     /// The setting's long flag.
     pub flag: &'static str,
     /// All values that were given; none: the default counts.
-    pub found: Vec<Found>,
+    pub given: Vec<Given>,
 }
 
-/// The layers a value may come from, below the flags.
+/// The layers that a value may come from.
 pub struct Sources<'a> {
+    args: &'a ArgMatches,
     env: Environment<'a>,
     file: Option<ConfigFile>,
-    named: bool,
-    told: RefCell<Vec<Told>>,
+    looked_up: RefCell<Vec<LookedUp>>,
 }
 
 impl<'a> Sources<'a> {
-    /// With that environment, and no config file.
-    pub fn new(env: Environment<'a>) -> Self {
-        Self { env, file: None, named: false, told: RefCell::default() }
+    /// The command line and the environment, without a config file.
+    pub fn new(args: &'a ArgMatches, env: Environment<'a>) -> Self {
+        Self { args, env, file: None, looked_up: RefCell::default() }
     }
 
-    /// With the config file that is named, else the usual one, if there is one.
+    /// With the config file that `--config` names, else the usual one, if it exists.
     ///
     /// # Errors
-    /// Where the file cannot be used.
+    /// The file cannot be used.
     pub fn with_config(
+        args: &'a ArgMatches,
         env: Environment<'a>,
-        named: Option<&OsStr>,
         warnings: &mut Vec<String>,
     ) -> Result<Self, Refusal> {
-        let file = config_file::find(named.map(Path::new), env, warnings)?;
-        Ok(Self { file, named: named.is_some(), ..Self::new(env) })
+        let mut sources = Self::new(args, env);
+        let named = sources.argument(table::CONFIG.flag);
+        sources.file = config_file::find(named.as_deref().map(Path::new), env, warnings)?;
+        Ok(sources)
     }
 
-    /// The config file that is read.
+    /// The config file that was read.
     pub fn config(&self) -> Option<&Path> {
         self.file.as_ref().map(ConfigFile::path)
     }
 
-    /// Whether the config file was asked for by name.
+    /// Whether the config file was named with `--config`.
     pub fn config_is_named(&self) -> bool {
-        self.named
+        self.is_flagged(&table::CONFIG)
     }
 
-    /// What was looked up so far.
-    pub fn told(&self) -> Vec<Told> {
-        self.told.borrow().clone()
+    /// All settings that were looked up so far.
+    pub fn looked_up(&self) -> Vec<LookedUp> {
+        self.looked_up.borrow().clone()
+    }
+
+    /// An argument of the command line by its id, whether it is a setting or not.
+    pub fn argument(&self, id: &str) -> Option<OsString> {
+        self.arguments(id).pop()
+    }
+
+    /// All values of it; none if the command has no such argument.
+    fn arguments(&self, id: &str) -> Vec<OsString> {
+        self.args.try_get_many::<OsString>(id).ok().flatten().into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether the command line has the setting's flag.
+    pub fn is_flagged(&self, setting: &Setting) -> bool {
+        !self.flags(setting).is_empty()
+    }
+
+    /// The setting's flag, as many times as it was given; a switch as `true`, a level as its number.
+    fn flags(&self, setting: &Setting) -> Vec<OsString> {
+        match setting.kind {
+            Kind::Switch => {
+                let on = self.args.try_get_one::<bool>(setting.flag).ok().flatten();
+                on.filter(|on| **on).map(|_| "true".into()).into_iter().collect()
+            }
+            Kind::Level => {
+                let level = self.args.try_get_one::<u8>(setting.flag).ok().flatten();
+                level.filter(|level| **level > 0).map(|level| level.to_string().into()).into_iter().collect()
+            }
+            _ => self.arguments(setting.flag),
+        }
     }
 
     /// The value that counts, if any was given.
-    pub fn value(&self, setting: &Setting, flag: Option<&OsStr>) -> Option<Found> {
-        let found = flag.map(|value| flagged(setting, value)).or_else(|| self.below(setting).pop());
-        self.remember(setting, found.iter().cloned().collect());
-        found
+    pub fn value(&self, setting: &Setting) -> Option<Given> {
+        let mut given = self.all(setting);
+        given.drain(..given.len().saturating_sub(1));
+        self.remember(setting, given.clone());
+        given.pop()
     }
 
-    /// The values of a setting that may be given again.
-    pub fn values(&self, setting: &Setting, flags: &[OsString]) -> Vec<Found> {
-        let found: Vec<Found> = match flags {
-            [] => self.below(setting),
-            flags => flags.iter().map(|value| flagged(setting, value)).collect(),
-        };
-        self.remember(setting, found.clone());
-        found
+    /// The values of a setting that may be repeated.
+    fn values(&self, setting: &Setting) -> Vec<Given> {
+        let given = self.all(setting);
+        self.remember(setting, given.clone());
+        given
     }
 
-    /// A setting that is on or off; as a flag it can only be on.
-    pub fn switch(&self, setting: &Setting, flag: bool) -> bool {
-        self.value(setting, flag.then(|| "true".as_ref())).is_some_and(|found| found.value == "true")
-    }
-
-    /// A switch that is off, whatever stands below the flags: another flag outdoes it.
-    pub fn unset(&self, setting: &Setting) -> bool {
-        self.remember(setting, Vec::new());
-        false
-    }
-
-    /// From the environment, else from the config file.
-    fn below(&self, setting: &Setting) -> Vec<Found> {
-        let flag = setting.flag;
-        let variable = setting.env.and_then(|name| Some((name, self.variable(name)?)));
-        if let Some((name, value)) = variable {
-            return vec![Found { value, origin: Origin::Environment(name), flag }];
+    /// All values of the highest layer that has any.
+    fn all(&self, setting: &Setting) -> Vec<Given> {
+        let given = |value, origin| Given::new(setting, value, origin);
+        let flags = self.flags(setting);
+        if !flags.is_empty() {
+            return flags.into_iter().map(|value| given(value, Origin::Flag(setting.flag))).collect();
         }
-        let Some((values, place)) = self.file.as_ref().and_then(|file| file.get(setting)) else {
+        if let Some((name, value)) = setting.env.and_then(|name| Some((name, self.variable(name)?))) {
+            return vec![given(value, Origin::Environment(name))];
+        }
+        let Some((values, line)) = self.file.as_ref().and_then(|file| file.get(setting)) else {
             return Vec::new();
         };
-        let found = |value: &String| Found { value: value.into(), origin: Origin::File(place.clone()), flag };
-        values.iter().map(found).collect()
+        values.iter().map(|value| given(value.into(), Origin::File(line.clone()))).collect()
     }
 
-    fn remember(&self, setting: &Setting, found: Vec<Found>) {
-        let mut told = self.told.borrow_mut();
-        told.retain(|told| told.flag != setting.flag);
-        told.push(Told { flag: setting.flag, found });
+    fn remember(&self, setting: &Setting, given: Vec<Given>) {
+        let mut looked_up = self.looked_up.borrow_mut();
+        looked_up.retain(|earlier| earlier.flag != setting.flag);
+        looked_up.push(LookedUp { flag: setting.flag, given });
     }
 
     /// An environment variable that is not empty.
@@ -186,99 +199,84 @@ impl<'a> Sources<'a> {
         (self.env)(name).filter(|value| !value.is_empty())
     }
 
-    /// A value that is text; `read` answers what is allowed where it is not.
+    /// A setting that is on or off; its flag can only turn it on.
+    pub fn switch(&self, setting: &Setting) -> bool {
+        self.value(setting).is_some_and(|given| given.value == "true")
+    }
+
+    /// A setting that counts as not given, since another flag overrides it.
+    pub fn overridden(&self, setting: &Setting) {
+        self.remember(setting, Vec::new());
+    }
+
+    /// A value that is text; an `Err` of `read` says what is allowed.
     pub fn text<T>(
         &self,
         setting: &Setting,
-        flag: Option<&OsStr>,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Refusal> {
-        self.value(setting, flag).map(|found| read_text(&found, read)).transpose()
+        self.value(setting).map(|given| given.read(read)).transpose()
     }
 
-    /// Values that are text, for a setting that may be given again.
+    /// Values that are text, for a setting that may be repeated.
     pub fn texts<T>(
         &self,
         setting: &Setting,
-        flags: &[OsString],
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, Refusal> {
-        self.values(setting, flags).iter().map(|found| read_text(found, &read)).collect()
+        self.values(setting).iter().map(|given| given.read(&read)).collect()
     }
 
-    /// A path that may be given as an argument without a flag, else as a setting below the flags.
-    pub fn argument(
+    /// A path.
+    pub fn path(&self, setting: &Setting) -> Result<Option<PathBuf>, Refusal> {
+        self.value(setting).map(not_empty).transpose()
+    }
+
+    /// A path that is given as the argument `name`, else as a setting is.
+    pub fn path_or_argument(
         &self,
         setting: &Setting,
         name: &'static str,
-        value: Option<&OsStr>,
     ) -> Result<Option<PathBuf>, Refusal> {
-        let Some(value) = value else { return self.path(setting, None) };
-        let found = Found { value: value.to_owned(), origin: Origin::Argument(name), flag: setting.flag };
-        self.remember(setting, vec![found.clone()]);
-        if value.is_empty() { Err(found.refuse(EMPTY)) } else { Ok(Some(value.into())) }
+        let Some(value) = self.argument(name) else { return self.path(setting) };
+        let given = Given::new(setting, value, Origin::Argument(name));
+        self.remember(setting, vec![given.clone()]);
+        not_empty(given).map(Some)
     }
 
-    /// A value that is a path.
-    pub fn path(&self, setting: &Setting, flag: Option<&OsStr>) -> Result<Option<PathBuf>, Refusal> {
-        match self.value(setting, flag) {
-            Some(found) if found.value.is_empty() => Err(found.refuse(EMPTY)),
-            found => Ok(found.map(|found| found.value.into())),
-        }
-    }
-
-    /// A value that is the path of a file which can be read now.
-    pub fn readable(&self, setting: &Setting, flag: Option<&OsStr>) -> Result<Option<PathBuf>, Refusal> {
-        let Some(found) = self.value(setting, flag) else { return Ok(None) };
+    /// The path of a file that can be read now.
+    pub fn readable(&self, setting: &Setting) -> Result<Option<PathBuf>, Refusal> {
+        let Some(given) = self.value(setting) else { return Ok(None) };
         // without fs_err: the refusal names the path already
-        match std::fs::File::open(&found.value).and_then(|file| file.metadata()) {
-            Ok(meta) if meta.is_dir() => Err(found.refuse("it is a folder; give a file")),
-            Ok(_) => Ok(Some(found.value.into())),
-            Err(error) => Err(found.refuse(format_args!("it cannot be read: {error}"))),
+        match std::fs::File::open(&given.value).and_then(|file| file.metadata()) {
+            Ok(meta) if meta.is_dir() => Err(given.refuse("it is a folder; give a file")),
+            Ok(_) => Ok(Some(given.value.into())),
+            Err(error) => Err(given.refuse(format_args!("it cannot be read: {error}"))),
         }
     }
 }
 
-fn flagged(setting: &Setting, value: &OsStr) -> Found {
-    Found { value: value.to_owned(), origin: Origin::Flag(setting.flag), flag: setting.flag }
+fn not_empty(given: Given) -> Result<PathBuf, Refusal> {
+    if given.value.is_empty() { Err(given.refuse(EMPTY)) } else { Ok(given.value.into()) }
 }
 
-fn read_text<T>(found: &Found, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Refusal> {
-    let text = found.value.to_str().ok_or_else(|| found.refuse("it is not UTF-8"))?;
-    read(text).map_err(|why| found.refuse(why))
-}
-
-/// A value for the eyes: quoted, cut, nothing that steers a terminal, and no secret that strayed: neither the
-/// user info and query of an address nor what might be a key in the place of a file's name.
-pub fn shown(value: &OsStr) -> String {
-    let text = value.to_string_lossy();
-    let key = text.len() >= KEY_LIKE && !text.contains(['/', '.', '\\', ' ', '=', ':']);
-    if key || redact::holds_key(&text) || has_credentials(&text) {
-        return HIDDEN.to_owned();
-    }
-    let mut short = redact::safe(&text.chars().take(SHOWN).collect::<String>());
-    if text.chars().nth(SHOWN).is_some() {
-        short.push_str("...");
-    }
-    format!("'{short}'")
-}
-
-/// Something is there, or could be: in a folder that is there and is neither `.` nor `/`, below which anything is a
-/// path.
-fn is_path(path: &Path) -> bool {
-    let folder =
-        path.parent().filter(|folder| folder.components().any(|part| matches!(part, Component::Normal(_))));
-    path.exists() || folder.is_some_and(Path::is_dir)
-}
-
-/// An address with user info or a query.
-pub fn has_credentials(text: &str) -> bool {
-    text.contains("://") && text.contains(['@', '?', '#'])
+/// A command line that has every setting, for tests.
+#[cfg(test)]
+pub fn command_line(args: &[&str]) -> ArgMatches {
+    use clap::{Arg, ArgAction, Command, value_parser};
+    let arg = |setting: &'static Setting| {
+        let arg = Arg::new(setting.flag).long(setting.flag);
+        match setting.kind {
+            Kind::Switch => arg.action(ArgAction::SetTrue),
+            Kind::Level => arg.action(ArgAction::Count),
+            _ => arg.action(ArgAction::Append).value_parser(value_parser!(OsString)),
+        }
+    };
+    Command::new("test").no_binary_name(true).args(table::ALL.map(arg)).get_matches_from(args)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::table;
     use super::*;
 
     fn whole(text: &str) -> Result<u32, String> {
@@ -292,39 +290,34 @@ mod tests {
             "EXPORTER_OUT" => Some(OsString::new()),
             _ => None,
         };
-        let sources = Sources::new(&env);
-        assert_eq!(sources.text(&table::RATE, Some("8".as_ref()), whole), Ok(Some(8)));
-        assert_eq!(sources.text(&table::RATE, None, whole), Ok(Some(7)));
-        assert_eq!(sources.path(&table::OUT, None), Ok(None));
-        assert!(sources.path(&table::OUT, Some("".as_ref())).is_err());
+        let args = command_line(&["--rate", "8", "--out", ""]);
+        let sources = Sources::new(&args, &env);
+        assert_eq!(sources.text(&table::RATE, whole), Ok(Some(8)));
+        assert!(sources.path(&table::OUT).is_err());
+        let args = command_line(&[]);
+        let sources = Sources::new(&args, &env);
+        assert_eq!(sources.text(&table::RATE, whole), Ok(Some(7)));
+        assert_eq!(sources.path(&table::OUT), Ok(None));
     }
 
     #[test]
     fn a_refusal_names_the_place_the_value_and_what_is_allowed() {
         let env = |_: &str| Some("x\n".into());
-        let sources = Sources::new(&env);
-        let refuse = |flag| sources.text(&table::RATE, flag, whole).map_err(|refusal| refusal.to_string());
-        assert_eq!(refuse(None), Err(r"EXPORTER_RATE 'x\u{a}': give a whole number".to_owned()));
-        assert_eq!(refuse(Some("y".as_ref())), Err("--rate 'y': give a whole number".to_owned()));
-    }
-
-    #[test]
-    fn a_strayed_secret_is_not_shown() {
-        for value in [
-            "max_prd_ak_0123456789",
-            "max_dev_ak_sandbox",
-            "max_prd_ak_Zm9v/YmFy+MTIz==",
-            "https://me:pw@host/v2",
-            "https://host/v2?token=abc",
-        ] {
-            assert!(shown(value.as_ref()).contains("not shown"), "{value}");
-        }
-        assert_eq!(shown("/etc/exporter/key".as_ref()), "'/etc/exporter/key'");
+        let refuse = |args: &[&str]| {
+            let args = command_line(args);
+            let read = Sources::new(&args, &env).text(&table::RATE, whole);
+            read.map_err(|refusal| refusal.to_string())
+        };
+        assert_eq!(refuse(&[]), Err(r"EXPORTER_RATE 'x\u{a}': give a whole number".to_owned()));
+        assert_eq!(refuse(&["--rate", "y"]), Err("--rate 'y': give a whole number".to_owned()));
     }
 
     #[test]
     fn in_the_place_of_a_key_file_only_a_path_is_shown() {
-        let refused = |value: &str| flagged(&table::API_KEY_FILE, value.as_ref()).refuse("no").to_string();
+        let refused = |value: &str| {
+            let flag = Origin::Flag(table::API_KEY_FILE.flag);
+            Given::new(&table::API_KEY_FILE, value.into(), flag).refuse("no").to_string()
+        };
         for value in ["short", "Zm9v/YmFy", "/abc", "./abc", "key.txt"] {
             assert!(refused(value).contains("not shown"), "{value}");
         }

@@ -1,7 +1,23 @@
-//! The table of settings: flag, environment variable, default as it is written. The help is made from it, and
-//! what is looked up goes by it.
+//! Every setting once. The parser, the help, the completions, the manual page, the keys of the config file,
+//! `--show-settings` and the table in the README all come from here. What a value may be is decided where it is
+//! read; the default values themselves are the library's.
 
-/// How a setting is written in a config file.
+/// The commands, in the order in which they are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Run,
+    Plan,
+    Doctor,
+    Status,
+    Verify,
+    Report,
+    Completions,
+    Man,
+}
+
+use Command::{Doctor, Plan, Report, Run, Status, Verify};
+
+/// How a setting is written in a config file; on the command line it decides whether a flag takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
@@ -11,69 +27,340 @@ pub enum Kind {
     Amount,
     /// A whole number.
     Number,
-    /// Strings in an array, or one string.
+    /// Strings in an array, or one string; the flag may be repeated.
     List,
-    /// true or false.
+    /// true or false; the flag takes no value.
     Switch,
-    /// A whole number, or true for 1.
+    /// A whole number, or true for 1; the flag takes no value and may be repeated.
     Level,
 }
 
-use self::Kind::{Amount, Level, List, Number, Switch, Text};
-
-/// One setting's names.
+/// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// The long flag, without its dashes; the key in a config file.
+    /// The long flag without its dashes; also the key in a config file and the id of the parser's argument.
     pub flag: &'static str,
-    /// How it is written there.
+    pub short: Option<char>,
     pub kind: Kind,
-    /// Environment variable.
     pub env: Option<&'static str>,
-    /// Default as the user would write it; the value itself stands in the library.
+    /// As the user would write it.
     pub default: Option<&'static str>,
+    /// For the help only: what is done without a value, if no value says it.
+    pub default_words: Option<&'static str>,
+    /// What the help calls the value: `a|b` are the only values, `FILE` and `DIR` are completed as paths.
+    pub value: &'static str,
+    pub heading: &'static str,
+    /// One line, for `-h` and the README.
+    pub help: &'static str,
+    /// What `--help` and the manual page say beyond that line.
+    pub more: &'static str,
+    pub commands: &'static [Command],
 }
 
-const fn setting(
-    flag: &'static str,
-    kind: Kind,
-    env: Option<&'static str>,
-    default: Option<&'static str>,
-) -> Setting {
-    Setting { flag, kind, env, default }
+impl Setting {
+    /// The only values, if the help names them.
+    pub fn choices(&self) -> Vec<&'static str> {
+        if self.value.contains('|') { self.value.split('|').collect() } else { Vec::new() }
+    }
 }
 
-pub const OUT: Setting = setting("out", Text, Some("EXPORTER_OUT"), Some("export"));
-pub const STATE_DIR: Setting =
-    setting("state-dir", Text, Some("EXPORTER_STATE_DIR"), Some(".exporter in the export folder"));
-pub const MIN_FREE: Setting = setting("min-free", Amount, Some("EXPORTER_MIN_FREE"), Some("100M"));
-pub const COLUMNS: Setting = setting("columns", Text, None, None);
-pub const DELIMITER: Setting = setting("delimiter", Text, None, None);
-pub const ON_BAD_ROW: Setting = setting("on-bad-row", Text, None, Some("stop"));
-pub const API_KEY_FILE: Setting = setting("api-key-file", Text, Some("MAXAI_API_KEY_FILE"), None);
-pub const API_URL: Setting =
-    setting("api-url", Text, Some("MAXAI_API_URL"), Some("https://api.maxcare.ai/v2"));
-pub const ALLOW_HTTP: Setting = setting("allow-http", Switch, None, None);
-pub const CA_FILE: Setting = setting("ca-file", Text, None, None);
-pub const STORAGE_HOST: Setting = setting("storage-host", List, None, None);
-pub const RATE: Setting = setting("rate", Text, Some("EXPORTER_RATE"), Some("1000/60s"));
-pub const CONCURRENCY: Setting = setting("concurrency", Number, Some("EXPORTER_CONCURRENCY"), Some("32"));
-pub const MAX_ATTEMPTS: Setting = setting("max-attempts", Number, Some("EXPORTER_MAX_ATTEMPTS"), Some("8"));
-pub const STALL_TIMEOUT: Setting =
-    setting("stall-timeout", Amount, Some("EXPORTER_STALL_TIMEOUT"), Some("30s"));
-pub const MAX_RETRY_TIME: Setting =
-    setting("max-retry-time", Amount, Some("EXPORTER_MAX_RETRY_TIME"), Some("15m"));
-pub const MAX_OUTAGE: Setting = setting("max-outage", Amount, Some("EXPORTER_MAX_OUTAGE"), Some("1h"));
-pub const MAX_SIZE: Setting = setting("max-size", Amount, Some("EXPORTER_MAX_SIZE"), Some("5G"));
-pub const UNTIL: Setting = setting("until", Text, None, None);
-pub const MAX_DURATION: Setting = setting("max-duration", Amount, None, None);
-pub const PROGRESS: Setting = setting("progress", Text, None, Some("auto"));
-pub const LOG_FORMAT: Setting = setting("log-format", Text, Some("EXPORTER_LOG_FORMAT"), Some("text"));
-pub const VERBOSE: Setting = setting("verbose", Level, None, None);
-pub const QUIET: Setting = setting("quiet", Switch, None, None);
-pub const METRICS_FILE: Setting = setting("metrics-file", Text, None, None);
+/// What an entry does not say.
+const SETTING: Setting = Setting {
+    flag: "",
+    short: None,
+    kind: Kind::Text,
+    env: None,
+    default: None,
+    default_words: None,
+    value: "",
+    heading: "",
+    help: "",
+    more: "",
+    commands: RUN,
+};
 
-/// All of them, in the order of the help.
+const RUN: &[Command] = &[Run];
+const RUN_PLAN: &[Command] = &[Run, Plan];
+const RUN_DOCTOR: &[Command] = &[Run, Doctor];
+const EVERY: &[Command] = &[Run, Plan, Doctor, Status, Verify, Report];
+
+const FOLDERS: &str = "Folders";
+const MANIFEST: &str = "Manifest";
+const API: &str = "API and storage";
+const PACE: &str = "Pace and patience";
+const OUTPUT: &str = "Output";
+const SETTINGS: &str = "Settings";
+
+pub const OUT: Setting = Setting {
+    flag: "out",
+    short: Some('o'),
+    env: Some("EXPORTER_OUT"),
+    default: Some("export"),
+    value: "DIR",
+    heading: FOLDERS,
+    help: "Export folder: images, checksums and reports",
+    commands: &[Run, Plan, Doctor],
+    ..SETTING
+};
+pub const STATE_DIR: Setting = Setting {
+    flag: "state-dir",
+    env: Some("EXPORTER_STATE_DIR"),
+    default: Some(".exporter in the export folder"),
+    value: "DIR",
+    heading: FOLDERS,
+    help: "Folder on a local disk for the ledger and its lock, if the export folder is on NFS or SMB",
+    more: "The ledger is a database and needs locks that network disks do not keep. Partial downloads stay in the \
+           export folder. Give every command the same folder.",
+    commands: EVERY,
+    ..SETTING
+};
+pub const MIN_FREE: Setting = Setting {
+    flag: "min-free",
+    kind: Kind::Amount,
+    env: Some("EXPORTER_MIN_FREE"),
+    default: Some("100M"),
+    value: "SIZE",
+    heading: FOLDERS,
+    help: "Free space to leave on the disk; a run stops when less is left",
+    commands: RUN_DOCTOR,
+    ..SETTING
+};
+pub const COLUMNS: Setting = Setting {
+    flag: "columns",
+    value: "ROLE=HEADER,...",
+    heading: MANIFEST,
+    help: "Header names to use instead of the known ones: org=A,note=B,image=C, or one or two of them",
+    more: "The known names are org, org_id, organization, organization_id, x_organization_id; note, note_id, noteid; \
+           image, image_id, imageid, file_id.",
+    commands: RUN_PLAN,
+    ..SETTING
+};
+pub const DELIMITER: Setting = Setting {
+    flag: "delimiter",
+    default_words: Some("a tab for .tsv, else a comma"),
+    value: "CHAR",
+    heading: MANIFEST,
+    help: "Character between fields; write tab for a tab",
+    commands: RUN_PLAN,
+    ..SETTING
+};
+pub const ON_BAD_ROW: Setting = Setting {
+    flag: "on-bad-row",
+    default: Some("stop"),
+    value: "stop|skip",
+    heading: MANIFEST,
+    help: "If a row is bad: refuse the whole manifest (stop), or count the row as failed and go on (skip)",
+    more: "A manifest is refused before any request is made.",
+    commands: RUN_PLAN,
+    ..SETTING
+};
+pub const API_KEY_FILE: Setting = Setting {
+    flag: "api-key-file",
+    env: Some("MAXAI_API_KEY_FILE"),
+    value: "FILE",
+    heading: API,
+    help: "File that holds the API key on one line; takes precedence over MAXAI_API_KEY",
+    more: "Only its owner should be able to read it (chmod 600). If the API refuses the key during a run, the file is \
+           read again; the run goes on if it holds a new key.",
+    commands: RUN_DOCTOR,
+    ..SETTING
+};
+pub const API_URL: Setting = Setting {
+    flag: "api-url",
+    env: Some("MAXAI_API_URL"),
+    default: Some("https://api.maxcare.ai/v2"),
+    value: "URL",
+    heading: API,
+    help: "Base URL of the API; /v2 is added if its path names no version (/vN)",
+    commands: RUN_DOCTOR,
+    ..SETTING
+};
+pub const ALLOW_HTTP: Setting = Setting {
+    flag: "allow-http",
+    kind: Kind::Switch,
+    heading: API,
+    help: "Allow plain HTTP to hosts other than this machine; for tests in a closed network only",
+    more: "The key and the images then cross the network unencrypted.",
+    commands: RUN_DOCTOR,
+    ..SETTING
+};
+pub const CA_FILE: Setting = Setting {
+    flag: "ca-file",
+    value: "FILE",
+    heading: API,
+    help: "Certificates (PEM) to trust in addition to the system's",
+    commands: RUN_DOCTOR,
+    ..SETTING
+};
+pub const STORAGE_HOST: Setting = Setting {
+    flag: "storage-host",
+    kind: Kind::List,
+    default_words: Some("any"),
+    value: "PATTERN",
+    heading: API,
+    help: "Host that a presigned URL may name, such as *.amazonaws.com; may be repeated",
+    more: "Presigned URLs that name other hosts are refused. A host that matches may have a private address.",
+    commands: RUN_DOCTOR,
+    ..SETTING
+};
+pub const RATE: Setting = Setting {
+    flag: "rate",
+    env: Some("EXPORTER_RATE"),
+    default: Some("1000/60s"),
+    value: "N/DURATION",
+    heading: PACE,
+    help: "API requests allowed in any window of this length, retries included",
+    more: "The vendor allows an app 1000 requests per minute. Lower this if other machines use the same key.",
+    commands: RUN_PLAN,
+    ..SETTING
+};
+pub const CONCURRENCY: Setting = Setting {
+    flag: "concurrency",
+    kind: Kind::Number,
+    env: Some("EXPORTER_CONCURRENCY"),
+    default: Some("32"),
+    value: "N",
+    heading: PACE,
+    help: "Images in flight at the same time, 1 to 1024",
+    ..SETTING
+};
+pub const MAX_ATTEMPTS: Setting = Setting {
+    flag: "max-attempts",
+    kind: Kind::Number,
+    env: Some("EXPORTER_MAX_ATTEMPTS"),
+    default: Some("8"),
+    value: "N",
+    heading: PACE,
+    help: "Attempts per image before its row counts as failed",
+    ..SETTING
+};
+pub const STALL_TIMEOUT: Setting = Setting {
+    flag: "stall-timeout",
+    kind: Kind::Amount,
+    env: Some("EXPORTER_STALL_TIMEOUT"),
+    default: Some("30s"),
+    value: "DURATION",
+    heading: PACE,
+    help: "Abandon an attempt after this long without receiving a byte",
+    more: "A download as a whole has no time limit.",
+    ..SETTING
+};
+pub const MAX_RETRY_TIME: Setting = Setting {
+    flag: "max-retry-time",
+    kind: Kind::Amount,
+    env: Some("EXPORTER_MAX_RETRY_TIME"),
+    default: Some("15m"),
+    value: "DURATION",
+    heading: PACE,
+    help: "Longest time to keep retrying one image",
+    ..SETTING
+};
+pub const MAX_OUTAGE: Setting = Setting {
+    flag: "max-outage",
+    kind: Kind::Amount,
+    env: Some("EXPORTER_MAX_OUTAGE"),
+    default: Some("1h"),
+    value: "DURATION",
+    heading: PACE,
+    help: "Longest outage to wait out before the run stops",
+    more: "Until the run has had its first answer the limit is 2 minutes at most, so that a wrong address does not \
+           cost a night.",
+    ..SETTING
+};
+pub const MAX_SIZE: Setting = Setting {
+    flag: "max-size",
+    kind: Kind::Amount,
+    env: Some("EXPORTER_MAX_SIZE"),
+    default: Some("5G"),
+    value: "SIZE",
+    heading: PACE,
+    help: "Largest image to accept; a larger one fails",
+    ..SETTING
+};
+pub const UNTIL: Setting = Setting {
+    flag: "until",
+    value: "HH:MM",
+    heading: PACE,
+    help: "Start no new images after this local time (today or tomorrow); finish those in flight",
+    ..SETTING
+};
+pub const MAX_DURATION: Setting = Setting {
+    flag: "max-duration",
+    kind: Kind::Amount,
+    value: "DURATION",
+    heading: PACE,
+    help: "Start no new images after this long; finish those in flight",
+    more: "If --until is given too, the earlier of the two applies.",
+    ..SETTING
+};
+pub const PROGRESS: Setting = Setting {
+    flag: "progress",
+    default: Some("auto"),
+    value: "auto|bar|plain|none",
+    heading: OUTPUT,
+    help: "Show progress as a bar, as a plain line from time to time, or not at all",
+    more: "auto shows a bar if standard error is a terminal, else plain lines.",
+    commands: &[Run, Verify],
+    ..SETTING
+};
+pub const LOG_FORMAT: Setting = Setting {
+    flag: "log-format",
+    env: Some("EXPORTER_LOG_FORMAT"),
+    default: Some("text"),
+    value: "text|json",
+    heading: OUTPUT,
+    help: "Write log lines as text, or as one JSON object per line",
+    commands: EVERY,
+    ..SETTING
+};
+pub const VERBOSE: Setting = Setting {
+    flag: "verbose",
+    short: Some('v'),
+    kind: Kind::Level,
+    heading: OUTPUT,
+    help: "Log more; repeat it for still more (-vv, -vvv)",
+    commands: EVERY,
+    ..SETTING
+};
+pub const QUIET: Setting = Setting {
+    flag: "quiet",
+    short: Some('q'),
+    kind: Kind::Switch,
+    heading: OUTPUT,
+    help: "Print nothing but errors: no progress, no warnings, no summary",
+    commands: EVERY,
+    ..SETTING
+};
+pub const METRICS_FILE: Setting = Setting {
+    flag: "metrics-file",
+    value: "FILE",
+    heading: OUTPUT,
+    help: "Write metrics for Prometheus to this file, every 10 seconds and at the end",
+    more: "The file is replaced as a whole and readable by all users, as the textfile collector of node_exporter \
+           expects; the collector reads files whose names end in .prom.",
+    ..SETTING
+};
+pub const CONFIG: Setting = Setting {
+    flag: "config",
+    default_words: Some("exporter.toml here, else exporter/config.toml in the user's config folder"),
+    value: "FILE",
+    heading: SETTINGS,
+    help: "Config file (TOML)",
+    more: "Its keys are the names of the long flags: max-attempts = 5. Flags and environment variables take \
+           precedence over it. It cannot hold the API key.",
+    commands: EVERY,
+    ..SETTING
+};
+pub const SHOW_SETTINGS: Setting = Setting {
+    flag: "show-settings",
+    kind: Kind::Switch,
+    heading: SETTINGS,
+    help: "Print each setting, its value and where the value came from, and do nothing else",
+    commands: EVERY,
+    ..SETTING
+};
+
+/// All that can stand in a config file, in the order of the help.
 pub const ALL: [&Setting; 25] = [
     &OUT,
     &STATE_DIR,
@@ -102,30 +389,18 @@ pub const ALL: [&Setting; 25] = [
     &METRICS_FILE,
 ];
 
-/// The setting behind a long flag.
+/// Flags about the settings themselves: only the command line has them.
+pub const ABOUT_SETTINGS: [&Setting; 2] = [&CONFIG, &SHOW_SETTINGS];
+
+/// The setting behind a key of a config file.
 pub fn find(flag: &str) -> Option<&'static Setting> {
     ALL.into_iter().find(|setting| setting.flag == flag)
 }
 
-#[cfg(test)]
-mod tests {
-    use exporter::options;
-
-    use super::super::{number, url, values};
-    use super::*;
-
-    #[test]
-    fn every_default_in_the_help_is_the_librarys() {
-        let text = |setting: Setting| setting.default.unwrap_or_default();
-        assert_eq!(text(OUT), options::OUT);
-        assert_eq!(number::size(text(MIN_FREE)), Ok(options::MIN_FREE));
-        assert_eq!(url::api(text(API_URL), false).map(String::from), Ok(options::API_URL.to_owned()));
-        assert_eq!(number::rate(text(RATE)), Ok(options::RATE));
-        assert_eq!(text(CONCURRENCY), options::CONCURRENCY.to_string());
-        assert_eq!(text(MAX_ATTEMPTS), options::MAX_ATTEMPTS.to_string());
-        assert_eq!(values::duration(text(STALL_TIMEOUT)), Ok(options::STALL_TIMEOUT));
-        assert_eq!(values::duration(text(MAX_RETRY_TIME)), Ok(options::MAX_RETRY_TIME));
-        assert_eq!(values::duration(text(MAX_OUTAGE)), Ok(options::MAX_OUTAGE));
-        assert_eq!(number::size(text(MAX_SIZE)), Ok(options::MAX_SIZE));
-    }
+/// The flags of a command, in the order of its help.
+pub fn of(command: Command) -> impl Iterator<Item = &'static Setting> {
+    ALL.into_iter().chain(ABOUT_SETTINGS).filter(move |setting| setting.commands.contains(&command))
 }
+
+#[cfg(test)]
+mod tests;

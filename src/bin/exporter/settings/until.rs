@@ -1,15 +1,14 @@
-//! When nothing new is taken any more: `--until` and `--max-duration`, the earlier of the two.
+//! When a run stops starting new images: `--until` or `--max-duration`, whichever is earlier.
 
 use std::time::Duration;
 
 use jiff::ZonedDateTime;
 use jiff::civil::Time;
 
-use super::{Refusal, Sources, number, table, values};
-use crate::cli::PaceArgs;
+use super::{Refusal, Sources, table, values};
 use crate::output::format;
 
-/// The end of the time that a run may take new images.
+/// The time after which a run starts no new images.
 #[derive(Debug)]
 pub struct Deadline {
     /// For the run.
@@ -19,10 +18,10 @@ pub struct Deadline {
 }
 
 /// The earlier of `--until` and `--max-duration`.
-pub fn deadline(sources: &Sources<'_>, pace: &PaceArgs) -> Result<Option<Deadline>, Refusal> {
+pub fn deadline(sources: &Sources<'_>) -> Result<Option<Deadline>, Refusal> {
     let now = ZonedDateTime::now();
-    let until = sources.text(&table::UNTIL, pace.until.as_deref(), |text| wait(clock(text)?, &now))?;
-    let longest = sources.text(&table::MAX_DURATION, pace.max_duration.as_deref(), values::some_duration)?;
+    let until = sources.text(&table::UNTIL, |text| wait(clock(text)?, &now))?;
+    let longest = sources.text(&table::MAX_DURATION, values::some_duration)?;
     let Some(wait) = until.into_iter().chain(longest).min() else { return Ok(None) };
     let end = now.checked_add(wait).map_err(|error| Refusal::new("the end of the run", error))?;
     let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M"), format::duration(wait));
@@ -36,12 +35,12 @@ fn clock(text: &str) -> Result<Time, String> {
     if !(1..=2).contains(&hours.len()) || minutes.len() != 2 {
         return Err(SHAPE.to_owned());
     }
-    let part = |text| number::digits(text).and_then(|number| i8::try_from(number).ok()).ok_or(SHAPE);
+    let part = |text| values::digits(text).and_then(|number| i8::try_from(number).ok()).ok_or(SHAPE);
     Time::new(part(hours)?, part(minutes)?, 0, 0).map_err(|_| SHAPE.to_owned())
 }
 
-/// From now to the next occurrence of that time of day, which is tomorrow where it has passed today. A time that
-/// the clock skips in spring counts as the one right after the gap.
+/// From now to the next occurrence of that time of day: tomorrow, if it has passed today. A time that the clock skips
+/// in spring counts as the moment right after the gap.
 fn wait(time: Time, now: &ZonedDateTime) -> Result<Duration, String> {
     let words = |error: jiff::Error| format!("the clock cannot tell when that is: {error}");
     let mut day = now.date();

@@ -1,36 +1,38 @@
-//! Addresses: the API's own, and the hosts a signed one may name. An `Err` says what is allowed.
+//! The API's base URL, and the hosts that a presigned URL may name. An `Err` says what is allowed.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use reqwest::Url;
 
-/// Path of an address that names no version.
+/// Added to a URL that names no version.
 const VERSION: &str = "/v2";
 
-/// The API's base address, without a trailing slash.
+/// The API's base URL, without a trailing slash.
 pub fn api(text: &str, allow_http: bool) -> Result<Url, String> {
     if text.chars().any(|char| char.is_control() || char.is_whitespace()) {
-        return Err("an address has no blanks".to_owned());
+        return Err("a URL has no spaces".to_owned());
     }
     let mut url = Url::parse(text)
-        .map_err(|error| format!("{error}; write an address such as https://api.maxcare.ai/v2"))?;
+        .map_err(|error| format!("{error}; write a URL such as https://api.maxcare.ai/v2"))?;
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
         "https" => {}
         "http" if allow_http || is_loopback(host) => {}
         "http" => {
-            return Err("plain http is for this machine only; write https, or add --allow-http".to_owned());
+            return Err(
+                "plain http is allowed to this machine only; write https, or add --allow-http".to_owned()
+            );
         }
-        _ => return Err("write an address that begins with https://".to_owned()),
+        _ => return Err("write a URL that begins with https://".to_owned()),
     }
     if host.is_empty() {
         return Err("the host is missing".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("user and password do not belong there".to_owned());
+        return Err("a user and password must not be in it".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("a base address has no ? and no #".to_owned());
+        return Err("a base URL has no ? and no #".to_owned());
     }
     let mut path = url.path().trim_end_matches('/').to_owned();
     if !path.split('/').any(is_version) {
@@ -61,8 +63,8 @@ pub fn storage_host(text: &str) -> Result<String, String> {
     if v6 && host.len() == text.len() || !host.is_empty() && host.bytes().all(name) && !host.contains("..") {
         return Ok(text.to_ascii_lowercase());
     }
-    Err("write a host's name without scheme, port or path, for example s3.eu-central-1.amazonaws.com, or \
-         *.amazonaws.com for all below a domain"
+    Err("write a host name without scheme, port or path, for example s3.eu-central-1.amazonaws.com, or \
+         *.amazonaws.com for every host in a domain"
         .to_owned())
 }
 
