@@ -184,8 +184,8 @@ fn reachable<'a>(start: &str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) ->
 
 /// Temporary tables and tables of other databases that a file outside `src/ledger/` may write.
 const OTHER_TABLES: [(&str, &str); 11] = [
-    // the window of requests that all runs of a user share
-    ("limit/shared", "requests"),
+    // the request limiter's own database, which all runs of a user share
+    ("limit/shared/table", "messages"),
     // the report's temporary tables
     ("report/notes", "note_totals"),
     ("report/shared_content", "same"),
