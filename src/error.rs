@@ -14,6 +14,7 @@ mod failure;
 mod run;
 mod stop_reason;
 
+pub(crate) use clean::escape;
 pub use clean::{CLEAN_LIMIT, clean};
 pub use code::ErrorCode;
 pub use failure::{ErrorResponse, Failure, ItemError, Service};

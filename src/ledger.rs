@@ -4,6 +4,7 @@
 //! one flush of the disk; whoever asked is answered when the commit is durable. Every other question is a
 //! closure that is run there. No other part of the program writes to the file.
 
+pub(crate) mod columns;
 mod existing;
 mod link;
 mod load;
@@ -28,8 +29,9 @@ pub use queue::{
     repaired, wanted_parts,
 };
 pub use rebuild::{Condition, Rebuild, condition};
-pub use runs::{RunRecord, begin_run, end_run};
-pub use write::{Delivered, Given, PartRecord, Tally, Write};
+pub(crate) use runs::newest_run;
+pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
+pub use write::{Delivered, Given, PartRecord, Write};
 
 use crate::error::{LedgerState, RunError, chain};
 

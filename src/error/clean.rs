@@ -7,11 +7,14 @@ pub const CLEAN_LIMIT: usize = 300;
 /// cut to [`CLEAN_LIMIT`] characters, and anything that looks like a URL's query or a bearer value is taken out.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len().min(CLEAN_LIMIT));
-    for (count, char) in redact(text).chars().enumerate() {
-        if count == CLEAN_LIMIT {
-            break;
-        }
+    escape(&redact(text)).chars().take(CLEAN_LIMIT).collect()
+}
+
+/// Escapes control characters and direction marks; everything else stands as it is.
+#[must_use]
+pub(crate) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for char in text.chars() {
         let direction = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if char.is_control() || direction || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}') {
             safe.extend(char.escape_unicode());
@@ -19,7 +22,7 @@ pub fn clean(text: &str) -> String {
             safe.push(char);
         }
     }
-    safe.chars().take(CLEAN_LIMIT).collect()
+    safe
 }
 
 /// S3 echoes credentials in some of its messages, proxies echo whole URLs.

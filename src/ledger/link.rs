@@ -5,8 +5,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::int;
 use super::load::insert_bad;
-use super::write::int;
 use crate::layout;
 use crate::manifest::BadRow;
 

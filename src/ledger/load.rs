@@ -8,10 +8,10 @@ use std::io;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use super::columns::int;
 use super::link;
-use super::runs::{RunRecord, begin_run};
+use super::runs::{RunRow, insert_run};
 use super::sqlite_error;
-use super::write::int;
 use crate::error::RunError;
 use crate::item::{NoteId, OrgId, Sha256};
 use crate::layout;
@@ -35,7 +35,7 @@ pub struct Loading<I> {
     pub skip_bad: bool,
     /// The run that is to fetch them, where one is: it begins with the rows, so that they are never told of as an
     /// earlier one's.
-    pub run: Option<RunRecord>,
+    pub run: Option<RunRow>,
 }
 
 /// What was loaded.
@@ -121,7 +121,7 @@ where
             ],
         )
         .map_err(sqlite_error)?;
-    let begun = loading.run.map(|run| begin_run(&transaction, &run)).transpose();
+    let begun = loading.run.map(|run| insert_run(&transaction, &run)).transpose();
     loaded.run = begun.map_err(sqlite_error)?;
     transaction.commit().map_err(sqlite_error)?;
     Ok(loaded)

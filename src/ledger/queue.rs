@@ -9,7 +9,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use super::write::{PartRecord, int};
+use super::columns::int;
+use super::write::PartRecord;
 use crate::error::{ErrorCode, ItemError};
 use crate::item::{ImageId, Item, NoteId, OrgId, Sha256, hex};
 use crate::layout;

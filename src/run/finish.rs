@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Finished;
 use crate::error::StopReason;
 use crate::error::{ErrorCode, RunError};
-use crate::ledger::{self, Ledger, Tally, sqlite_error};
+use crate::ledger::{self, Ledger, RunCounters, sqlite_error};
 use crate::report;
 use crate::timestamp;
 
@@ -13,7 +13,7 @@ pub(super) async fn end(
     ledger: &Ledger,
     run: i64,
     stopped: Option<StopReason>,
-    tally: Tally,
+    counters: RunCounters,
     folder: PathBuf,
 ) -> Result<Finished, RunError> {
     ledger
@@ -23,12 +23,12 @@ pub(super) async fn end(
                 (code, stopped.to_string())
             });
             let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
-            let written = report::end_and_write_all(connection, &folder, |counts| {
+            let written = report::finish_and_write_all(connection, &folder, |counts| {
                 let code = report::exit_code(counts, stopped.as_ref());
                 // a signal or a deadline after the last row stopped nothing
                 let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
                 let stop = stop.filter(|_| stopper.is_some());
-                ledger::end_run(connection, run, &timestamp::now(), code, stop, &tally)
+                ledger::finish_run(connection, run, &timestamp::now(), code, stop, &counters)
             });
             match written {
                 Ok(summary) => {
@@ -39,7 +39,7 @@ pub(super) async fn end(
                     // best effort: the disk that the reports are missing from may be the ledger's too
                     let why = error.to_string();
                     let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
-                    let _ = ledger::end_run(connection, run, &timestamp::now(), 1, stop, &tally);
+                    let _ = ledger::finish_run(connection, run, &timestamp::now(), 1, stop, &counters);
                     // a run that says nothing of what it did is worse than one without files
                     let summary = report::summary(connection).map_err(sqlite_error)?;
                     Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
@@ -59,8 +59,15 @@ pub(super) async fn give_up(
     let (code, why) = (error.code().map_or("", ErrorCode::as_str), error.to_string());
     ledger
         .ask(move |connection| {
-            report::end_and_write_all(connection, &folder, |_| {
-                ledger::end_run(connection, run, &timestamp::now(), 1, Some((code, &why)), &Tally::default())
+            report::finish_and_write_all(connection, &folder, |_| {
+                ledger::finish_run(
+                    connection,
+                    run,
+                    &timestamp::now(),
+                    1,
+                    Some((code, &why)),
+                    &RunCounters::default(),
+                )
             })
         })
         .await

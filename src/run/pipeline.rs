@@ -20,7 +20,7 @@ use crate::error::{ErrorCode, ItemError, RunError, Service};
 use crate::event::{Event, Progress};
 use crate::fetch::{Fetcher, Outcome, open_files};
 use crate::layout::without_names;
-use crate::ledger::{self, Cursor, Given, Tally, Work, Write, sqlite_error};
+use crate::ledger::{self, Cursor, Given, RunCounters, Work, Write, sqlite_error};
 use crate::options::DRAIN;
 use crate::remote::Remote;
 use crate::shutdown::StopHandle;
@@ -92,9 +92,9 @@ fn task_limit(concurrency: usize) -> usize {
 }
 
 /// What the run has done so far.
-pub(super) fn tally<R>(fetcher: &Fetcher<R>, began: Instant) -> Tally {
+pub(super) fn tally<R>(fetcher: &Fetcher<R>, began: Instant) -> RunCounters {
     let progress = &fetcher.progress;
-    Tally {
+    RunCounters {
         allowance_share: fetcher.control.limiter.share(),
         seconds: began.elapsed().as_secs_f64(),
         bytes: Progress::get(&progress.bytes),
@@ -162,7 +162,7 @@ impl<R: Remote> Pipeline<R> {
                     end = Some(Instant::now() + PUT_AWAY);
                 }
                 _ = tallied.tick() => {
-                    self.fetcher.ledger.post(Write::Tally(self.run, tally(&self.fetcher, began)))?;
+                    self.fetcher.ledger.post(Write::Counters(self.run, tally(&self.fetcher, began)))?;
                 }
                 _ = looked.tick() => {
                     control.closed();

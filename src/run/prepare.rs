@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
-use crate::ledger::{self, Ledger, Loading, RunRecord, sqlite_error};
+use crate::ledger::{self, Ledger, Loading, RunRow, sqlite_error};
 use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, Source};
 use crate::options::{OnBadRow, RunOptions};
 use crate::report;
@@ -80,13 +80,13 @@ pub(super) async fn load(
     let CheckedManifest { file, sha256, options: reading, .. } = readable;
     let skip_bad = options.on_bad_row == OnBadRow::Skip;
     let path = options.source.path();
-    let run = RunRecord::starting(sha256.to_string());
+    let run = RunRow::starting(sha256.to_string());
     ledger
         .ask(move |connection| {
             let key = reading_key(&reading);
             let known = ledger::is_loaded(connection, &sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
-                let run = ledger::begin_run(connection, &run).map_err(sqlite_error)?;
+                let run = ledger::insert_run(connection, &run).map_err(sqlite_error)?;
                 return Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad });
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use exporter::error::RunError;
-use exporter::ledger;
-use exporter::report::{self, RunLine};
+use exporter::ledger::{self, RunRow};
+use exporter::report;
 
 use crate::cli::ReportArgs;
 use crate::screen::summary;
@@ -28,13 +28,13 @@ pub fn report(args: &ReportArgs) -> ExitCode {
 }
 
 fn again(export: &Export) -> Result<String, RunError> {
-    let summary = report::again(&export.out, export.state_dir.as_deref())?;
+    let summary = report::rewrite(&export.out, export.state_dir.as_deref())?;
     Ok(summary::again(&summary, &export.out))
 }
 
 fn runs(export: &Export, json: bool) -> Result<String, RunError> {
     let (out, state_dir) = (&export.out, export.state_dir.as_deref());
-    let runs = report::runs(&ledger::open_read_only(out, state_dir)?)?;
+    let runs = ledger::runs(&ledger::open_read_only(out, state_dir)?)?;
     if json {
         return Ok(commands::json(&runs));
     }
@@ -43,19 +43,19 @@ fn runs(export: &Export, json: bool) -> Result<String, RunError> {
 }
 
 /// One line a run. `on`: the newest one is still going on.
-fn table(runs: &[RunLine], on: bool) -> String {
+fn table(runs: &[RunRow], on: bool) -> String {
     const HEAD: [&str; 8] = ["run", "began (UTC)", "took", "requests", "manifest", "version", "by", "ended"];
-    let newest = runs.last().map(|run| run.run);
+    let newest = runs.last().map(|run| run.id);
     let lines = runs.iter().map(|run| {
         [
-            run.run.to_string(),
+            run.id.to_string(),
             run.started_at.get(..19).unwrap_or(&run.started_at).replace('T', " "),
             format::duration(Duration::try_from_secs_f64(run.seconds).unwrap_or_default()),
             format::count(run.api_requests),
             run.manifest_sha256.get(..12).unwrap_or(&run.manifest_sha256).to_owned(),
             run.version.clone(),
             format::safe(&format!("{}@{}", run.user, run.host)),
-            end(run, on && newest == Some(run.run)),
+            end(run, on && newest == Some(run.id)),
         ]
     });
     let lines: Vec<[String; 8]> = std::iter::once(HEAD.map(str::to_owned)).chain(lines).collect();
@@ -72,7 +72,7 @@ fn table(runs: &[RunLine], on: bool) -> String {
 }
 
 /// `3, rows failed`.
-fn end(run: &RunLine, on: bool) -> String {
+fn end(run: &RunRow, on: bool) -> String {
     let Some(code) = run.exit_code else {
         return if on { "still on" } else { "without a word: killed, or a power cut" }.to_owned();
     };
@@ -98,10 +98,10 @@ mod tests {
 
     use super::*;
 
-    fn run(run: i64, exit_code: Option<u8>, stop: Option<&str>) -> RunLine {
-        RunLine {
-            run,
-            started_at: format!("2026-03-0{run}T08:00:00.123Z"),
+    fn run(id: i64, exit_code: Option<u8>, stop: Option<&str>) -> RunRow {
+        RunRow {
+            id,
+            started_at: format!("2026-03-0{id}T08:00:00.123Z"),
             finished_at: exit_code.map(|_| "2026-03-02T09:00:00Z".to_owned()),
             seconds: 3600.0,
             exit_code,
@@ -110,10 +110,8 @@ mod tests {
             host: "archive".to_owned(),
             version: "0.1.0".to_owned(),
             manifest_sha256: "ab12cd34ef56".repeat(5),
-            bytes: 0,
-            api_requests: 1234 * run.unsigned_abs(),
-            api_429: 0,
-            retries: 0,
+            api_requests: 1234 * id.unsigned_abs(),
+            ..RunRow::default()
         }
     }
 
