@@ -13,7 +13,7 @@ use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, bench};
 use exporter::item::Sha256;
-use exporter::ledger::{self, Cursor, Delivered, Ledger, Loading, RunRecord, Write};
+use exporter::ledger::{self, Cursor, Delivered, Ledger, Loading, RunRow, Write};
 use exporter::manifest::{self, Manifest, ManifestOptions};
 use exporter::store::PartWriter;
 use exporter::{layout, report, timestamp};
@@ -55,14 +55,15 @@ fn load(connection: &mut Connection, text: &str) {
 }
 
 fn begin(connection: &Connection) -> i64 {
-    let record = RunRecord {
+    let run = RunRow {
         started_at: timestamp::now(),
         manifest_sha256: String::new(),
         host: "bench".to_owned(),
         user: "bench".to_owned(),
         version: "0".to_owned(),
+        ..RunRow::default()
     };
-    ledger::begin_run(connection, &record).expect("written")
+    ledger::insert_run(connection, &run).expect("written")
 }
 
 /// The next rows as they would be delivered.

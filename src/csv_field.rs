@@ -1,8 +1,8 @@
-//! How one field stands in a CSV line (RFC 4180): quoted only where it must be, as the `csv` crate does it.
+//! Quoting of one CSV field (RFC 4180): only if necessary, as the `csv` crate does it.
 
-/// Adds a field to a line, quoted where it must be.
+/// Appends a field to a line, quoted if necessary.
 pub fn push(line: &mut Vec<u8>, field: &[u8]) {
-    // no early end: this way the compiler looks at many bytes at once
+    // no early exit, so that the compiler checks many bytes at once
     let quoted = field.iter().fold(false, |found, byte| found | matches!(byte, b',' | b'"' | b'\r' | b'\n'));
     if !quoted {
         line.extend_from_slice(field);
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_quoted_only_where_it_must_be() {
+    fn a_field_is_quoted_only_if_necessary() {
         for (field, wanted) in [
             ("", ""),
             ("a b", "a b"),

@@ -1,9 +1,18 @@
 //! Ids → safe, distinct paths below the export folder.
 //!
 //! Invariant: two different ids never have the same segment, and no segment leaves its folder, is hidden, or is a
-//! name that Windows keeps for a device. Pure: it does not know which names are taken. On a file system that
-//! ignores case two natural segments may still meet; the ledger remembers which id owns a [`fold`]ed segment and
-//! gives the second its [`hashed`] form.
+//! name that Windows reserves for a device. Pure: it does not know which names are taken. On a file system that
+//! ignores case two natural segments may still collide; the ledger records which id owns a [`fold`]ed segment and
+//! gives the second id its [`hashed`] form.
+//!
+//! ```
+//! use exporter::layout;
+//!
+//! let stem = layout::path("clinic-1", &layout::segment("2024/03"), &layout::segment("scan.1"));
+//! assert_eq!(layout::with_extension(&stem, "jpg"), "data/clinic-1/2024=2F03/scan.1.jpg");
+//! assert_eq!(layout::decode("2024=2F03").as_deref(), Some("2024/03"));
+//! assert_ne!(layout::fold(&layout::hashed("Scan")), layout::fold(&layout::hashed("SCAN")));
+//! ```
 
 use std::path::Path;
 
@@ -11,22 +20,22 @@ use sha2::{Digest, Sha256};
 
 use crate::item::{NoteId, OrgId, hex};
 
-/// Longest segment, in bytes. File systems hold 255; an image's name still gets `.` and an extension, and ten are
-/// left for whoever copies the tree and adds `.partial` or `.gpg`.
+/// Longest segment, in bytes. File systems allow 255; an image's name still gets `.` and an extension, and ten bytes
+/// are left for tools that copy the tree and append `.partial` or `.gpg`.
 pub const MAX_SEGMENT: usize = 240;
 
-/// How much of the natural segment stands before the hash, at most. It is for the eye only: a UUID fits, and a
-/// path of three hashed segments still fits the 260 bytes that old Windows programs can open with a short root.
+/// Longest beginning of the natural segment before the hash, in bytes. It only helps people: a UUID fits, and with a
+/// short root, a path of three hashed segments still fits the 260 bytes that old Windows programs can open.
 pub const MAX_PREFIX: usize = 40;
 
-/// Hash digits of a hashed segment: 128 bits, so that two ids meet by chance in no archive of this world.
+/// Hash digits of a hashed segment: 128 bits, so that no two ids collide by chance in any real archive.
 const HASH_DIGITS: usize = 32;
 
 /// The natural segment of an id, which [`decode`] reads back.
 ///
-/// `A-Z a-z 0-9 . _ -` stay, every other byte is `=XX` in upper-case hex, as are a `.` at either end (hidden on
-/// Unix, dropped on Windows) and the first letter of a name that Windows keeps for a device. It may be too long: see
-/// [`needs_hash`]. An id is never empty; the segment of `""` would be no name.
+/// `A-Z a-z 0-9 . _ -` stay; every other byte becomes `=XX` in upper-case hex, as do a `.` at either end (hidden on
+/// Unix, dropped on Windows) and the first letter of a name that Windows reserves for a device. It may be too long:
+/// see [`needs_hash`]. An id is never empty; the segment of `""` would not be a name.
 #[must_use]
 pub fn segment(id: &str) -> String {
     let last = id.len().saturating_sub(1);
@@ -47,7 +56,7 @@ pub fn segment(id: &str) -> String {
     segment
 }
 
-/// The id of a natural segment; `None` for a hashed one, and for any text that [`segment`] does not give.
+/// The id of a natural segment; `None` for a hashed one, and for any text that [`segment`] does not return.
 #[must_use]
 pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -62,17 +71,17 @@ pub fn decode(text: &str) -> Option<String> {
         }
     }
     let id = String::from_utf8(bytes).ok()?;
-    // One id has one spelling: `=41` and `=2f` are nobody's.
+    // One id has one spelling: `=41` and `=2f` belong to no id.
     (!id.is_empty() && segment(&id) == text).then_some(id)
 }
 
-/// Whether a natural segment is too long to be a file's name.
+/// Whether a natural segment is too long for a file name.
 #[must_use]
 pub fn needs_hash(segment: &str) -> bool {
     segment.len() > MAX_SEGMENT
 }
 
-/// The segment of an id whose natural one is too long, or whose folded one another id owns.
+/// The segment of an id whose natural one is too long, or collides with that of another id when folded.
 ///
 /// The beginning of the natural segment, cut between two escapes, at most [`MAX_PREFIX`] bytes; `=h`; the first 16
 /// bytes of the id's SHA-256 in lower-case hex. `=h` is no escape, so this is never a natural segment of any id; and
@@ -81,9 +90,9 @@ pub fn needs_hash(segment: &str) -> bool {
 pub fn hashed(id: &str) -> String {
     let mut segment = segment(id);
     segment.truncate(MAX_PREFIX);
-    // An escape has three bytes; one that began in the last two of the prefix is cut in its middle.
-    if let Some(begun) = segment.bytes().rev().take(2).position(|byte| byte == b'=') {
-        segment.truncate(segment.len() - 1 - begun);
+    // An escape has three bytes; one that starts in the last two of the prefix would be cut in its middle.
+    if let Some(after) = segment.bytes().rev().take(2).position(|byte| byte == b'=') {
+        segment.truncate(segment.len() - 1 - after);
     }
     segment.push_str("=h");
     let digits = hex(&Sha256::digest(id));
@@ -94,15 +103,15 @@ pub fn hashed(id: &str) -> String {
 /// A segment as a file system that ignores case sees it: what an id owns.
 #[must_use]
 pub fn fold(segment: &str) -> String {
-    // Segments are ASCII, so no Unicode rule of any file system comes in.
+    // Segments are ASCII, so no file system's Unicode rules apply.
     segment.to_ascii_lowercase()
 }
 
-/// A stable 64-bit name for the place of an image: the first 8 bytes, big-endian, of the SHA-256 over
-/// organization, note and folded image segment, each behind its length (64 bits, little-endian).
+/// A stable 64-bit key of an image's path: the first 8 bytes, big-endian, of the SHA-256 over
+/// organization, note and folded image segment, each after its length (64 bits, little-endian).
 ///
-/// The ledger stores it, so it must never change. It is short enough to be an `SQLite` integer key; two places may
-/// share a key by chance (3 in 10⁸ that any two do among a million images), so it finds candidates and proves nothing.
+/// The ledger stores it, so it must never change. It is short enough to be an SQLite integer key; two paths may
+/// share a key by chance (3 in 10⁸ that any two of a million images do), so it finds candidates and proves nothing.
 #[must_use]
 pub fn key(org: &OrgId, note: &NoteId, folded_image: &str) -> i64 {
     let mut digest = Sha256::new();
@@ -121,13 +130,14 @@ pub fn path(org_segment: &str, note_segment: &str, image_segment: &str) -> Strin
     format!("data/{org_segment}/{note_segment}/{image_segment}")
 }
 
-/// The final path. `extension` holds no `.`, so that different stems stay different whatever their extensions.
+/// The final path. `extension` contains no `.`, so that different stems stay different whatever their extensions.
 #[must_use]
 pub fn with_extension(stem: &str, extension: &str) -> String {
     format!("{stem}.{extension}")
 }
 
-/// A text for the log, where a row is named by its line: note and image are taken out of the paths below `root`.
+/// A text for the log without note and image ids: they are cut out of the paths below `root`. The log names a row by
+/// its line.
 #[must_use]
 pub fn without_names(text: &str, root: &Path) -> String {
     let start = root.join("data").display().to_string() + "/";
@@ -155,7 +165,7 @@ fn push_escape(segment: &mut String, byte: u8) {
     segment.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
-/// Names that Windows keeps for devices in every folder, in any case and whatever follows a dot (Microsoft, "Naming
+/// Names that Windows reserves for devices in every folder, in any case and whatever follows a dot (Microsoft, "Naming
 /// Files, Paths, and Namespaces"). `CONIN$` and `COM¹` are not here: their `$` and `¹` are escaped anyway.
 fn is_device(segment: &str) -> bool {
     let name = segment.split('.').next().unwrap_or_default().to_ascii_lowercase();

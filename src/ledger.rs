@@ -4,6 +4,7 @@
 //! flush of the disk; a task that waits for its write continues after the durable commit. Everything else is a closure
 //! that runs on that thread. Only the modules below change the ledger's tables; the rest of the program may read them.
 
+pub(crate) mod columns;
 mod delivered;
 mod fault;
 mod inspect;
@@ -37,11 +38,11 @@ pub use paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
 pub use queue::{Cursor, Work, drop_org, next_items, prepare_work, wanted_parts};
 pub use read::open_read_only;
 pub use rebuild::{Condition, Rebuild, condition};
-pub use runs::{RunRecord, begin_run, end_run};
+pub(crate) use runs::newest_run;
+pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
 pub use scratch::{Scratch, open_scratch};
 pub use write::{
-    Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Tally, Write, adopt_image, end_row,
-    image_key,
+    Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Write, adopt_image, end_row, image_key,
 };
 
 use crate::error::{RunError, chain};

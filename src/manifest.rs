@@ -1,10 +1,10 @@
-//! The manifest: CSV → rows, each with the line on which it begins.
+//! The manifest: CSV → rows, each with the line on which it starts.
 //!
-//! Every row comes out, in the order of the file, as one to fetch or as a bad one with its reason; none is lost
-//! and none is guessed at. Memory does not grow with the file. It remembers no row: duplicates, and what was
-//! delivered before, are the ledger's.
+//! Every row comes out, in the order of the file, either as one to fetch or as a bad one with its reason; none is
+//! lost, and none is guessed. Memory does not grow with the file. No row is remembered: the ledger finds duplicates
+//! and images that were delivered before.
 //!
-//! A record goes through `source` (bytes, hash, lines) → `record` (CSV) → `header` and `columns`, once → `row`.
+//! A record passes through `source` (bytes, hash, lines) → `record` (CSV) → `header` and `columns`, once → `row`.
 
 mod check;
 mod columns;
@@ -22,7 +22,7 @@ use std::path::Path;
 
 use sha2::Digest;
 
-pub use check::{Checked, FIRST_BAD_ROWS, check};
+pub use check::{FIRST_BAD_ROWS, ManifestCheck, check};
 pub use columns::ColumnNames;
 pub use error::ManifestError;
 pub use header::{Header, REASON_COLUMNS};
@@ -36,14 +36,14 @@ use source::{ByteSource, Encoding};
 /// How a manifest is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestOptions {
-    /// What stands between two fields: one ASCII byte; `None` is a comma.
+    /// Separates two fields: one ASCII byte; `None` is a comma.
     pub delimiter: Option<u8>,
-    /// Header names to use in place of the known ones.
+    /// Header names to use instead of the known ones.
     pub columns: ColumnNames,
 }
 
 impl ManifestOptions {
-    /// Settles a delimiter that was not chosen from the name of the file: a tab for `.tsv`, else a comma.
+    /// If no delimiter was chosen, takes it from the name of the file: a tab for `.tsv`, else a comma.
     #[must_use]
     pub fn for_file(mut self, path: &Path) -> Self {
         let is_tsv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
@@ -52,9 +52,20 @@ impl ManifestOptions {
     }
 }
 
-/// A manifest that is being read.
+/// A manifest that is being read; an iterator over its rows, which ends after the first read error.
 ///
-/// Also an iterator, which ends after the first error of reading.
+/// ```
+/// use exporter::manifest::{Entry, Manifest, ManifestOptions};
+///
+/// let csv = "org,note,image,ward\nclinic-1,n-7,i-1,ENT\nclinic-1,,i-2,ENT\n";
+/// let manifest = Manifest::open(csv.as_bytes(), &ManifestOptions::default())?;
+/// let entries = manifest.collect::<Result<Vec<_>, _>>()?;
+///
+/// let [Entry::Row(row), Entry::Bad(bad)] = &entries[..] else { panic!("{entries:?}") };
+/// assert_eq!((row.line, row.image.as_str()), (2, "i-1"));
+/// assert_eq!((bad.line, bad.reason.as_str()), (3, "`note` is empty"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Manifest<R> {
     records: Records<R>,
     header: Header,
@@ -66,8 +77,8 @@ impl<R: BufRead> Manifest<R> {
     ///
     /// # Errors
     ///
-    /// Where the input cannot be read, is empty, is not UTF-8, or its header does not name org, note and image
-    /// once each.
+    /// If the input cannot be read, is empty or not UTF-8, or if its header does not name org, note and image once
+    /// each.
     pub fn open(reader: R, options: &ManifestOptions) -> Result<Self, ManifestError> {
         let delimiter = options.delimiter.unwrap_or(b',');
         if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n' | 0) {
@@ -83,7 +94,7 @@ impl<R: BufRead> Manifest<R> {
         Ok(Self { records, header, ended: false })
     }
 
-    /// The header.
+    /// Its columns.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -92,23 +103,23 @@ impl<R: BufRead> Manifest<R> {
     ///
     /// # Errors
     ///
-    /// Where the input cannot be read. The record in hand is lost then, so every later call gives `None`.
+    /// If the input cannot be read. The current record is lost then, so every later call returns `None`.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         if self.ended {
             return Ok(None);
         }
-        // Until the record is there: an error on the way leaves by `?`.
+        // in case the read fails and `?` returns early
         self.ended = true;
         let Some(record) = self.records.read()? else { return Ok(None) };
         self.ended = false;
         Ok(Some(row::judge(&record, &self.header)))
     }
 
-    /// The SHA-256 of the whole input, byte order mark and blank lines included; what was not read yet is read.
+    /// The SHA-256 of the whole input, byte order mark and blank lines included; reads the rest of it.
     ///
     /// # Errors
     ///
-    /// Where the rest cannot be read.
+    /// If the rest cannot be read.
     pub fn fingerprint(self) -> io::Result<Sha256> {
         self.records.into_source().fingerprint()
     }
@@ -122,11 +133,11 @@ impl<R: BufRead> Iterator for Manifest<R> {
     }
 }
 
-/// The fingerprint of a manifest that nobody parses: the SHA-256 of all that `reader` gives.
+/// The fingerprint of a manifest without parsing it: the SHA-256 of everything `reader` yields.
 ///
 /// # Errors
 ///
-/// Where `reader` fails.
+/// If `reader` fails.
 pub fn fingerprint(mut reader: impl Read) -> io::Result<Sha256> {
     let mut digest = sha2::Sha256::new();
     let mut buffer = vec![0; 64 * 1024];

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
+use rusqlite::{Connection, params};
+use serde::{Serialize, Serializer};
 
 use crate::error::RunError;
-use crate::ledger::{self, sqlite_error};
+use crate::ledger::{self, RunRow, sqlite_error};
 use crate::report::{Counts, counts};
 
 /// Speed is taken over so many seconds: one window of the API's allowance.
@@ -27,8 +27,9 @@ pub struct Status {
     pub rows_per_second: f64,
     /// Until all rows are done at that speed; `None` where nothing moves.
     pub seconds_left: Option<u64>,
-    /// The newest run's own numbers; `None` where there was none.
-    pub run: Option<Run>,
+    /// The newest run; `None` if there was none.
+    #[serde(serialize_with = "write_newest")]
+    pub run: Option<RunRow>,
     /// The process that runs, where its number can be read.
     pub pid: Option<u32>,
     /// What the run does; `None` where none is going on.
@@ -50,27 +51,33 @@ pub enum Phase {
     Reporting,
 }
 
-/// What the newest run has written down of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Run {
-    /// Its number in the table of runs.
-    pub number: i64,
-    /// RFC 3339, UTC.
-    pub started_at: String,
-    /// `None`: it is still on, or was killed.
-    pub finished_at: Option<String>,
-    /// `None` as above.
-    pub exit_code: Option<u8>,
-    /// Why it stopped early, if it did.
-    pub stop: Option<String>,
-    /// How long it took, or has taken when it wrote that down last.
-    pub seconds: f64,
-    /// Requests to the API.
-    pub api_requests: u64,
-    /// 429 answers among them.
-    pub api_429: u64,
-    /// Tries beyond the first.
-    pub retries: u64,
+/// The newest run as the JSON has it: `number`, and nothing of who ran it on which manifest.
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn write_newest<S: Serializer>(run: &Option<RunRow>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Newest<'a> {
+        number: i64,
+        started_at: &'a str,
+        finished_at: Option<&'a str>,
+        exit_code: Option<u8>,
+        stop: Option<&'a str>,
+        seconds: f64,
+        api_requests: u64,
+        api_429: u64,
+        retries: u64,
+    }
+    let newest = run.as_ref().map(|run| Newest {
+        number: run.id,
+        started_at: &run.started_at,
+        finished_at: run.finished_at.as_deref(),
+        exit_code: run.exit_code,
+        stop: run.stop.as_deref(),
+        seconds: run.seconds,
+        api_requests: run.api_requests,
+        api_429: run.api_429,
+        retries: run.retries,
+    });
+    newest.serialize(serializer)
 }
 
 /// Looks at an export. `now` is the time of this machine's clock, which the ledger's times are of, too.
@@ -88,7 +95,7 @@ pub fn status(out: &Path, state_dir: Option<&Path>, now: Timestamp) -> Result<St
 }
 
 /// A run writes itself down when its manifest is loaded; `since` is when it took the lock, if that is known.
-fn phase(newest: Option<&Run>, since: Option<Timestamp>) -> Phase {
+fn phase(newest: Option<&RunRow>, since: Option<Timestamp>) -> Phase {
     let Some(run) = newest else { return Phase::Reading };
     let Some(finished_at) = &run.finished_at else { return Phase::Fetching };
     let before = |since: Timestamp| finished_at.parse().is_ok_and(|finished: Timestamp| finished < since);
@@ -98,7 +105,7 @@ fn phase(newest: Option<&Run>, since: Option<Timestamp>) -> Phase {
 fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Result<Status> {
     // one view of the ledger for all numbers
     let snapshot = connection.unchecked_transaction()?;
-    let run = newest(&snapshot)?;
+    let run = ledger::newest_run(&snapshot)?;
     let counts = counts(&snapshot)?;
     let bytes: i64 =
         snapshot.query_row("SELECT coalesce(sum(bytes), 0) FROM images WHERE delivered = 1", [], |row| {
@@ -121,26 +128,8 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
     })
 }
 
-fn newest(connection: &Connection) -> rusqlite::Result<Option<Run>> {
-    let newest = connection.query_row("SELECT * FROM runs ORDER BY id DESC LIMIT 1", [], |row| {
-        let count = |name| Ok::<_, rusqlite::Error>(row.get::<_, i64>(name)?.unsigned_abs());
-        Ok(Run {
-            number: row.get("id")?,
-            started_at: row.get("started_at")?,
-            finished_at: row.get("finished_at")?,
-            exit_code: row.get("exit_code")?,
-            stop: row.get("stop")?,
-            seconds: row.get("seconds")?,
-            api_requests: count("api_requests")?,
-            api_429: count("api_429")?,
-            retries: count("retries")?,
-        })
-    });
-    newest.optional()
-}
-
 /// Images that the run delivered in the last minute, or since it began, a second.
-fn speed(connection: &Connection, run: &Run, now: Timestamp) -> rusqlite::Result<f64> {
+fn speed(connection: &Connection, run: &RunRow, now: Timestamp) -> rusqlite::Result<f64> {
     let started = run.started_at.parse().unwrap_or(now);
     let window = now.checked_sub(jiff::SignedDuration::from_secs(WINDOW)).unwrap_or(now);
     let from = started.max(window);
@@ -150,7 +139,7 @@ fn speed(connection: &Connection, run: &Run, now: Timestamp) -> rusqlite::Result
     }
     let stored: u32 = connection.query_row(
         "SELECT count(*) FROM images WHERE run = ?1 AND delivered = 1 AND stored_at >= ?2",
-        params![run.number, crate::timestamp::rfc3339(from)],
+        params![run.id, crate::timestamp::rfc3339(from)],
         |row| row.get(0),
     )?;
     Ok((f64::from(stored) / seconds * 1000.0).round() / 1000.0)
@@ -223,8 +212,10 @@ mod tests {
     #[test]
     fn a_lock_taken_after_the_newest_run_ended_is_that_of_one_that_reads_its_manifest() {
         let at = |time: &str| time.parse::<Timestamp>().ok();
-        let run =
-            |finished_at: Option<&str>| Run { finished_at: finished_at.map(str::to_owned), ..Run::default() };
+        let run = |finished_at: Option<&str>| RunRow {
+            finished_at: finished_at.map(str::to_owned),
+            ..RunRow::default()
+        };
         let ended = run(Some("2026-03-01T08:00:00Z"));
         assert_eq!(phase(None, at("2026-03-01T08:00:00Z")), Phase::Reading);
         assert_eq!(phase(Some(&run(None)), at("2026-03-01T08:00:00Z")), Phase::Fetching);

@@ -142,9 +142,6 @@ fn a_module_imports_only_modules_above_it() {
     assert_eq!(upward, BTreeSet::new(), "imports of a module that stands later in src/lib.rs");
 }
 
-/// Circles that still have to be cut, each as its sorted files.
-const CIRCLES: [&[&str]; 1] = [&["fetch/attempts", "fetch/download"]];
-
 #[test]
 fn files_of_one_folder_import_each_other_without_a_circle() {
     let sources = library();
@@ -158,9 +155,7 @@ fn files_of_one_folder_import_each_other_without_a_circle() {
         imports.insert(&source.module, names.iter().filter_map(sibling).collect());
     }
     let circles: BTreeSet<Vec<&str>> = imports.keys().filter_map(|start| circle(start, &imports)).collect();
-    let known: BTreeSet<Vec<&str>> = CIRCLES.iter().map(|circle| circle.to_vec()).collect();
-    let new: Vec<_> = circles.difference(&known).collect();
-    assert!(new.is_empty(), "files that import each other in a circle: {new:?}");
+    assert_eq!(circles, BTreeSet::new(), "files that import each other in a circle");
 }
 
 /// The files that `start` imports and that import it, directly or through others; with `start`, sorted.
@@ -183,7 +178,7 @@ fn reachable<'a>(start: &str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) ->
 }
 
 /// Temporary tables and tables of other databases that a file outside `src/ledger/` may write.
-const OTHER_TABLES: [(&str, &str); 11] = [
+const OTHER_TABLES: [(&str, &str); 10] = [
     // the request limiter's own database, which all runs of a user share
     ("limit/shared/table", "messages"),
     // the report's temporary tables
@@ -197,8 +192,6 @@ const OTHER_TABLES: [(&str, &str); 11] = [
     ("verify/foreign", "foreign_files"),
     ("verify/foreign", "owned"),
     ("doctor/ledger", "t"),
-    // still has to move to src/ledger/runs.rs
-    ("verify/adopt/rows", "runs"),
 ];
 
 #[test]

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Worked out elsewhere, from the words of [`key`].
+/// Computed outside this program, from the definition of [`key`].
 const KEY_OF_O_N_I: i64 = 2_404_779_677_548_926_415;
 
-/// Ids rich in what file systems mind.
+/// Ids rich in what file systems treat specially.
 fn id() -> impl Strategy<Value = String> {
     prop_oneof![
         r"[a-cA-C0-2._=h/\\ %é-]{1,12}",
@@ -17,7 +17,7 @@ fn id() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The segment that a row gets while nobody owns it.
+/// The segment that a row gets if no other id owns it.
 fn fresh(id: &str) -> String {
     let natural = segment(id);
     if needs_hash(&natural) { hashed(id) } else { natural }
@@ -34,7 +34,7 @@ fn assert_safe(segment: &str) {
 }
 
 #[test]
-fn segments_keep_what_is_harmless_and_escape_the_rest() {
+fn segments_keep_harmless_bytes_and_escape_the_rest() {
     for (id, wanted) in [
         ("550e8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440000"),
         ("scan_1.final.JPG", "scan_1.final.JPG"),
@@ -56,7 +56,7 @@ fn segments_keep_what_is_harmless_and_escape_the_rest() {
 }
 
 #[test]
-fn names_that_windows_keeps_for_devices_lose_their_first_letter() {
+fn the_first_letter_of_a_name_that_windows_reserves_is_escaped() {
     for (id, wanted) in [
         ("CON", "=43ON"),
         ("nul", "=6Eul"),
@@ -77,8 +77,8 @@ fn names_that_windows_keeps_for_devices_lose_their_first_letter() {
 }
 
 #[test]
-fn ids_that_differ_in_their_unicode_form_alone_have_paths_of_ascii_that_differ() {
-    // composed, decomposed; a ligature, a full-width letter, a dotless i, which some rules fold together
+fn ids_that_differ_only_in_their_unicode_form_have_different_ascii_paths() {
+    // composed and decomposed; a ligature, a full-width letter, a dotless i, which some rules fold together
     for (one, other) in [
         ("\u{e9}", "e\u{301}"),
         ("\u{212b}", "\u{c5}"),
@@ -93,7 +93,7 @@ fn ids_that_differ_in_their_unicode_form_alone_have_paths_of_ascii_that_differ()
 }
 
 #[test]
-fn a_hashed_segment_begins_like_the_id_and_ends_in_its_hash() {
+fn a_hashed_segment_starts_like_the_id_and_ends_in_its_hash() {
     // printf ABC | sha256sum
     assert_eq!(hashed("ABC"), "ABC=hb5d4045c3f466fa91fe2cc6abe79232a");
 }
@@ -108,14 +108,14 @@ fn the_prefix_of_a_hashed_segment_is_cut_between_two_escapes() {
 }
 
 #[test]
-fn a_segment_is_hashed_where_a_name_would_be_too_long() {
+fn a_segment_is_hashed_if_a_name_would_be_too_long() {
     assert!(!needs_hash(&segment(&"a".repeat(240))));
     assert!(needs_hash(&segment(&"a".repeat(241))));
     assert!(needs_hash(&segment(&"é".repeat(41))));
 }
 
 #[test]
-fn only_what_segment_gives_is_decoded() {
+fn only_what_segment_returns_is_decoded() {
     for text in [
         "",
         "=41",
@@ -135,7 +135,7 @@ fn only_what_segment_gives_is_decoded() {
 }
 
 #[test]
-fn a_key_depends_on_every_part_and_on_where_one_ends() {
+fn a_key_depends_on_every_part_and_on_its_boundaries() {
     let key = |org: &str, note: &str, image| key(&OrgId::new(org), &NoteId::new(note), image);
     // Stored in ledgers: this number must never change.
     assert_eq!(key("o", "n", "i"), KEY_OF_O_N_I);
@@ -184,12 +184,12 @@ proptest! {
         prop_assume!(one != other);
         prop_assert_ne!(segment(&one), segment(&other));
         prop_assert_ne!(fold(&hashed(&one)), fold(&hashed(&other)));
-        // A hashed segment is never in the way of a natural one, in any case.
+        // A hashed segment never collides with a natural one, in any case.
         prop_assert_ne!(fold(&hashed(&one)), fold(&segment(&other)));
     }
 
     #[test]
-    fn ids_that_differ_in_case_alone_meet_when_folded_and_part_when_hashed(id in "[a-z]{1,30}") {
+    fn ids_that_differ_only_in_case_collide_when_folded_but_not_when_hashed(id in "[a-z]{1,30}") {
         let upper = id.to_uppercase();
         prop_assert_ne!(segment(&id), segment(&upper));
         prop_assert_ne!(fold(&segment(&id)), fold(&hashed(&upper)));
@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn no_id_has_a_hashed_segment_for_its_natural_one(id in id()) {
+    fn no_natural_segment_of_an_id_is_a_hashed_one(id in id()) {
         prop_assert_eq!(decode(&hashed(&id)), None);
     }
 

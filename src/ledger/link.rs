@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::write::int;
+use super::columns::int;
 use crate::layout;
 use crate::manifest::BadRow;
 

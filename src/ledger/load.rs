@@ -7,11 +7,12 @@ use std::io;
 
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 
+use super::columns::int;
 use super::fault::sqlite_error;
 use super::link::{self, insert_bad};
 use super::owners::Owners;
-use super::runs::{RunRecord, begin_run};
-use super::write::{image_key, int};
+use super::runs::{RunRow, insert_run};
+use super::write::image_key;
 use crate::error::RunError;
 use crate::item::Sha256;
 use crate::manifest::{BadRow, Entry, FIRST_BAD_ROWS, Row};
@@ -31,7 +32,7 @@ pub struct Loading<I> {
     pub skip_bad: bool,
     /// The run that is to fetch the rows, if any: it starts in the same transaction, so that no reader ever attributes
     /// them to an earlier run.
-    pub run: Option<RunRecord>,
+    pub run: Option<RunRow>,
 }
 
 /// What was loaded.
@@ -101,7 +102,7 @@ where
             "INSERT INTO manifest (id, sha256, reading, header, rows, bad) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
             params![sha256, loading.reading, loading.header, int(loaded.rows), int(loaded.bad)],
         )?;
-        loaded.run = loading.run.map(|run| begin_run(&transaction, &run)).transpose()?;
+        loaded.run = loading.run.map(|run| insert_run(&transaction, &run)).transpose()?;
         transaction.commit()?;
         Ok(loaded)
     };

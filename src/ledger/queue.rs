@@ -8,7 +8,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, Row, params};
 
-use super::write::{PartRecord, int};
+use super::columns::int;
+use super::write::PartRecord;
 use crate::error::{ErrorCode, ItemError};
 use crate::item::{ImageId, Item, NoteId, OrgId, Sha256, hex};
 use crate::layout;

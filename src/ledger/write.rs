@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::int;
 use super::fault::sqlite_error;
+use super::runs::{RunCounters, update_counters};
 use crate::error::{ErrorCode, ItemError, RunError};
 use crate::item::{Item, NoteId, OrgId, Sha256};
 use crate::layout;
@@ -71,43 +73,6 @@ pub struct PartRecord {
     pub sha256: Sha256,
 }
 
-/// The counters of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Tally {
-    /// Since its start.
-    pub seconds: f64,
-    /// Of images delivered.
-    pub bytes: u64,
-    /// Requests sent to the API.
-    pub api_requests: u64,
-    /// 429 answers among them.
-    pub api_429: u64,
-    /// Attempts beyond the first of each image.
-    pub retries: u64,
-    /// Share of the allowance that the run used, 0 to 1.
-    pub allowance_share: Option<f64>,
-}
-
-impl Tally {
-    pub(super) fn write(&self, connection: &Connection, run: i64) -> rusqlite::Result<()> {
-        connection
-            .prepare_cached(
-                "UPDATE runs SET seconds = ?2, bytes = ?3, api_requests = ?4, api_429 = ?5, retries = ?6,
-                 allowance_share = ?7 WHERE id = ?1",
-            )?
-            .execute(params![
-                run,
-                self.seconds,
-                int(self.bytes),
-                int(self.api_requests),
-                int(self.api_429),
-                int(self.retries),
-                self.allowance_share
-            ])?;
-        Ok(())
-    }
-}
-
 /// One change of the ledger by a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
@@ -120,7 +85,7 @@ pub enum Write {
     /// A partial download can be continued, or (`None`) no longer can.
     Part(Box<Item>, Option<PartRecord>),
     /// The run's counters.
-    Tally(i64, Tally),
+    Counters(i64, RunCounters),
 }
 
 /// Applies all of them in one transaction.
@@ -135,7 +100,7 @@ pub(super) fn apply<'a>(
             Write::Replacing(seq) => undeliver(&transaction, *seq),
             Write::NotDelivered(run, it) => not_delivered(&transaction, *run, it),
             Write::Part(item, part) => keep_part(&transaction, item, part.as_ref()),
-            Write::Tally(run, tally) => tally.write(&transaction, *run),
+            Write::Counters(run, counters) => update_counters(&transaction, *run, counters),
         }
         .map_err(sqlite_error)?;
     }
@@ -339,11 +304,6 @@ fn keep_part(connection: &Connection, item: &Item, part: Option<&PartRecord>) ->
             .execute([item.seq])?,
     };
     Ok(())
-}
-
-/// SQLite's integers are signed; no size in the ledger comes near the limit.
-pub(super) fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

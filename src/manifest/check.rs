@@ -1,28 +1,28 @@
-//! One pass over a manifest before any request: how many rows, which of them are bad.
+//! One pass over a manifest before any request: how many rows it has and which of them are bad.
 //!
-//! Invariant: memory does not grow with the number of bad rows. It decides nothing; whether a bad row refuses the
-//! whole manifest is the caller's choice.
+//! Invariant: memory does not grow with the number of bad rows. Whether a bad row makes the run refuse the whole
+//! manifest is the caller's decision.
 
 use std::io::BufRead;
 
 use super::{BadRow, Entry, Manifest, ManifestError, ManifestOptions};
 use crate::item::Sha256;
 
-/// How many bad rows are named: a screenful. The rest is counted.
+/// Bad rows that are named: a screenful. The others are counted.
 pub const FIRST_BAD_ROWS: usize = 20;
 
 /// What a pass over the manifest found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// All rows, the bad ones included.
+pub struct ManifestCheck {
+    /// All rows, bad ones included.
     pub rows: u64,
-    /// Bad rows.
+    /// Rows that cannot be fetched.
     pub bad: u64,
     /// The first [`FIRST_BAD_ROWS`] of them, in the order of the file.
     pub first_bad: Vec<BadRow>,
     /// SHA-256 of the whole input.
     pub fingerprint: Sha256,
-    /// Rows with an id that looks like a number which a spreadsheet rounded (`1.23E+15`), and the line of the first.
+    /// Rows with an id that looks like a number rounded by a spreadsheet (`1.23E+15`), and the line of the first.
     pub rounded: Option<(u64, u64)>,
 }
 
@@ -30,8 +30,8 @@ pub struct Checked {
 ///
 /// # Errors
 ///
-/// Those of [`Manifest::open`], and where reading fails later on. A bad row is no error.
-pub fn check(reader: impl BufRead, options: &ManifestOptions) -> Result<Checked, ManifestError> {
+/// Those of [`Manifest::open`], and if reading fails later. A bad row is not an error.
+pub fn check(reader: impl BufRead, options: &ManifestOptions) -> Result<ManifestCheck, ManifestError> {
     let mut manifest = Manifest::open(reader, options)?;
     let (mut rows, mut bad, mut first_bad, mut rounded) = (0, 0, Vec::new(), None);
     while let Some(entry) = manifest.next_entry()? {
@@ -50,10 +50,10 @@ pub fn check(reader: impl BufRead, options: &ManifestOptions) -> Result<Checked,
             }
         }
     }
-    Ok(Checked { rows, bad, first_bad, fingerprint: manifest.fingerprint()?, rounded })
+    Ok(ManifestCheck { rows, bad, first_bad, fingerprint: manifest.fingerprint()?, rounded })
 }
 
-/// `1.23E+15`: what a spreadsheet makes of a long number as it saves a CSV file.
+/// `1.23E+15`: how a spreadsheet saves a long number in a CSV file.
 fn is_rounded(id: &str) -> bool {
     let Some((number, power)) = id.split_once(['E', 'e']) else { return false };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,13 +1,13 @@
 //! Which column of a header is org, note, image and sha256.
 //!
-//! Invariant: the four are different columns, and each is the only one that could be meant; where two could,
-//! the user is asked, never guessed for. Pure.
+//! Invariant: the four are different columns, and each is the only one that can be meant. If two can be, the user is
+//! asked; nothing is guessed. Pure.
 
 use super::error::ManifestError;
 
-/// Header names to use in place of the known ones (`--columns org=A,note=B,image=C`).
+/// Header names to use instead of the known ones (`--columns org=A,note=B,image=C`).
 ///
-/// A column that is called exactly so comes first, then one that differs in case, `_`, `-`, space.
+/// An exact match comes first, then one that differs in case, `_`, `-` or space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnNames {
     /// Name of the organization's column.
@@ -18,7 +18,7 @@ pub struct ColumnNames {
     pub image: Option<String>,
 }
 
-/// Where the columns are, counted from 0.
+/// Positions of the columns, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) org: usize,
@@ -33,11 +33,11 @@ struct Role<'a> {
     asked: Option<&'a str>,
 }
 
-/// Finds the columns among `names`; `delimiter` is what the names were split at.
+/// Finds the columns among `names`, which were split at `delimiter`.
 pub(super) fn find(names: &[String], asked: &ColumnNames, delimiter: u8) -> Result<Columns, ManifestError> {
     let roles = roles(asked);
     let mut found = [None; 4];
-    // A column that was asked for as one thing is not taken for another, whatever its name: so these go first.
+    // A column that the user named for one role is not used for another, whatever its name: so these go first.
     for asked_for in [true, false] {
         for (index, role) in roles.iter().enumerate().filter(|(_, role)| role.asked.is_some() == asked_for) {
             let free = |column: &usize| asked_for || !found.contains(&Some(*column));
@@ -88,7 +88,7 @@ fn candidates(names: &[String], role: &Role<'_>) -> Vec<usize> {
     if exact.is_empty() { matching(&|name| fold(name) == fold(asked)) } else { exact }
 }
 
-/// Any case, `_`, `-` and space alike; blanks around it do not count.
+/// Case, `_`, `-` and space make no difference, nor do blanks around the name.
 fn fold(name: &str) -> String {
     name.trim().to_lowercase().replace(['-', ' '], "_")
 }
@@ -103,7 +103,7 @@ fn missing(names: &[String], roles: &[Role<'_>], found: [Option<usize>; 4], deli
         Some(asked) => format!("{} ({} was asked for)", role.name, shown(asked)),
         None => role.name.to_owned(),
     });
-    // One column which holds another delimiter is a file from a spreadsheet that writes semicolons.
+    // One column that contains another delimiter: a spreadsheet saved the file with semicolons.
     let other = match names {
         [only] => {
             [';', '\t', '|', ','].into_iter().find(|c| *c != char::from(delimiter) && only.contains(*c))
@@ -141,28 +141,28 @@ fn known(role: &Role<'_>) -> String {
     format!("{}: {}", role.name, role.known.join(", "))
 }
 
-/// Names for a message; a file that is no manifest may have thousands.
+/// Names for a message; a file that is not a manifest may have thousands.
 fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    const MOST: usize = 20;
+    const NAMES_MAX: usize = 20;
     let mut names = names.into_iter();
-    let text = names.by_ref().take(MOST).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+    let text = names.by_ref().take(NAMES_MAX).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
     match names.count() {
         0 => text,
         more => format!("{text} and {more} more"),
     }
 }
 
-/// A name for a message: in backticks, cut to what fits a line, with nothing in it that a terminal would obey.
+/// A name for a message: in backticks, cut to fit a line, control characters escaped.
 pub(super) fn shown(name: &str) -> String {
-    const MOST: usize = 60;
+    const CHARS_MAX: usize = 60;
     let mut text = String::from("`");
-    for c in name.trim().chars().take(MOST) {
+    for c in name.trim().chars().take(CHARS_MAX) {
         match c {
             '"' | '\'' | '\\' => text.push(c),
             _ => text.extend(c.escape_debug()),
         }
     }
-    text.push_str(if name.trim().chars().nth(MOST).is_some() { "…`" } else { "`" });
+    text.push_str(if name.trim().chars().nth(CHARS_MAX).is_some() { "…`" } else { "`" });
     text
 }
 

@@ -1,7 +1,7 @@
 //! Why a file cannot be used as a manifest at all.
 //!
-//! The file is named by whoever asked for it. Each message says what was found and what to do next. A single bad row is data, not an error: see
-//! [`BadRow`](super::BadRow).
+//! The caller adds the file's name. Each message says what was found and what to do next. A single bad row is data,
+//! not an error: see [`BadRow`](super::BadRow).
 
 use std::io;
 
@@ -11,14 +11,14 @@ pub enum ManifestError {
     /// Reading failed.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
-    /// The second reading gave other bytes than the first.
+    /// The second reading returned other bytes than the first.
     #[error("it changed while it was read: wait until it is written, and run again")]
     Changed,
-    /// Not even a header.
+    /// Without even a header.
     #[error("it is empty: it needs a header line that names org, note and image")]
     Empty,
     /// A byte order mark of UTF-16, or NUL bytes in the header.
-    #[error("it is UTF-16, or no text at all: save it again as CSV in UTF-8")]
+    #[error("it is UTF-16, or not text at all: save it again as CSV in UTF-8")]
     Utf16,
     /// The header holds bytes that are not UTF-8.
     #[error("header on line {line} is not UTF-8: save the manifest again as CSV in UTF-8")]
@@ -32,8 +32,8 @@ pub enum ManifestError {
         /// Line of the header, from 1.
         line: u64,
     },
-    /// A delimiter that no CSV can have.
-    #[error("delimiter is not usable: give one ASCII character that is no quote, line end or NUL")]
+    /// A delimiter that CSV does not allow.
+    #[error("delimiter is not usable: give one ASCII character other than a quote, a line end or NUL")]
     Delimiter,
     /// Columns are missing.
     #[error("there is no column for {missing}: found {found}; known are {known}; {advice}")]
@@ -42,12 +42,12 @@ pub enum ManifestError {
         missing: String,
         /// The header's names.
         found: String,
-        /// Names that would have been recognised.
+        /// Names that are recognized.
         known: String,
         /// What to do next.
         advice: String,
     },
-    /// More than one column may be meant.
+    /// More than one column can be meant.
     #[error(
         "there is more than one {column} column: found {found}; {candidates} could each be {column} (known are \
          {known}); {advice}"
@@ -59,12 +59,12 @@ pub enum ManifestError {
         candidates: String,
         /// The header's names.
         found: String,
-        /// Names that are recognised.
+        /// Names that are recognized.
         known: String,
         /// What to do next.
         advice: String,
     },
-    /// One column was asked for under two roles.
+    /// One column was given two roles.
     #[error("column {name} was asked for as {first} and as {second}: give each its own in --columns")]
     SharedColumn {
         /// The header's name.

@@ -1,7 +1,7 @@
 //! The header: the names of the columns, and which of them are the manifest's own.
 //!
-//! Invariant: what [`Header::raw`] shows is what the `raw` of every row fits under. Which column is which is
-//! decided in `columns.rs`.
+//! Invariant: [`Header::raw`] is the header of the lines that every row has in `raw`. `columns.rs` decides which
+//! column is which.
 
 use crate::csv_field;
 
@@ -9,7 +9,7 @@ use super::columns::{self, ColumnNames, Columns};
 use super::error::ManifestError;
 use super::record::{End, Record};
 
-/// What `failed.csv` adds behind the manifest's own columns.
+/// Columns that `failed.csv` appends to the manifest's own.
 ///
 /// A manifest that ends in exactly these is an earlier `failed.csv`. They are dropped, or every round would add
 /// four more.
@@ -31,7 +31,7 @@ impl Header {
         delimiter: u8,
     ) -> Result<Self, ManifestError> {
         let line = record.line;
-        // Before all else: in UTF-16 quotes and line ends stand wrong, too.
+        // Before all other checks: in UTF-16, quotes and line ends are not recognized either.
         if record.read_so_far().contains(&0) {
             return Err(ManifestError::Utf16);
         }
@@ -58,20 +58,19 @@ impl Header {
         Ok(Self { names, own, columns, raw })
     }
 
-    /// The names of the manifest's own columns as they stand in the file: all of them, but for those that an
-    /// earlier `failed.csv` added.
+    /// The names of the manifest's own columns as in the file, without those that an earlier `failed.csv` added.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names[..self.own]
     }
 
-    /// The same as one comma-separated CSV line without its line end.
+    /// The same as one comma-separated CSV line without a line end.
     #[must_use]
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }
 
-    /// Number of fields that every row has.
+    /// Number of fields that every row must have.
     pub(super) fn width(&self) -> usize {
         self.names.len()
     }

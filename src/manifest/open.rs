@@ -1,4 +1,4 @@
-//! Where a manifest comes from, as a file that can be read twice.
+//! Opens a manifest as a file that can be read twice: once to check every row, once to load them.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 /// Where the manifest comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file.
+    /// A file, or a named pipe.
     File(PathBuf),
-    /// Standard input.
+    /// Standard input, which is read once.
     Stdin,
 }
 
@@ -24,10 +24,10 @@ impl Source {
     }
 }
 
-/// Opens the manifest as a file that can be read again; standard input is copied into a nameless one.
+/// Opens the manifest as a file that can be read again; standard input and pipes are copied into an unnamed one.
 ///
 /// # Errors
-/// Where it cannot be read, and where it is a folder.
+/// If it cannot be read, or is a folder.
 pub fn open(source: &Source) -> io::Result<File> {
     match source {
         Source::File(path) => {

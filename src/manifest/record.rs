@@ -1,8 +1,8 @@
-//! Bytes → CSV records, each with the line on which it begins.
+//! Bytes → CSV records, each with the line on which it starts.
 //!
-//! `csv_core` is driven by hand, since the `csv` crate reports the line of the blank lines before a record, not
-//! the record's own. Invariant: one record is in memory at a time, and no more than [`MAX_RECORD`] bytes of it,
-//! however long it is. What a field means is not known here.
+//! Uses `csv_core` directly, since the `csv` crate reports the line of the blank lines before a record instead of
+//! the record's own. Invariant: one record is in memory at a time, and at most [`RECORD_MAX`] bytes of it, however
+//! long it is. What a field means is not known here.
 
 use std::io::{self, BufRead};
 
@@ -10,24 +10,24 @@ use csv_core::ReadRecordResult;
 
 use super::source::ByteSource;
 
-/// Longest record, in bytes without its line end. A thousand times a usual row; it is there for files that are
-/// no manifest, and for a quote that is never closed, which would take in all that follows.
-pub(super) const MAX_RECORD: usize = 1 << 20;
+/// Longest record, in bytes without its line end: thousands of times a usual row. It stops at files that are not
+/// manifests, and at a quote that is never closed, which would swallow the rest of the file.
+pub(super) const RECORD_MAX: usize = 1 << 20;
 
-/// How a record came to its end.
+/// How a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// At a line end, or at the end of the input.
     Whole,
-    /// It is longer than [`MAX_RECORD`]: the fields before are kept, the rest was read and dropped.
+    /// Longer than [`RECORD_MAX`]: the fields before that are kept, the rest was read and dropped.
     TooLarge,
-    /// The input ended inside quotes: the fields before are kept.
+    /// The input ended inside quotes: the fields before them are kept.
     OpenQuote,
 }
 
 /// One record, valid until the next is read.
 pub(super) struct Record<'a> {
-    /// Line on which it begins, from 1.
+    /// Line on which it starts, from 1.
     pub(super) line: u64,
     pub(super) end: End,
     bytes: &'a [u8],
@@ -49,7 +49,7 @@ impl<'a> Record<'a> {
         self.bytes.get(start..*self.ends.get(index)?)
     }
 
-    /// All that was kept, field after field, also of one that is not complete.
+    /// All bytes that were kept, field after field, incomplete fields included.
     pub(super) fn read_so_far(&self) -> &'a [u8] {
         self.bytes
     }
@@ -62,7 +62,7 @@ impl<'a> Record<'a> {
 pub(super) struct Records<R> {
     source: ByteSource<R>,
     csv: csv_core::Reader,
-    // Both are kept from record to record and only ever grow; the first `filled` and `count` are in use.
+    // Both buffers are reused for every record and only grow; the first `filled` and `count` are in use.
     bytes: Vec<u8>,
     filled: usize,
     ends: Vec<usize>,
@@ -72,8 +72,8 @@ pub(super) struct Records<R> {
 impl<R: BufRead> Records<R> {
     pub(super) fn new(source: ByteSource<R>, delimiter: u8) -> Self {
         let mut csv = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        // csv_core drops a byte order mark at its first call, if the chunk is long enough to show it whole. The
-        // source has done that already, so the first call is spent on a blank line.
+        // csv_core drops a byte order mark at its first call, if the chunk is long enough to hold all of it. The
+        // source has done that already, so the first call gets a blank line.
         csv.read_record(b"\n", &mut [0], &mut [0]);
         Self { source, csv, bytes: vec![0; 1024], filled: 0, ends: vec![0; 16], count: 0 }
     }
@@ -96,7 +96,7 @@ impl<R: BufRead> Records<R> {
     fn parse(&mut self) -> io::Result<End> {
         (self.filled, self.count) = (0, 0);
         let mut taken = 0;
-        while taken <= MAX_RECORD {
+        while taken <= RECORD_MAX {
             if self.filled == self.bytes.len() {
                 self.bytes.resize(self.filled * 2, 0);
             }
@@ -104,7 +104,7 @@ impl<R: BufRead> Records<R> {
                 self.ends.resize(self.count * 2, 0);
             }
             let (bytes, ends) = (&mut self.bytes[self.filled..], &mut self.ends[self.count..]);
-            let step = step(&mut self.source, &mut self.csv, MAX_RECORD + 1 - taken, bytes, ends)?;
+            let step = step(&mut self.source, &mut self.csv, RECORD_MAX + 1 - taken, bytes, ends)?;
             taken += step.taken;
             self.filled += step.bytes;
             self.count += step.ends;
@@ -115,7 +115,7 @@ impl<R: BufRead> Records<R> {
         self.drop_rest()
     }
 
-    /// Reads to the end of the record and keeps nothing of it.
+    /// Reads to the end of the record and keeps nothing.
     fn drop_rest(&mut self) -> io::Result<End> {
         let (mut bytes, mut ends) = ([0; 4096], [0; 512]);
         loop {
@@ -143,7 +143,7 @@ fn step<R: BufRead>(
 ) -> io::Result<Step> {
     let input = source.fill()?;
     let at_end = input.is_empty();
-    // A line end closes a record that merely lacks it. Inside quotes it is text: that is how an open quote shows.
+    // A line end completes a last record without one. Inside quotes it is text, which shows that the quote is open.
     let input = if at_end { b"\n" } else { &input[..input.len().min(limit)] };
     let (result, taken, bytes, ends) = csv.read_record(input, bytes, ends);
     let end = match result {
@@ -152,7 +152,7 @@ fn step<R: BufRead>(
         _ => None,
     };
     if !at_end {
-        source.take(taken)?;
+        source.consume(taken)?;
     }
     Ok(Step { taken, bytes, ends, end })
 }

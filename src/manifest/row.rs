@@ -1,20 +1,20 @@
-//! One record → one row, or the reason why it is none.
+//! One record → one row, or the reason why it is bad.
 //!
-//! Invariant: the ids of a [`Row`] can be sent to the API and named in a path; no reason shows a character that a
-//! terminal would obey. Whether two rows contradict each other is not known here: the ledger finds that.
+//! Invariant: the ids of a [`Row`] can be sent to the API and be part of a path; no reason contains a control
+//! character. Whether two rows contradict each other is not known here: the ledger finds that out.
 
 use super::header::Header;
-use super::record::{End, MAX_RECORD, Record};
+use super::record::{End, RECORD_MAX, Record};
 use crate::csv_field;
 use crate::item::{ImageId, NoteId, OrgId, Sha256};
 
-/// Longest id, in bytes: what a path segment of common file systems holds.
+/// Longest id, in bytes: the longest path segment of common file systems.
 pub const MAX_ID: usize = 255;
 
 /// One image that the manifest asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Line on which the row begins (the header is line 1 where no blank line is before it).
+    /// Line on which the row starts (the header is on line 1 if no blank line is before it).
     pub line: u64,
     /// The clinic: visible ASCII.
     pub org: OrgId,
@@ -22,16 +22,16 @@ pub struct Row {
     pub note: NoteId,
     /// The image.
     pub image: ImageId,
-    /// The hash that the image must have, if the manifest has one for it.
+    /// The hash that the image must have, if the manifest names one.
     pub sha256: Option<Sha256>,
-    /// The row's own columns as one comma-separated CSV line without its line end; it fits under [`Header::raw`].
+    /// The row's own columns as one comma-separated CSV line without a line end, for the header [`Header::raw`].
     pub raw: Vec<u8>,
 }
 
-/// A row that cannot be fetched as it stands.
+/// A row that cannot be fetched as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRow {
-    /// Line on which the row begins.
+    /// Line on which the row starts.
     pub line: u64,
     /// The organization as far as it could be read, with U+FFFD for bytes that are not UTF-8; empty if missing.
     pub org: String,
@@ -68,7 +68,7 @@ fn row(record: &Record<'_>, header: &Header) -> Result<Row, String> {
     match record.end {
         End::Whole => {}
         End::TooLarge => {
-            return Err(format!("row is longer than {MAX_RECORD} bytes: is a quote not closed?"));
+            return Err(format!("row is longer than {RECORD_MAX} bytes: is a quote not closed?"));
         }
         End::OpenQuote => return Err("row has a quote that is never closed".to_owned()),
     }
@@ -110,8 +110,8 @@ fn utf8(field: &[u8]) -> Option<&str> {
     std::str::from_utf8(field).ok()
 }
 
-/// What is wrong with an id. It stands in a URL and, in another spelling, in a path: so `.` and `..` are refused,
-/// which a URL would lose, and blanks around it, which are a slip of the hand and cannot be seen.
+/// What is wrong with an id. It becomes part of a URL and, in another spelling, of a path. So `.` and `..` are refused,
+/// which a URL would lose, and blanks around it, which are typing errors that cannot be seen.
 fn id_fault(id: &str) -> Option<String> {
     if id.is_empty() {
         return Some("is empty".to_owned());
@@ -131,7 +131,7 @@ fn id_fault(id: &str) -> Option<String> {
     (id.trim() != id).then(|| "begins or ends with a blank".to_owned())
 }
 
-/// The same for an organization, which is sent as an HTTP header, besides.
+/// The same for an organization, which is also sent as an HTTP header.
 fn org_fault(id: &str) -> Option<String> {
     let other = || id.chars().find(|c| !c.is_ascii_graphic());
     id_fault(id).or_else(|| {

@@ -1,7 +1,7 @@
-//! The manifest's bytes as they pass: hashed once each, and their line ends counted.
+//! The manifest's bytes as they pass: each hashed once, and the line ends counted.
 //!
-//! Invariant: `line` is the line of the next byte that is not taken yet, whatever the size of the chunks that
-//! the reader gives. LF, CRLF and a lone CR each end one line. It knows nothing of CSV.
+//! Invariant: `line` is the line of the next unconsumed byte, whatever the size of the reader's chunks. LF, CRLF and
+//! a lone CR each end one line. Nothing here knows CSV.
 
 use std::io::{self, BufRead, Chain, Cursor, ErrorKind, Read};
 
@@ -9,10 +9,10 @@ use sha2::Digest;
 
 use crate::item::Sha256;
 
-/// What the first bytes say of the encoding.
+/// The encoding, judged by the first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// UTF-8, as far as it can be told from the first bytes.
+    /// No sign of anything but UTF-8.
     Utf8,
     /// A byte order mark of UTF-16.
     Utf16,
@@ -21,15 +21,15 @@ pub(super) enum Encoding {
 pub(super) struct ByteSource<R> {
     reader: Chain<Cursor<Vec<u8>>, R>,
     digest: sha2::Sha256,
-    /// Bytes of the reader's buffer that are in the digest, but not taken yet. Hashing a whole buffer at a time
-    /// is what makes the hash nearly free.
+    /// Bytes of the reader's buffer that are hashed but not consumed yet. Hashing whole buffers makes the hash nearly
+    /// free.
     hashed_ahead: usize,
     line: u64,
     after_cr: bool,
 }
 
 impl<R: BufRead> ByteSource<R> {
-    /// Looks at the first bytes and steps over the byte order mark of UTF-8, which is hashed like the rest.
+    /// Inspects the first bytes and skips the byte order mark of UTF-8, which is hashed like the rest.
     pub(super) fn open(mut reader: R) -> io::Result<(Self, Encoding)> {
         let mut start = Vec::with_capacity(3);
         reader.by_ref().take(3).read_to_end(&mut start)?;
@@ -47,7 +47,7 @@ impl<R: BufRead> ByteSource<R> {
             after_cr: false,
         };
         source.fill()?;
-        source.take(mark)?;
+        source.consume(mark)?;
         Ok((source, encoding))
     }
 
@@ -56,7 +56,7 @@ impl<R: BufRead> ByteSource<R> {
         self.line
     }
 
-    /// Bytes that are there to be taken; none at the end of the input.
+    /// Bytes that can be consumed; none at the end of the input.
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         loop {
             match self.reader.fill_buf() {
@@ -73,9 +73,9 @@ impl<R: BufRead> ByteSource<R> {
         Ok(bytes)
     }
 
-    /// Takes the first `count` of the bytes that [`fill`](Self::fill) gave.
-    pub(super) fn take(&mut self, count: usize) -> io::Result<()> {
-        // Of the same buffer that `fill` showed, so nothing is read here.
+    /// Consumes the first `count` of the bytes that [`fill`](Self::fill) returned.
+    pub(super) fn consume(&mut self, count: usize) -> io::Result<()> {
+        // the buffer that `fill` returned, so nothing is read here
         if let Some(taken @ [.., last]) = self.reader.fill_buf()?.get(..count) {
             self.line += line_ends(taken, self.after_cr);
             self.after_cr = *last == b'\r';
@@ -85,7 +85,7 @@ impl<R: BufRead> ByteSource<R> {
         Ok(())
     }
 
-    /// Takes line ends up to the next other byte; false where the input ends first.
+    /// Consumes line ends up to the next other byte; false if the input ends first.
     pub(super) fn skip_line_ends(&mut self) -> io::Result<bool> {
         loop {
             let bytes = self.fill()?;
@@ -94,28 +94,28 @@ impl<R: BufRead> ByteSource<R> {
             }
             match bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) {
                 Some(0) => return Ok(true),
-                Some(count) => self.take(count)?,
+                Some(count) => self.consume(count)?,
                 None => {
                     let count = bytes.len();
-                    self.take(count)?;
+                    self.consume(count)?;
                 }
             }
         }
     }
 
-    /// The hash of the whole input; what was not taken yet is read to its end first.
+    /// The hash of the whole input; reads the rest of it first.
     pub(super) fn fingerprint(mut self) -> io::Result<Sha256> {
         loop {
             let count = self.fill()?.len();
             if count == 0 {
                 return Ok(Sha256(self.digest.finalize().into()));
             }
-            self.take(count)?;
+            self.consume(count)?;
         }
     }
 }
 
-/// Line ends in `bytes`, where a LF just behind a CR belongs to it.
+/// Line ends in `bytes`, where a LF right after a CR belongs to it.
 fn line_ends(bytes: &[u8], after_cr: bool) -> u64 {
     let count = |wanted: u8| bytes.iter().map(|byte| u64::from(*byte == wanted)).sum::<u64>();
     let pairs = if after_cr || bytes.contains(&b'\r') {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_covers_the_byte_order_mark_and_what_was_never_taken() {
+    fn the_fingerprint_covers_the_byte_order_mark_and_unconsumed_bytes() {
         let text = b"\xef\xbb\xbforg,note,image\n\n";
         let (source, encoding) = ByteSource::open(&text[..]).expect("no I/O");
         assert_eq!(encoding, Encoding::Utf8);

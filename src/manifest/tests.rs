@@ -1,4 +1,4 @@
-//! What the manifest promises, tried from outside: by example here, at random in `tests/properties.rs`.
+//! Tests of the manifest from outside: by example here, at random in `tests/properties.rs`.
 
 mod properties;
 
@@ -66,7 +66,7 @@ fn lines_are_counted_through_blank_lines_quoted_line_ends_and_every_kind_of_end(
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_the_first_name() {
+fn a_byte_order_mark_is_not_part_of_the_first_name() {
     assert_eq!(rows("\u{feff}org,note,image\no,n,i").len(), 1);
     assert_eq!(rows("\u{feff}\"org\",note,image\no,n,i").len(), 1);
     // One mark, not two: the second is text, however the bytes come.
@@ -80,13 +80,13 @@ fn an_earlier_failed_csv_is_a_manifest_without_the_reasons() {
     let manifest = Manifest::open(text.as_bytes(), &ManifestOptions::default()).expect("a manifest");
     assert_eq!(manifest.header().raw(), b"org,note,image,x");
     assert_eq!(manifest.header().names(), ["org", "note", "image", "x"]);
-    // Only all four, in this order and at the end, are ours.
+    // Only all four, in this order and at the end, are reason columns.
     let text = "org,note,image,error_code,error,advice,attempts\no,n,i,1,2,3,4\n";
     assert_eq!(rows(text)[0].raw, b"o,n,i,1,2,3,4");
 }
 
 #[test]
-fn a_tsv_is_split_at_tabs_unless_told_otherwise() {
+fn a_tsv_is_split_at_tabs_unless_a_delimiter_was_chosen() {
     let chosen = |delimiter, path: &str| {
         ManifestOptions { delimiter, ..ManifestOptions::default() }.for_file(Path::new(path)).delimiter
     };
@@ -113,7 +113,7 @@ fn a_file_without_a_header_is_empty() {
 }
 
 #[test]
-fn utf_16_is_told_to_be_saved_as_utf_8() {
+fn the_error_for_utf_16_asks_for_utf_8() {
     let little: Vec<u8> = "org,note,image\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let big: Vec<u8> = "org,note,image\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
     for text in [&[b"\xff\xfe", &little[..]].concat(), &[b"\xfe\xff", &big[..]].concat(), &little, &big] {
@@ -122,7 +122,7 @@ fn utf_16_is_told_to_be_saved_as_utf_8() {
 }
 
 #[test]
-fn a_header_that_is_no_text_or_never_ends_is_refused() {
+fn a_header_that_is_not_text_or_never_ends_is_refused() {
     assert!(refusal(b"org,note,image,\xe9\n").starts_with("header on line 1 is not UTF-8"));
     assert!(refusal("\norg,note,\"image\no,n,i\n").starts_with("header on line 2 never ends"));
     assert!(refusal("a".repeat(2 << 20)).starts_with("header on line 1 never ends"));
@@ -184,12 +184,12 @@ fn a_bad_row_has_its_ids_as_far_as_they_could_be_read() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed_takes_in_the_rest_as_one_bad_row() {
+fn a_quote_that_is_never_closed_turns_the_rest_into_one_bad_row() {
     let found = entries(b"org,note,image\no,n,1\no,n,\"2\no,n,3\no,n,4");
     let [Entry::Row(_), Entry::Bad(bad)] = &found[..] else { panic!("{found:?}") };
     assert_eq!((bad.line, &*bad.org, &*bad.image), (3, "o", ""));
     assert_eq!(bad.reason, "row has a quote that is never closed");
-    // A quote that is closed by the last byte is none.
+    // A quote closed by the last byte is closed.
     assert_eq!(rows("org,note,image\no,n,\"2\"")[0].image.as_str(), "2");
 }
 
@@ -220,7 +220,7 @@ fn the_longest_row_is_one_mebibyte_however_the_bytes_come() {
 }
 
 #[test]
-fn an_error_of_reading_comes_out_once_and_ends_the_rows() {
+fn a_read_error_comes_out_once_and_ends_the_rows() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

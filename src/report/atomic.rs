@@ -1,8 +1,8 @@
 //! One report file, replaced as a whole.
 //!
-//! The bytes go to a temporary file beside the final name and are hashed on their way; only when they are on
-//! the disk does the name change hands. A draft that is dropped takes its temporary file with it. The folder
-//! itself is made durable by the caller, once for all files.
+//! The bytes go to a temporary file beside the final name and are hashed on the way; the rename to the final name
+//! comes only when they are on the disk. An [`AtomicFile`] that is dropped takes its temporary file with it. The
+//! caller makes the folder itself durable, once for all files.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -13,8 +13,8 @@ use tempfile::NamedTempFile;
 
 use crate::error::RunError;
 
-/// Every file that is written here; a leftover is known by its name.
-const NAMES: [&str; 8] = [
+/// All reports; a temporary file left by a kill is recognized by the name of its report.
+const REPORT_NAMES: [&str; 8] = [
     "report.csv",
     "failed.csv",
     "notes.csv",
@@ -25,36 +25,36 @@ const NAMES: [&str; 8] = [
     "tagmanifest-sha256.txt",
 ];
 
-/// Large enough that a system call and a hash call cost nothing beside the formatting.
-const BUFFER: usize = 128 * 1024;
+/// Large enough that system calls and hash calls cost little beside the formatting.
+const BUFFER_SIZE: usize = 128 * 1024;
 
 /// A report that is being written.
-pub(super) struct Draft<'folder> {
+pub(super) struct AtomicFile<'folder> {
     folder: &'folder Path,
     name: &'static str,
     out: BufWriter<Hashed>,
 }
 
-/// A report that is in its place.
-pub(super) struct Tag {
+/// A finished report. Reports are "tag files" of the bag (RFC 8493).
+pub(super) struct TagFile {
     pub name: &'static str,
     pub sha256: [u8; 32],
 }
 
-impl<'folder> Draft<'folder> {
-    /// Opens `.<name>.XXXXXX.tmp` in the folder, for its owner alone.
-    pub fn begin(folder: &'folder Path, name: &'static str) -> io::Result<Self> {
-        debug_assert!(NAMES.contains(&name), "{name} would not be found by remove_leftovers");
+impl<'folder> AtomicFile<'folder> {
+    /// Creates `.<name>.XXXXXX.tmp` in the folder, readable by its owner only.
+    pub fn create(folder: &'folder Path, name: &'static str) -> io::Result<Self> {
+        debug_assert!(REPORT_NAMES.contains(&name), "{name} would not be found by remove_leftovers");
         let file =
             tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(folder, |path| {
                 fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
             })?;
         let hashed = Hashed { file, sha256: Sha256::new() };
-        Ok(Self { folder, name, out: BufWriter::with_capacity(BUFFER, hashed) })
+        Ok(Self { folder, name, out: BufWriter::with_capacity(BUFFER_SIZE, hashed) })
     }
 
-    /// Brings the bytes to the disk and the file to its name.
-    pub fn finish(self) -> io::Result<Tag> {
+    /// Makes the bytes durable, then renames the file to its final name.
+    pub fn commit(self) -> io::Result<TagFile> {
         let Hashed { file, sha256 } = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         let path = self.folder.join(self.name);
@@ -62,11 +62,11 @@ impl<'folder> Draft<'folder> {
             let error = refused.error;
             io::Error::new(error.kind(), format!("failed to rename to `{}`: {error}", path.display()))
         })?;
-        Ok(Tag { name: self.name, sha256: sha256.finalize().into() })
+        Ok(TagFile { name: self.name, sha256: sha256.finalize().into() })
     }
 }
 
-impl Write for Draft<'_> {
+impl Write for AtomicFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.out.write(bytes)
     }
@@ -98,11 +98,11 @@ impl Write for Hashed {
     }
 }
 
-/// Removes the temporary files of reports that a kill left in the export folder. A folder that is not there
-/// has none. To be called by whoever holds the folder's lock, before anything is written.
+/// Removes temporary files that a killed process left in the export folder. A missing folder has none. The caller
+/// must hold the folder's lock and must not have an [`AtomicFile`] open.
 ///
 /// # Errors
-/// [`RunError::Io`] where the folder cannot be listed or a leftover cannot be removed.
+/// [`RunError::Io`] if the folder cannot be listed or a file cannot be removed.
 pub fn remove_leftovers(folder: &Path) -> Result<(), RunError> {
     let remove = || -> io::Result<()> {
         let entries = match fs_err::read_dir(folder) {
@@ -124,7 +124,7 @@ fn is_leftover(name: &str) -> bool {
     let Some(inner) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")) else {
         return false;
     };
-    NAMES.into_iter().any(|report| {
+    REPORT_NAMES.into_iter().any(|report| {
         let random = inner.strip_prefix(report).and_then(|rest| rest.strip_prefix('.'));
         random.is_some_and(|random| random.len() == 6 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
     })
@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_draft_replaces_the_file_and_is_for_its_owner_alone() {
+    fn a_committed_file_replaces_the_old_one_and_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("folder");
         fs_err::write(folder.path().join("notes.csv"), "old").expect("written");
-        let mut draft = Draft::begin(folder.path(), "notes.csv").expect("begun");
-        draft.write_all(b"new").expect("written");
-        let tag = draft.finish().expect("finished");
+        let mut file = AtomicFile::create(folder.path(), "notes.csv").expect("begun");
+        file.write_all(b"new").expect("written");
+        let tag = file.commit().expect("finished");
         assert_eq!(tag.sha256[..], Sha256::digest(b"new")[..]);
         assert_eq!(names(folder.path()), ["notes.csv"]);
         let path = folder.path().join("notes.csv");
@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_draft_leaves_the_old_file_and_nothing_else() {
+    fn a_dropped_file_leaves_the_old_one_and_nothing_else() {
         let folder = tempfile::tempdir().expect("folder");
         fs_err::write(folder.path().join("notes.csv"), "old").expect("written");
-        let mut draft = Draft::begin(folder.path(), "notes.csv").expect("begun");
-        draft.write_all(&vec![b'x'; 2 * BUFFER]).expect("written");
-        drop(draft);
+        let mut file = AtomicFile::create(folder.path(), "notes.csv").expect("begun");
+        file.write_all(&vec![b'x'; 2 * BUFFER_SIZE]).expect("written");
+        drop(file);
         assert_eq!(names(folder.path()), ["notes.csv"]);
         assert_eq!(fs_err::read(folder.path().join("notes.csv")).expect("read"), b"old");
     }
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn leftovers_are_removed_and_nothing_that_only_looks_alike() {
         let folder = tempfile::tempdir().expect("folder");
-        let draft = Draft::begin(folder.path(), "report.csv").expect("begun");
-        let (_, leftover) = draft.out.into_inner().expect("flushed").file.keep().expect("kept");
+        let file = AtomicFile::create(folder.path(), "report.csv").expect("begun");
+        let (_, leftover) = file.out.into_inner().expect("flushed").file.keep().expect("kept");
         assert!(leftover.exists());
         let kept = [".hidden.tmp", ".report.csv.swp", ".report.csv.tmp", "report.csv.abcdef.tmp"];
         for name in kept {

@@ -1,8 +1,8 @@
 //! The files that make the export folder a bag (RFC 8493, `BagIt`).
 //!
 //! The payload manifest names every delivered image, of earlier manifests too, in the format that
-//! `sha256sum -c` reads. Paths need no escaping in it: `layout` lets no line end and no `%` into one. The images
-//! are not looked at here; that is the work of `verify`.
+//! `sha256sum -c` reads. Paths need no escaping in it, since `layout` makes none with a line end or `%`. The images
+//! are not read here; that is the work of `verify`.
 
 use std::fs::DirBuilder;
 use std::io::{self, Write};
@@ -11,18 +11,19 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::atomic::Tag;
-use super::{Summary, Trouble, bytes, number};
+use super::atomic::TagFile;
+use super::{ReportError, Summary};
 use crate::item::hex;
+use crate::ledger::columns::{bytes, number};
 
-/// What the payload manifest adds up to.
+/// Totals of the payload manifest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Payload {
     pub bytes: u64,
     pub images: u64,
 }
 
-/// A bag has its payload folder even when there is nothing in it.
+/// Creates `data/`: a bag has its payload folder even if it is empty.
 pub(super) fn make_payload_folder(folder: &Path) -> io::Result<()> {
     let data = folder.join("data");
     match DirBuilder::new().mode(0o700).create(&data) {
@@ -36,7 +37,7 @@ pub(super) fn make_payload_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// `manifest-sha256.txt`, sorted by the bytes of the path.
-pub(super) fn write_manifest(conn: &Connection, out: &mut impl Write) -> Result<Payload, Trouble> {
+pub(super) fn write_manifest(conn: &Connection, out: &mut impl Write) -> Result<Payload, ReportError> {
     let mut images =
         conn.prepare("SELECT path, sha256, bytes FROM images WHERE delivered = 1 ORDER BY path")?;
     let mut images = images.query([])?;
@@ -57,7 +58,7 @@ pub(super) fn write_declaration(out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
 }
 
-/// `bag-info.txt` (RFC 8493, 2.2.2). A ledger that knows of no run has nothing to say but the sizes.
+/// `bag-info.txt` (RFC 8493, 2.2.2). Without a run in the ledger it has only the sizes.
 pub(super) fn write_info(summary: &Summary, payload: Payload, out: &mut impl Write) -> io::Result<()> {
     if !summary.version.is_empty() {
         writeln!(out, "Bag-Software-Agent: exporter {}", summary.version)?;
@@ -73,7 +74,7 @@ pub(super) fn write_info(summary: &Summary, payload: Payload, out: &mut impl Wri
 }
 
 /// `tagmanifest-sha256.txt`, sorted by name.
-pub(super) fn write_tags(tags: &mut [Tag], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_tags(tags: &mut [TagFile], out: &mut impl Write) -> io::Result<()> {
     tags.sort_unstable_by_key(|tag| tag.name);
     for tag in tags {
         writeln!(out, "{}  {}", hex(&tag.sha256), tag.name)?;

@@ -1,37 +1,36 @@
-//! How a value stands in a CSV report.
+//! How a value is written in a CSV report.
 //!
-//! Two rules that must not be mixed up: quoting, which a CSV reader takes back, for every field; and making a
-//! text harmless, which changes it, for what came from a server. The ids of the manifest are only ever quoted.
-//! (`failed.csv` puts fields behind a line of raw bytes, which the `csv` crate's writer has no way to do.)
+//! Two rules that must not be mixed up: quoting, which a CSV reader undoes, for every field; and making a text
+//! harmless, which changes it, for text from a server. Ids of the manifest are only ever quoted.
+//! (`failed.csv` appends fields to a line of raw bytes, which the `csv` crate's writer cannot do.)
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::csv_field;
-use crate::error::{CLEAN_LIMIT, clean};
+use crate::error::{CLEAN_LIMIT, clean, escape_controls};
 use crate::item::hex;
 
-/// One line of a CSV file, put together field by field. It is used again for the next line.
+/// One line of a CSV file, built field by field. Its buffer is reused for the next line.
 #[derive(Default)]
 pub(super) struct Line {
     bytes: Vec<u8>,
-    begun: bool,
+    started: bool,
 }
 
 impl Line {
-    /// Begins the line with fields that are CSV already.
+    /// Starts the line with fields that are CSV already.
     pub fn raw(&mut self, fields: &[u8]) {
         self.comma();
         self.bytes.extend_from_slice(fields);
     }
 
-    /// Adds a field, quoted where it must be (RFC 4180).
+    /// Adds a field, quoted if necessary (RFC 4180).
     pub fn field(&mut self, value: &[u8]) {
         self.comma();
         csv_field::push(&mut self.bytes, value);
     }
 
-    /// Adds a text.
     pub fn text(&mut self, value: &str) {
         self.field(value.as_bytes());
     }
@@ -60,49 +59,38 @@ impl Line {
         self.bytes.push(b'\n');
         out.write_all(&self.bytes)?;
         self.bytes.clear();
-        self.begun = false;
+        self.started = false;
         Ok(())
     }
 
     fn comma(&mut self) {
-        if self.begun {
+        if self.started {
             self.bytes.push(b',');
         }
-        self.begun = true;
+        self.started = true;
     }
 }
 
-/// Looks at all bytes without stopping, which the compiler turns into vector code: this is most of the work.
-fn every(bytes: &[u8], holds: impl Fn(u8) -> bool) -> bool {
+/// Checks all bytes without stopping early, which the compiler turns into vector code: this is most of the work.
+fn all(bytes: &[u8], holds: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, &byte| all & holds(byte))
 }
 
-/// A text that came from a server: cleaned, and no formula for a spreadsheet.
-pub(super) fn said(text: &str) -> Cow<'_, str> {
+/// A text from a server, cleaned, and not a formula to a spreadsheet.
+pub(super) fn from_server(text: &str) -> Cow<'_, str> {
     // one plain word, as nearly every content type and trace id is: nothing to clean
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_');
-    if text.len() <= CLEAN_LIMIT && every(text.as_bytes(), plain) {
+    if text.len() <= CLEAN_LIMIT && all(text.as_bytes(), plain) {
         return Cow::Borrowed(text);
     }
     let clean = clean(text);
-    // tab and carriage return, which spreadsheets take for the same, are escaped by now
+    // a leading tab or carriage return, which also starts a formula, is escaped by now
     if clean.starts_with(['=', '+', '-', '@']) { format!("'{clean}").into() } else { clean.into() }
 }
 
-/// A text that stands as it is, but for control characters.
+/// A text as received, except that control characters and direction marks are escaped.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if every(text.as_bytes(), |byte| matches!(byte, b' '..=b'~')) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() {
-            safe.extend(char.escape_unicode());
-        } else {
-            safe.push(char);
-        }
-    }
-    Cow::Owned(safe)
+    escape_controls(text)
 }
 
 #[cfg(test)]
@@ -136,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_formula_of_a_server_gets_an_apostrophe() {
+    fn a_formula_from_a_server_gets_an_apostrophe() {
         for (given, shown) in [
             ("=1+1", "'=1+1"),
             ("+x", "'+x"),
@@ -148,18 +136,19 @@ mod tests {
             ("image/jpeg", "image/jpeg"),
             ("", ""),
         ] {
-            assert_eq!(said(given), shown, "{given:?}");
+            assert_eq!(from_server(given), shown, "{given:?}");
         }
     }
 
     #[test]
-    fn a_long_word_of_a_server_is_cut_as_well() {
-        assert_eq!(said(&"x".repeat(1000)).len(), CLEAN_LIMIT);
+    fn a_long_word_from_a_server_is_cut_as_well() {
+        assert_eq!(from_server(&"x".repeat(1000)).len(), CLEAN_LIMIT);
     }
 
     #[test]
-    fn an_etag_stands_as_received_but_for_control_characters() {
+    fn an_etag_is_written_as_received_but_for_characters_that_hide() {
         assert_eq!(visible("\"=9b2-3\""), "\"=9b2-3\"");
         assert_eq!(visible("W/\"a\r\n\u{85}b\""), "W/\"a\\u{d}\\u{a}\\u{85}b\"");
+        assert_eq!(visible("\"\u{202e}a\""), "\"\\u{202e}a\"");
     }
 }

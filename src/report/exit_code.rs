@@ -1,7 +1,7 @@
-//! The exit code of a run that began, computed from its counts.
+//! The exit code of a run that started, computed from its counts.
 //!
-//! Pure. Where several codes apply, the first of the contract's list wins. Code 2 (nothing was attempted) is
-//! not given here: such a run has no counts.
+//! Pure. If several codes apply, the first one below wins. Code 2 (nothing was attempted) is not among them: such a
+//! run has no counts.
 
 use super::Counts;
 use crate::error::StopReason;
@@ -15,7 +15,7 @@ pub const fn exit_code(counts: &Counts, stopped: Option<&StopReason>) -> u8 {
     match stopped {
         Some(StopReason::Error(_)) => 1,
         Some(StopReason::Signal(signal)) if untried => signal.exit_code(),
-        // never to be seen; but a row that is not delivered must not pass for success
+        // should not happen; but an undelivered row must not count as success
         None if untried => 1,
         _ if failed => 3,
         Some(StopReason::Deadline | StopReason::Limited(_)) if untried => 4,
@@ -32,14 +32,14 @@ mod tests {
     type Stop = fn() -> Option<StopReason>;
 
     #[test]
-    fn the_first_code_of_the_list_that_applies_is_given() {
+    fn the_first_code_that_applies_wins() {
         let none = || None;
         let error = || Some(StopReason::Error(RunError::Internal(String::new())));
         let interrupt = || Some(StopReason::Signal(Signal::Interrupt));
         let terminate = || Some(StopReason::Signal(Signal::Terminate));
         let hangup = || Some(StopReason::Signal(Signal::Hangup));
         let deadline = || Some(StopReason::Deadline);
-        // for each stop: nothing amiss, failed, untried, failed and untried
+        // for each reason to stop: all delivered, failed, untried, failed and untried
         let table: [(&str, Stop, [u8; 4]); 6] = [
             ("none", none, [0, 3, 1, 1]),
             ("error", error, [1, 1, 1, 1]),

@@ -1,30 +1,31 @@
 //! `notes.csv`: which notes of the manifest are complete.
 //!
-//! Images are distinct here: duplicates and bad rows are not counted. Only notes that the loaded manifest asks
-//! for appear, in its order; the ledger's table `notes` knows those of earlier manifests too. The totals are
-//! kept in a temporary table, not in memory, since there may be as many notes as rows.
+//! Images are distinct: duplicates and bad rows are not counted. Only notes of the loaded manifest appear, in its
+//! order; the ledger's table `notes` also has those of earlier manifests. The totals are kept in a temporary table,
+//! not in memory, since there may be as many notes as rows.
 
 use std::io::Write;
 
 use rusqlite::{Connection, Statement, params};
 use serde::Serialize;
 
+use super::ReportError;
 use super::csv::Line;
-use super::{Trouble, bytes, number};
+use crate::ledger::columns::{bytes, number};
 
-/// So many incomplete notes are named in the summary: enough to see whether they are of one clinic.
-const NAMED: u32 = 3;
+/// Incomplete notes that the summary names: enough to see whether they belong to one clinic.
+const FIRST_INCOMPLETE_MAX: u32 = 3;
 
-/// Notes of the manifest: `total = complete + incomplete`. Bad rows belong to no note.
+/// Notes of the manifest: `total = complete + incomplete`. A bad row belongs to no note.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Notes {
     /// Notes that the manifest asks for.
     pub total: u64,
-    /// All their images are delivered.
+    /// Notes with all images delivered.
     pub complete: u64,
-    /// At least one image is not.
+    /// Notes that lack at least one image.
     pub incomplete: u64,
-    /// The first of them in the manifest's order; `notes.csv` has all.
+    /// The first incomplete notes in the manifest's order; `notes.csv` has all.
     #[serde(skip)]
     pub first_incomplete: Vec<IncompleteNote>,
 }
@@ -38,14 +39,14 @@ pub struct IncompleteNote {
     pub note: String,
     /// Distinct images that the manifest asks for.
     pub images: u64,
-    /// So many of them are there.
+    /// Those of them that are delivered.
     pub delivered: u64,
 }
 
-/// Adds up the rows of each note as they pass by in the manifest's order.
+/// Adds up the rows of each note as they pass in the manifest's order.
 pub(super) struct NoteTotals<'conn> {
     add: Statement<'conn>,
-    /// Rows of one note mostly stand together: they are written down as one.
+    /// Rows of one note are mostly adjacent: they are added to the table together.
     pending: Option<Pending>,
 }
 
@@ -57,7 +58,7 @@ struct Pending {
 }
 
 impl<'conn> NoteTotals<'conn> {
-    /// Makes the temporary table `note_totals`.
+    /// Creates the temporary table `note_totals`.
     pub fn begin(conn: &'conn Connection) -> rusqlite::Result<Self> {
         conn.execute_batch(
             "CREATE TEMP TABLE note_totals (
@@ -83,7 +84,7 @@ impl<'conn> NoteTotals<'conn> {
         Ok(())
     }
 
-    /// Ends the counting.
+    /// Ends the count.
     pub fn finish(mut self, conn: &Connection) -> rusqlite::Result<Notes> {
         self.flush()?;
         let counted = "SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals";
@@ -96,7 +97,7 @@ impl<'conn> NoteTotals<'conn> {
              CROSS JOIN notes n ON n.id = t.note CROSS JOIN orgs o ON o.id = n.org",
         )?;
         let first_incomplete = first
-            .query_map([NAMED], |row| {
+            .query_map([FIRST_INCOMPLETE_MAX], |row| {
                 Ok(IncompleteNote {
                     org: row.get(0)?,
                     note: row.get(1)?,
@@ -117,9 +118,9 @@ impl<'conn> NoteTotals<'conn> {
 }
 
 /// Writes the file from the totals.
-pub(super) fn write(conn: &Connection, out: &mut impl Write) -> Result<(), Trouble> {
+pub(super) fn write(conn: &Connection, out: &mut impl Write) -> Result<(), ReportError> {
     out.write_all(b"org,note,images,delivered,complete\n")?;
-    // the join comes after the sort, so that the names are not sorted along
+    // join after sorting, so that the sort does not carry the names
     let mut notes = conn.prepare(
         "SELECT o.name, n.name, t.images, t.delivered
          FROM (SELECT * FROM note_totals ORDER BY first LIMIT -1) t

@@ -1,39 +1,41 @@
-//! `report.csv`, one line for every row of the manifest, and `failed.csv`, the rows to do again.
+//! `report.csv`, one line for every row of the manifest, and `failed.csv`, the rows to export again.
 //!
-//! Both are written in one pass in the manifest's order. `failed.csv` gives the manifest's own columns back byte
-//! for byte, so that it is itself a manifest; bad rows, which were not understood, stand in `report.csv` only.
+//! Both are written in one pass in the manifest's order. `failed.csv` repeats the manifest's own columns byte for
+//! byte, so that it is itself a manifest; bad rows, which could not be parsed, are in `report.csv` only.
 
 use std::borrow::Cow;
 use std::io::Write;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::csv::{Line, said, visible};
-use super::{Trouble, bytes, number, text};
+use super::ReportError;
+use super::csv::{Line, from_server, visible};
 use crate::error::ErrorCode;
+use crate::ledger::columns::{bytes, number, text};
 
-const REPORT: &[u8] = b"line,org,note,image,state,path,bytes,sha256,content_type,etag,checked_by,attempts,\
+const REPORT_HEADER: &[u8] =
+    b"line,org,note,image,state,path,bytes,sha256,content_type,etag,checked_by,attempts,\
     stored_at,error_code,error,trace_id,warning\n";
 
-/// In `failed.csv` behind the manifest's own columns.
-const REASON: &[u8] = b",error_code,error,attempts,advice\n";
+/// Follows the manifest's own columns in the header of `failed.csv`.
+const REASON_HEADER: &[u8] = b",error_code,error,attempts,advice\n";
 
-/// Columns of a ledger that has no manifest loaded.
-const PLAIN: &[u8] = b"org,note,image";
+/// Header of `failed.csv` if the ledger has no manifest loaded.
+const DEFAULT_HEADER: &[u8] = b"org,note,image";
 
-/// Advice for a row that nothing is wrong with.
-const NOT_REACHED: &str = "run again; this row was not reached";
+/// Advice for a row that was not attempted.
+const NOT_REACHED_ADVICE: &str = "run again; this row was not reached";
 
 /// Writes both files. Needs the temporary table `same`.
 pub(super) fn write(
     conn: &Connection,
     report: &mut impl Write,
     failed: &mut impl Write,
-) -> Result<(), Trouble> {
-    report.write_all(REPORT)?;
+) -> Result<(), ReportError> {
+    report.write_all(REPORT_HEADER)?;
     let header = conn.query_row("SELECT header FROM manifest", [], |row| row.get(0)).optional()?;
-    failed.write_all(header.as_ref().map_or(PLAIN, |header: &Vec<u8>| header))?;
-    failed.write_all(REASON)?;
+    failed.write_all(header.as_ref().map_or(DEFAULT_HEADER, |header: &Vec<u8>| header))?;
+    failed.write_all(REASON_HEADER)?;
 
     let mut results = conn.prepare(
         "SELECT v.line, v.org, v.note, v.image, v.state, v.path, v.bytes, v.sha256, v.content_type, v.etag,
@@ -58,18 +60,18 @@ pub(super) fn write(
         }
         line.end(report)?;
         if matches!(state, "failed" | "untried") {
-            again(row, &mut line, failed)?;
+            write_failed(row, &mut line, failed)?;
         }
     }
     Ok(())
 }
 
-/// The columns of `report.csv` from `path` on. There is no reason why not.
+/// The columns of `report.csv` from `path` on, without a reason.
 fn delivered(row: &Row<'_>, line: &mut Line) -> rusqlite::Result<()> {
     line.field(bytes(row, 5)?);
     line.number(number(row, 6)?);
     line.hex(bytes(row, 7)?);
-    line.text(&said(text(row, 8)?));
+    line.text(&from_server(text(row, 8)?));
     line.text(&visible(text(row, 9)?));
     line.field(bytes(row, 10)?);
     line.number(number(row, 11)?);
@@ -79,7 +81,7 @@ fn delivered(row: &Row<'_>, line: &mut Line) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The delivery is told once, by the first row; here only where it is and what it holds.
+/// Only the path and hash of the image: the first row has the rest.
 fn duplicate(row: &Row<'_>, line: &mut Line) -> rusqlite::Result<()> {
     line.field(bytes(row, 5)?);
     line.empty(1);
@@ -90,35 +92,34 @@ fn duplicate(row: &Row<'_>, line: &mut Line) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Nothing is there but the reason.
+/// Only the attempts and the reason.
 fn undelivered(row: &Row<'_>, line: &mut Line) -> rusqlite::Result<()> {
     line.empty(6);
     line.number(number(row, 11)?);
     line.empty(1);
     line.field(bytes(row, 13)?);
-    line.text(&said(text(row, 14)?));
-    line.text(&said(text(row, 15)?));
+    line.text(&from_server(text(row, 14)?));
+    line.text(&from_server(text(row, 15)?));
     line.empty(1);
     Ok(())
 }
 
-/// The line of `failed.csv`.
-fn again(row: &Row<'_>, line: &mut Line, out: &mut impl Write) -> Result<(), Trouble> {
+/// Writes the line of `failed.csv`; a bad row has none.
+fn write_failed(row: &Row<'_>, line: &mut Line, out: &mut impl Write) -> Result<(), ReportError> {
     let raw = bytes(row, 19)?;
     if raw.is_empty() {
-        // a bad row
         return Ok(());
     }
     let code = text(row, 13)?;
     line.raw(raw);
     line.text(code);
-    line.text(&said(text(row, 14)?));
+    line.text(&from_server(text(row, 14)?));
     line.number(number(row, 11)?);
-    line.text(ErrorCode::parse(code).map_or(NOT_REACHED, ErrorCode::advice));
+    line.text(ErrorCode::parse(code).map_or(NOT_REACHED_ADVICE, ErrorCode::advice));
     Ok(line.end(out)?)
 }
 
-/// The warnings of the delivery, then what the manifest's other rows add to them.
+/// The warnings of the delivery, then those from other rows of the manifest.
 fn warning(stored: &str, same_bytes: Option<u64>, same_object: Option<u64>) -> Cow<'_, str> {
     if same_bytes.is_none() && same_object.is_none() {
         return visible(stored);

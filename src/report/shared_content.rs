@@ -1,16 +1,17 @@
 //! Finds rows that share their bytes, or their object in the storage, with another row of the manifest.
 //!
-//! Both are told by a hash that two delivered images have in common. Sorting all hashes would cost more than
-//! the rest of the reports, so a sieve of fixed size goes first: one pass over the images marks hashes that may
-//! have come before, and only rows with such a hash are sorted. The sieve may suspect too many, never too few;
-//! with many millions of rows it suspects most of them, which costs time but changes no result. Duplicates (two
-//! rows that name one image) are none of its business.
+//! Two delivered images share them if they have a hash in common. To find such hashes in SQL (`GROUP BY … HAVING
+//! count(*) > 1`) means sorting all of them, which for a million rows costs 3 s of processor time and would double
+//! the time that the reports take; a pass through two Bloom filters of fixed size costs a tenth of that. Only rows
+//! whose hash may have occurred before are then sorted. A filter may suspect too many rows, never too few: with many
+//! millions of rows it suspects most of them, which costs time but changes no result. Two rows that name the same
+//! image are duplicates, and none of this file's business.
 
 use rusqlite::{Connection, Statement, params};
 
-use super::bytes;
+use crate::ledger::columns::bytes;
 
-/// What two rows can share. The number is its name in the table `suspects`.
+/// What two rows can share. The number stands for it in the table `suspects`.
 #[derive(Clone, Copy)]
 enum Kind {
     Bytes = 0,
@@ -18,24 +19,24 @@ enum Kind {
 }
 
 /// Collects rows whose hash occurs twice.
-pub(super) struct SameFinder<'conn> {
-    bytes: Sieve,
-    object: Sieve,
+pub(super) struct SharedContent<'conn> {
+    bytes: RepeatFilter,
+    object: RepeatFilter,
     add: Statement<'conn>,
     delivered: u64,
 }
 
-/// What was counted on the way.
-pub(super) struct Found {
+/// What [`SharedContent`] counted.
+pub(super) struct SharedCounts {
     /// Images delivered, over all manifests.
     pub delivered: u64,
-    /// Rows whose bytes an earlier row had.
+    /// Rows with the same bytes as an earlier row.
     pub same_content: u64,
 }
 
-impl<'conn> SameFinder<'conn> {
-    /// Passes over all delivered images and makes the temporary tables `suspects` and `same`. The latter says of
-    /// a row (`seq`) which line has the same bytes or the same object; most rows are not in it.
+impl<'conn> SharedContent<'conn> {
+    /// Passes over all delivered images and creates the temporary tables `suspects` and `same`. The latter names for
+    /// a row (`seq`) the line that has the same bytes, or the same object; most rows are not in it.
     pub fn begin(conn: &'conn Connection) -> rusqlite::Result<Self> {
         conn.execute_batch(
             "CREATE TEMP TABLE suspects (
@@ -44,30 +45,30 @@ impl<'conn> SameFinder<'conn> {
              CREATE TEMP TABLE same (seq INTEGER PRIMARY KEY, bytes INTEGER, object INTEGER) STRICT;",
         )?;
         let add = conn.prepare("INSERT INTO suspects VALUES (?1, ?2, ?3, ?4)")?;
-        let mut finder = Self { bytes: Sieve::new(), object: Sieve::new(), add, delivered: 0 };
+        let mut shared = Self { bytes: RepeatFilter::new(), object: RepeatFilter::new(), add, delivered: 0 };
         let mut images = conn.prepare("SELECT sha256, object FROM images WHERE delivered = 1")?;
         let mut images = images.query([])?;
         while let Some(image) = images.next()? {
-            finder.bytes.pass(bytes(image, 0)?);
-            finder.object.pass(bytes(image, 1)?);
-            finder.delivered += 1;
+            shared.bytes.insert(bytes(image, 0)?);
+            shared.object.insert(bytes(image, 1)?);
+            shared.delivered += 1;
         }
-        Ok(finder)
+        Ok(shared)
     }
 
-    /// Takes a delivered row of the manifest. Empty stands for a hash that is not known.
+    /// Accepts a delivered row of the manifest. An unknown hash is empty.
     pub fn row(&mut self, seq: i64, line: i64, sha256: &[u8], object: &[u8]) -> rusqlite::Result<()> {
-        if self.bytes.suspects(sha256) {
+        if self.bytes.may_repeat(sha256) {
             self.add.execute(params![Kind::Bytes as i64, sha256, seq, line])?;
         }
-        if self.object.suspects(object) {
+        if self.object.may_repeat(object) {
             self.add.execute(params![Kind::Object as i64, object, seq, line])?;
         }
         Ok(())
     }
 
-    /// Fills the table `same`; gives what was counted.
-    pub fn finish(self, conn: &Connection) -> rusqlite::Result<Found> {
+    /// Fills the table `same`.
+    pub fn finish(self, conn: &Connection) -> rusqlite::Result<SharedCounts> {
         let same_content = link(conn, Kind::Bytes, "INSERT INTO same (seq, bytes) VALUES (?1, ?2)")?;
         link(
             conn,
@@ -75,11 +76,11 @@ impl<'conn> SameFinder<'conn> {
             "INSERT INTO same (seq, object) VALUES (?1, ?2)
              ON CONFLICT (seq) DO UPDATE SET object = excluded.object",
         )?;
-        Ok(Found { delivered: self.delivered, same_content })
+        Ok(SharedCounts { delivered: self.delivered, same_content })
     }
 }
 
-/// Every later row of a group names the first one, the first names the second.
+/// Every later row of a group names the first one, the first names the second. Returns how many later rows there are.
 fn link(conn: &Connection, kind: Kind, insert: &str) -> rusqlite::Result<u64> {
     let mut insert = conn.prepare(insert)?;
     let mut suspects =
@@ -111,64 +112,65 @@ struct First {
     linked: bool,
 }
 
-/// Two Bloom filters: hashes that were seen, and hashes that were seen again.
-struct Sieve {
-    seen: Bits,
-    again: Bits,
+/// Hashes that were inserted once, and hashes that were inserted again.
+struct RepeatFilter {
+    once: BloomFilter,
+    again: BloomFilter,
 }
 
-impl Sieve {
+impl RepeatFilter {
     fn new() -> Self {
-        Self { seen: Bits::new(), again: Bits::new() }
+        Self { once: BloomFilter::new(), again: BloomFilter::new() }
     }
 
-    fn pass(&mut self, hash: &[u8]) {
-        if let Some(place) = Place::of(hash)
-            && self.seen.set(&place)
+    fn insert(&mut self, hash: &[u8]) {
+        if let Some(position) = Position::of(hash)
+            && self.once.insert(&position)
         {
-            self.again.set(&place);
+            self.again.insert(&position);
         }
     }
 
-    fn suspects(&self, hash: &[u8]) -> bool {
-        Place::of(hash).is_some_and(|place| self.again.has(&place))
+    /// True for every hash that was inserted twice, and for few others.
+    fn may_repeat(&self, hash: &[u8]) -> bool {
+        Position::of(hash).is_some_and(|position| self.again.contains(&position))
     }
 }
 
-/// Words of one filter: 2 MiB, so that a million hashes leave it nine tenths empty.
-const WORDS: usize = 1 << 18;
+/// Size of one filter in words: 2 MiB, which a million hashes leave nine tenths empty.
+const FILTER_WORDS: usize = 1 << 18;
 
-struct Bits(Vec<u64>);
+struct BloomFilter(Vec<u64>);
 
-impl Bits {
+impl BloomFilter {
     fn new() -> Self {
-        Self(vec![0; WORDS])
+        Self(vec![0; FILTER_WORDS])
     }
 
-    fn has(&self, place: &Place) -> bool {
-        self.0[place.word] & place.bits == place.bits
+    fn contains(&self, position: &Position) -> bool {
+        self.0[position.word] & position.bits == position.bits
     }
 
-    /// Sets the bits; whether all were set before.
-    fn set(&mut self, place: &Place) -> bool {
-        let had = self.has(place);
-        self.0[place.word] |= place.bits;
-        had
+    /// Sets the bits; true if all were set before.
+    fn insert(&mut self, position: &Position) -> bool {
+        let contained = self.contains(position);
+        self.0[position.word] |= position.bits;
+        contained
     }
 }
 
-/// Where a hash stands in a filter: two bits of one word, so that it costs one look at the memory.
-struct Place {
+/// The bits of a hash in a filter: two of one word, so that a lookup costs one access to memory.
+struct Position {
     word: usize,
     bits: u64,
 }
 
-impl Place {
-    /// A SHA-256 is as good as random: its own bytes say where it goes.
+impl Position {
+    /// A SHA-256 is as good as random, so its own bytes give the position.
     fn of(hash: &[u8]) -> Option<Self> {
         let &[a, b, c, first, second, ..] = hash else { return None };
         let word = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        Some(Self { word: word % WORDS, bits: 1 << (first % 64) | 1 << (second % 64) })
+        Some(Self { word: word % FILTER_WORDS, bits: 1 << (first % 64) | 1 << (second % 64) })
     }
 }
 
@@ -179,22 +181,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sieve_suspects_every_hash_that_came_twice_and_few_others() {
-        let mut sieve = Sieve::new();
+    fn the_filter_suspects_every_hash_that_came_twice_and_few_others() {
+        let mut filter = RepeatFilter::new();
         let hash = |n: u32| Sha256::digest(n.to_le_bytes());
         for n in (0..100_000).chain(0..1000) {
-            sieve.pass(&hash(n));
+            filter.insert(&hash(n));
         }
-        assert!((0..1000).all(|n| sieve.suspects(&hash(n))));
-        let wrong = (1000..100_000).filter(|n| sieve.suspects(&hash(*n))).count();
+        assert!((0..1000).all(|n| filter.may_repeat(&hash(n))));
+        let wrong = (1000..100_000).filter(|n| filter.may_repeat(&hash(*n))).count();
         assert!(wrong < 100, "{wrong}");
     }
 
     #[test]
     fn a_hash_that_is_not_known_is_never_suspected() {
-        let mut sieve = Sieve::new();
-        sieve.pass(b"");
-        sieve.pass(b"");
-        assert!(!sieve.suspects(b""));
+        let mut filter = RepeatFilter::new();
+        filter.insert(b"");
+        filter.insert(b"");
+        assert!(!filter.may_repeat(b""));
     }
 }

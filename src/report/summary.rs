@@ -1,8 +1,8 @@
 //! Counts and `summary.json`: the run in numbers.
 //!
-//! One pass over the view `results` adds everything up; on its way it fills the temporary tables that
-//! `notes.csv` and the warnings of `report.csv` are written from. The states always add up to the rows, for the
-//! whole and for every organization. What the run itself measured is taken from its line in the ledger.
+//! One pass over the view `results` adds everything up and fills the temporary tables that `notes.csv` and the
+//! warnings of `report.csv` are written from. The states always add up to the rows, for the whole and for every
+//! organization. What the run itself measured comes from its row in the table of runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -10,11 +10,12 @@ use std::io::{self, Write};
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
-use super::last_run::LastRun;
 use super::notes::{NoteTotals, Notes};
-use super::shared_content::{Found, SameFinder};
-use super::{bytes, text};
-use crate::ledger;
+use super::shared_content::{SharedContent, SharedCounts};
+use crate::ledger::{
+    self,
+    columns::{bytes, text},
+};
 
 /// Rows by state: they always add up to `rows`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,9 +28,9 @@ pub struct Counts {
     pub skipped: u64,
     /// Same image as an earlier row.
     pub duplicate: u64,
-    /// Given up, with a reason; bad rows too.
+    /// Given up, with a reason; includes bad rows.
     pub failed: u64,
-    /// The run stopped first.
+    /// The run stopped before it had a result.
     pub untried: u64,
 }
 
@@ -56,32 +57,32 @@ pub struct Summary {
     pub bytes: u64,
     /// How long the run took, to the millisecond.
     pub seconds: f64,
-    /// Requests to the API, retries too.
+    /// Requests to the API, retries included.
     pub api_requests: u64,
     /// 429 answers among them.
     pub api_429: u64,
-    /// Tries beyond the first.
+    /// Attempts beyond the first of each image.
     pub retries: u64,
-    /// Part of the API's allowance that the run used, 0 to 1: its requests by those that `--rate`, or the API's own
-    /// lower limit, allows in the time from the first to the last one, at least in one window. `None` without any.
+    /// Share of the API's allowance that the run used, 0 to 1: its requests divided by those that `--rate`, or the
+    /// API's own lower limit, allows between the first and the last one (at least one window). `None` without requests.
     pub allowance_share: Option<f64>,
     /// Rows whose bytes an earlier row of another image had.
     pub same_content: u64,
     /// Images delivered earlier that this manifest does not ask for.
     pub not_in_manifest: u64,
-    /// `None` for a run that is still on or was killed.
+    /// `None` for a run that is still going on or was killed.
     pub exit_code: Option<u8>,
-    /// RFC 3339 in UTC; empty where the ledger knows of no run.
+    /// RFC 3339 in UTC; empty if the ledger has no run.
     pub started_at: String,
-    /// RFC 3339 in UTC; for a run that is still on or was killed the time of its newest image, else its start.
+    /// RFC 3339 in UTC; for a run that is still going on or was killed the time of its newest image, else its start.
     pub finished_at: String,
     /// SHA-256 of the manifest's file, in hex.
     pub manifest_sha256: String,
-    /// Machine the run was made on.
+    /// Machine the run ran on.
     pub host: String,
-    /// User who made it.
+    /// User who started it.
     pub user: String,
-    /// Version of the program that made it.
+    /// Version of the program.
     pub version: String,
     /// Why it stopped early; `None` if it did not.
     pub stop: Option<String>,
@@ -91,23 +92,25 @@ pub struct Summary {
     pub orgs: Vec<Org>,
     /// The manifest's notes.
     pub notes: Notes,
-    /// Untried rows that `verify --repair` made so since the run.
+    /// Rows that `verify --repair` has made untried since the run.
     #[serde(skip)]
     pub repaired: u64,
 }
 
 impl Summary {
-    /// Takes over what the newest run wrote down of itself.
-    pub(super) fn of_run(&mut self, run: LastRun) {
+    /// Fills in what the newest run recorded about itself.
+    pub(super) fn add_run(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        let Some(run) = ledger::newest_run(conn)? else { return Ok(()) };
+        let run = run.with_inferred_end(conn)?;
         self.bytes = run.bytes;
-        self.seconds = run.seconds;
+        self.seconds = (run.seconds * 1000.0).round() / 1000.0;
         self.api_requests = run.api_requests;
         self.api_429 = run.api_429;
         self.retries = run.retries;
         self.allowance_share = run.allowance_share;
         self.exit_code = run.exit_code;
         self.started_at = run.started_at;
-        self.finished_at = run.finished_at;
+        self.finished_at = run.finished_at.unwrap_or_default();
         self.host = run.host;
         self.user = run.user;
         self.version = run.version;
@@ -115,31 +118,32 @@ impl Summary {
         if self.manifest_sha256.is_empty() {
             self.manifest_sha256 = run.manifest_sha256;
         }
+        Ok(())
     }
 }
 
-/// Rows of one organization: `rows = delivered + failed + untried`. A duplicate counts as its first row does; a
-/// bad row belongs to no organization, since its ids cannot be trusted.
+/// Rows of one organization: `rows = delivered + failed + untried`. A duplicate counts like its first row; a bad
+/// row belongs to no organization, since its ids cannot be trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Org {
     /// Its id, as it stands in the manifest.
     pub org: String,
-    /// Rows of the manifest, bad ones left out.
+    /// Rows of the manifest without the bad ones.
     pub rows: u64,
-    /// Their images are there.
+    /// Rows whose images are delivered.
     pub delivered: u64,
     /// Given up.
     pub failed: u64,
-    /// The run stopped first.
+    /// The run stopped before they had a result.
     pub untried: u64,
-    /// Whether all are delivered.
+    /// All rows are delivered.
     pub complete: bool,
 }
 
 /// Counts the rows by state, as the newest run left them or has them now. Reads only.
 ///
 /// # Errors
-/// Where the ledger cannot be read.
+/// If the ledger cannot be read.
 pub fn counts(conn: &Connection) -> Result<Counts, rusqlite::Error> {
     let mut counts = Counts::default();
     let mut results = conn.prepare("SELECT state FROM results")?;
@@ -150,57 +154,26 @@ pub fn counts(conn: &Connection) -> Result<Counts, rusqlite::Error> {
     Ok(counts)
 }
 
-/// The newest run in numbers. `conn` must not be in a transaction; temporary tables are used and gone afterwards.
+/// The newest run in numbers. `conn` must not be in a transaction; temporary tables are used and dropped.
 ///
 /// # Errors
-/// Where the ledger cannot be read.
+/// If the ledger cannot be read.
 pub fn summary(conn: &Connection) -> Result<Summary, rusqlite::Error> {
     let snapshot = conn.unchecked_transaction()?;
     let mut summary = collect(&snapshot)?;
-    summary.of_run(LastRun::read(&snapshot)?);
+    summary.add_run(&snapshot)?;
     Ok(summary)
 }
 
-/// All but what the run wrote down of itself. Works inside a transaction of the caller, who gets the temporary tables `note_totals` and `same` with it.
+/// Everything but what the run recorded about itself. Works inside a transaction of the caller, which gets the
+/// temporary tables `note_totals` and `same` with it.
 pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
-    let mut same = SameFinder::begin(conn)?;
+    let mut shared = SharedContent::begin(conn)?;
     let mut notes = NoteTotals::begin(conn)?;
-    let mut tally = Tally::default();
-    // a duplicate of a row that is not delivered has to ask what became of that one
-    let mut state_of = conn.prepare("SELECT state FROM results WHERE seq = ?1")?;
-    let mut results = conn.prepare(
-        "SELECT state, seq, line, note_id, org_id, first, error_code, sha256, object FROM results ORDER BY seq",
-    )?;
-    let mut results = results.query([])?;
-    while let Some(row) = results.next()? {
-        let state = text(row, 0)?;
-        let (seq, line) = (row.get(1)?, row.get(2)?);
-        let sha256 = bytes(row, 7)?;
-        let delivered = !sha256.is_empty();
-        tally.counts.add(state);
-        if state == "failed" {
-            tally.fail(text(row, 6)?);
-        }
-        let (Some(note), Some(org)) = (row.get(3)?, row.get(4)?) else { continue };
-        match row.get::<_, Option<i64>>(5)? {
-            Some(_) if delivered => tally.org(org, "duplicate"),
-            Some(first) => state_of.query_row([first], |row| {
-                tally.org(org, text(row, 0)?);
-                Ok(())
-            })?,
-            None => {
-                tally.org(org, state);
-                notes.count(seq, note, delivered)?;
-                if delivered {
-                    same.row(seq, line, sha256, bytes(row, 8)?)?;
-                }
-            }
-        }
-    }
-    let Found { delivered, same_content } = same.finish(conn)?;
-    let notes = notes.finish(conn)?;
-    let Tally { counts, failures, orgs } = tally;
-    // of the rows that are told; a run that was killed before it wrote itself down may have loaded others
+    let Totals { counts, failures, orgs } = add_up(conn, &mut shared, &mut notes)?;
+    let SharedCounts { delivered, same_content } = shared.finish(conn)?;
+    // the manifest of the rows: a run that was killed before it was recorded may have loaded another than the
+    // newest run's
     let loaded: Option<String> =
         conn.query_row("SELECT sha256 FROM manifest", [], |row| row.get(0)).optional()?;
     Ok(Summary {
@@ -210,11 +183,52 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         not_in_manifest: delivered - counts.stored - counts.skipped,
         manifest_sha256: loaded.unwrap_or_default(),
         failures,
-        orgs: named(conn, orgs)?,
-        notes,
+        orgs: with_names(conn, orgs)?,
+        notes: notes.finish(conn)?,
         repaired: if counts.untried > 0 { ledger::repaired(conn)? } else { 0 },
         ..Summary::default()
     })
+}
+
+/// The pass over all rows.
+fn add_up(
+    conn: &Connection,
+    shared: &mut SharedContent<'_>,
+    notes: &mut NoteTotals<'_>,
+) -> rusqlite::Result<Totals> {
+    let mut totals = Totals::default();
+    // a duplicate of a row that is not delivered has to ask for the state of that one
+    let mut state_of = conn.prepare("SELECT state FROM results WHERE seq = ?1")?;
+    let mut results = conn.prepare(
+        "SELECT state, seq, line, note_id, org_id, first, error_code, sha256, object FROM results ORDER BY seq",
+    )?;
+    let mut results = results.query([])?;
+    while let Some(row) = results.next()? {
+        let state = text(row, 0)?;
+        let seq = row.get(1)?;
+        let sha256 = bytes(row, 7)?;
+        let delivered = !sha256.is_empty();
+        totals.counts.add(state);
+        if state == "failed" {
+            totals.fail(text(row, 6)?);
+        }
+        let (Some(note), Some(org)) = (row.get(3)?, row.get(4)?) else { continue };
+        match row.get::<_, Option<i64>>(5)? {
+            Some(_) if delivered => totals.org(org, "duplicate"),
+            Some(first) => state_of.query_row([first], |row| {
+                totals.org(org, text(row, 0)?);
+                Ok(())
+            })?,
+            None => {
+                totals.org(org, state);
+                notes.count(seq, note, delivered)?;
+                if delivered {
+                    shared.row(seq, row.get(2)?, sha256, bytes(row, 8)?)?;
+                }
+            }
+        }
+    }
+    Ok(totals)
 }
 
 /// Writes `summary.json`.
@@ -223,15 +237,15 @@ pub(super) fn write(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// What is added up in memory: it grows with codes and organizations, not with rows.
+/// Sums kept in memory: they grow with error codes and organizations, not with rows.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     counts: Counts,
     failures: BTreeMap<String, u64>,
     orgs: HashMap<i64, Org>,
 }
 
-impl Tally {
+impl Totals {
     fn fail(&mut self, code: &str) {
         match self.failures.get_mut(code) {
             Some(rows) => *rows += 1,
@@ -250,7 +264,7 @@ impl Tally {
     }
 }
 
-fn named(conn: &Connection, orgs: HashMap<i64, Org>) -> rusqlite::Result<Vec<Org>> {
+fn with_names(conn: &Connection, orgs: HashMap<i64, Org>) -> rusqlite::Result<Vec<Org>> {
     let mut name = conn.prepare("SELECT name FROM orgs WHERE id = ?1")?;
     let mut orgs = orgs
         .into_iter()

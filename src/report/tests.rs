@@ -1,4 +1,4 @@
-//! The reports of a small ledger that holds every kind of row.
+//! The reports of a small ledger with every kind of row.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::*;
 
-/// Two runs: the first exported another manifest, the second is the one that is reported.
+/// Two runs: the first exported another manifest; the reports are about the second.
 const RUNS: &str = "
     INSERT INTO runs (id, started_at, finished_at, seconds, manifest_sha256, host, user, version, exit_code, stop,
                       bytes, api_requests, api_429, retries, allowance_share) VALUES
@@ -33,7 +33,7 @@ fn image(conn: &Connection, id: i64, note: i64, run: i64, same: (u8, u8), delive
     .expect("image");
 }
 
-/// A hash that is one byte over and over.
+/// A hash of one repeated byte.
 fn fill(byte: u8) -> Vec<u8> {
     vec![byte; 32]
 }
@@ -87,9 +87,9 @@ fn ledger() -> Connection {
     row(&conn, 9, 12, 4, "i4", "zeta,007,i4,", &format!("NULL, 4, {REACHED}"));
     row(&conn, 10, 13, 3, "gone", "zeta,\"n\"\"1\",gone,", &format!("4, NULL, {REACHED}"));
     row(&conn, 11, 14, 2, "later", "\"a,b\",=n2,later,", &format!("6, NULL, {REACHED}"));
-    // it failed in the run before, and this one did not come to it
+    // failed in the run before, not reached in this one
     row(&conn, 12, 15, 3, "i7", "zeta,\"n\"\"1\",i7,", "NULL, NULL, 1, 1, 8, 'timeout', 'no answer', 'old'");
-    // it was delivered, and has to be fetched again
+    // was delivered, must be fetched again
     row(&conn, 13, 16, 2, "i5", "\"a,b\",=n2,i5,", &format!("NULL, 5, {REACHED}"));
     conn
 }
@@ -138,7 +138,7 @@ fn report_csv_has_a_line_for_every_row_in_the_manifests_order() {
 }
 
 #[test]
-fn failed_csv_gives_the_rows_back_as_they_stood_with_the_reason_behind() {
+fn failed_csv_repeats_the_rows_as_they_were_and_appends_the_reason() {
     assert_snapshot!(written(&ledger())["failed.csv"], @r#"
     org_id,note,image,"my, column",error_code,error,attempts,advice
     zeta,"n""1",gone,"it's ""mine""
@@ -279,7 +279,7 @@ fn the_same_ledger_gives_the_same_bytes_and_is_not_changed() {
 }
 
 #[test]
-fn the_ways_to_count_agree() {
+fn both_counts_agree() {
     let conn = ledger();
     let summary = summary(&conn).expect("summary");
     let counts = counts(&conn).expect("counts");
@@ -335,14 +335,14 @@ fn a_manifest_without_rows_gives_headers_and_an_empty_bag() {
 }
 
 #[test]
-fn a_ledger_that_knows_of_no_run_gives_a_valid_bag_all_the_same() {
+fn a_ledger_without_runs_gives_a_valid_bag_too() {
     let files = written(&empty_ledger());
     assert_eq!(files["bag-info.txt"], "Payload-Oxum: 0.0\n");
     assert_eq!(files["failed.csv"], "org,note,image,error_code,error,attempts,advice\n");
 }
 
 #[test]
-fn data_is_made_for_its_owner_alone() {
+fn data_is_created_for_its_owner_only() {
     let folder = tempfile::tempdir().expect("folder");
     write_all(&ledger(), folder.path()).expect("written");
     let mode = fs_err::metadata(folder.path().join("data")).expect("data").permissions().mode();
@@ -371,12 +371,15 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_full_or_read_only_disk_stops_the_run_as_one() {
+fn a_full_or_read_only_disk_is_a_disk_error() {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     for kind in [StorageFull, QuotaExceeded, ReadOnlyFilesystem] {
-        assert!(matches!(RunError::from(Trouble::from(io::Error::from(kind))), RunError::Disk(_)), "{kind}");
+        assert!(
+            matches!(RunError::from(ReportError::from(io::Error::from(kind))), RunError::Disk(_)),
+            "{kind}"
+        );
     }
-    let other = RunError::from(Trouble::from(io::Error::from(PermissionDenied)));
+    let other = RunError::from(ReportError::from(io::Error::from(PermissionDenied)));
     assert!(matches!(other, RunError::Io { .. }), "{other:?}");
 }
 
@@ -401,7 +404,7 @@ fn many_rows_with_the_same_bytes_are_all_named() {
 }
 
 #[test]
-fn the_files_are_for_their_owner_alone() {
+fn the_files_are_for_their_owner_only() {
     let folder = tempfile::tempdir().expect("folder");
     write_all(&ledger(), folder.path()).expect("written");
     for name in files(folder.path()).keys() {
@@ -411,7 +414,7 @@ fn the_files_are_for_their_owner_alone() {
 }
 
 #[test]
-fn the_reports_are_of_the_manifest_whose_rows_they_tell() {
+fn the_reports_belong_to_the_manifest_whose_rows_they_list() {
     let conn = ledger();
     // killed between the loading and the line of its run
     conn.execute_batch("UPDATE manifest SET sha256 = 'cccc'").expect("loaded");

@@ -12,7 +12,7 @@ use crate::disk;
 use crate::error::{RunError, StopReason};
 use crate::event::{Event, Events, Progress};
 use crate::fetch::Fetcher;
-use crate::ledger::{self, Ledger, LedgerThread, State, Tally};
+use crate::ledger::{self, Ledger, LedgerThread, RunCounters, State};
 use crate::options::RunOptions;
 use crate::shutdown::StopHandle;
 use crate::store::{Committer, CommitterThread, Folder};
@@ -99,7 +99,7 @@ impl Export {
     pub async fn finish(
         self,
         stopped: Option<StopReason>,
-        counters: Tally,
+        counters: RunCounters,
         stop: &StopHandle,
     ) -> Result<Result<Finished, RunError>, RunError> {
         let Self { ledger, ledger_thread, locks, folder, loaded } = self;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::Finished;
 use crate::error::{ErrorCode, RunError, StopReason};
-use crate::ledger::{self, Ledger, Tally, sqlite_error};
+use crate::ledger::{self, Ledger, RunCounters, sqlite_error};
 use crate::report;
 use crate::timestamp;
 
@@ -18,7 +18,7 @@ pub(super) async fn finish(
     ledger: &Ledger,
     run: i64,
     stopped: Option<StopReason>,
-    counters: Tally,
+    counters: RunCounters,
     folder: PathBuf,
 ) -> Result<Finished, RunError> {
     ledger.ask(move |connection| record_and_report(connection, run, stopped, &counters, &folder)).await
@@ -28,7 +28,7 @@ fn record_and_report(
     connection: &mut Connection,
     run: i64,
     stopped: Option<StopReason>,
-    counters: &Tally,
+    counters: &RunCounters,
     folder: &Path,
 ) -> Result<Finished, RunError> {
     let why = stopped.as_ref().map(|stopped| {
@@ -36,12 +36,12 @@ fn record_and_report(
         (code, stopped.to_string())
     });
     let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
-    let written = report::end_and_write_all(connection, folder, |counts| {
+    let written = report::finish_and_write_all(connection, folder, |counts| {
         let code = report::exit_code(counts, stopped.as_ref());
         // a signal or a deadline after the last row stopped nothing
         let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
         let stop = stop.filter(|_| stopper.is_some());
-        ledger::end_run(connection, run, &timestamp::now(), code, stop, counters)
+        ledger::finish_run(connection, run, &timestamp::now(), code, stop, counters)
     });
     match written {
         Ok(summary) => {
@@ -52,7 +52,7 @@ fn record_and_report(
             // best effort: the disk that the reports are missing from may be the ledger's too
             let why = error.to_string();
             let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
-            let _ = ledger::end_run(connection, run, &timestamp::now(), 1, stop, counters);
+            let _ = ledger::finish_run(connection, run, &timestamp::now(), 1, stop, counters);
             // the user needs the counts even more if there are no reports
             let summary = report::summary(connection).map_err(sqlite_error)?;
             Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
@@ -70,8 +70,15 @@ pub(super) async fn give_up(
     let (code, why) = (error.code().map_or("", ErrorCode::as_str), error.to_string());
     ledger
         .ask(move |connection| {
-            report::end_and_write_all(connection, &folder, |_| {
-                ledger::end_run(connection, run, &timestamp::now(), 1, Some((code, &why)), &Tally::default())
+            report::finish_and_write_all(connection, &folder, |_| {
+                ledger::finish_run(
+                    connection,
+                    run,
+                    &timestamp::now(),
+                    1,
+                    Some((code, &why)),
+                    &RunCounters::default(),
+                )
             })
         })
         .await

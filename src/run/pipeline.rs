@@ -23,7 +23,7 @@ use self::settle::Parked;
 use crate::error::{RunError, StopReason};
 use crate::event::Progress;
 use crate::fetch::{Fetcher, Outcome, open_files};
-use crate::ledger::{self, Cursor, Tally, Work, Write, sqlite_error};
+use crate::ledger::{self, Cursor, RunCounters, Work, Write, sqlite_error};
 use crate::options::DRAIN;
 use crate::remote::Remote;
 use crate::shutdown::StopHandle;
@@ -54,9 +54,9 @@ pub(super) async fn drive<R: Remote>(
 }
 
 /// What the run has done so far.
-pub(super) fn counters<R>(fetcher: &Fetcher<R>, started: Instant) -> Tally {
+pub(super) fn counters<R>(fetcher: &Fetcher<R>, started: Instant) -> RunCounters {
     let progress = &fetcher.progress;
-    Tally {
+    RunCounters {
         allowance_share: fetcher.admission.limiter.share(),
         seconds: started.elapsed().as_secs_f64(),
         bytes: Progress::get(&progress.bytes),
@@ -194,7 +194,7 @@ impl<R: Remote> Pipeline<R> {
             }
             Wake::RecordCounters => {
                 let counters = counters(&self.fetcher, self.started);
-                self.fetcher.ledger.post(Write::Tally(self.run, counters))?;
+                self.fetcher.ledger.post(Write::Counters(self.run, counters))?;
             }
             Wake::Sample => {
                 admission.check_announced_wait();

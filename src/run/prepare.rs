@@ -10,7 +10,7 @@ use super::or_stopped;
 use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
-use crate::ledger::{self, Ledger, Loading, RunRecord, sqlite_error};
+use crate::ledger::{self, Ledger, Loading, RunRow, sqlite_error};
 use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, Source};
 use crate::options::{OnBadRow, RunOptions};
 use crate::report;
@@ -99,11 +99,11 @@ pub(super) async fn load(
     let path = options.source.path();
     ledger
         .ask(move |connection| {
-            let run = RunRecord::starting(manifest.sha256.to_string());
+            let run = RunRow::starting(manifest.sha256.to_string());
             let key = reading_key(&manifest.options);
             let known = ledger::is_loaded(connection, &manifest.sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
-                let run = ledger::begin_run(connection, &run).map_err(sqlite_error)?;
+                let run = ledger::insert_run(connection, &run).map_err(sqlite_error)?;
                 return Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad });
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
@@ -119,7 +119,7 @@ pub(super) async fn load(
 fn load_rows(
     connection: &mut Connection,
     manifest: &CheckedManifest,
-    run: RunRecord,
+    run: RunRow,
     skip_bad: bool,
     wrong: impl Fn(ManifestError) -> RunError,
 ) -> Result<ledger::Loaded, RunError> {

@@ -84,14 +84,11 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
     let last = learn(connection, out, &mut verified.notices)?;
     images(connection, out, progress, &mut verified)?;
     verified.foreign = foreign::find(connection, out, OWNED)?.foreign;
-    let manifest_sha256 = last.map(|told| told.manifest_sha256).unwrap_or_default();
+    let manifest_sha256 = last.map(|run| run.manifest_sha256).unwrap_or_default();
     let now = timestamp::now();
-    let run = ledger::begin_run(
+    let run = ledger::insert_run(
         connection,
-        &ledger::RunRecord {
-            started_at: now.clone(),
-            ..ledger::RunRecord::starting(manifest_sha256.clone())
-        },
+        &ledger::RunRow { started_at: now.clone(), ..ledger::RunRow::starting(manifest_sha256.clone()) },
     )
     .map_err(sqlite_error)?;
     let restored = rows::rows(connection, &out.join("report.csv"), &manifest_sha256, run);
@@ -104,7 +101,7 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
         // what nobody knows the rows of is no success
         let known = restored.is_ok_and(|rows| rows > 0);
         let code = if known { report::exit_code(&counts, None) } else { NOTHING_KNOWN };
-        ledger::end_run(connection, run, &now, code, Some(("", STOP)), &ledger::Tally::default())
+        ledger::finish_run(connection, run, &now, code, Some(("", STOP)), &ledger::RunCounters::default())
     };
     end().map_err(sqlite_error)?;
     Ok(verified)
@@ -156,16 +153,16 @@ fn learn(
     connection: &Connection,
     out: &Path,
     notices: &mut Vec<String>,
-) -> Result<Option<rows::Told>, RunError> {
+) -> Result<Option<ledger::RunRow>, RunError> {
     owners::begin(connection).map_err(sqlite_error)?;
     let mut folders =
         archive::folders(out).map_err(RunError::io(format!("reading {}", out.join("reports").display())))?;
     folders.push(out.to_owned());
     let mut last = None;
     for folder in folders {
-        let told = rows::told(&folder.join("summary.json"));
-        let run = match &told {
-            Some(told) => rows::run(connection, told).map_err(sqlite_error)?,
+        let summarized = rows::summarized_run(&folder.join("summary.json"));
+        let run = match &summarized {
+            Some(run) => ledger::insert_run(connection, run).map_err(sqlite_error)?,
             None => 0,
         };
         match owners::learn(connection, &folder.join("report.csv"), run) {
@@ -174,7 +171,7 @@ fn learn(
             }
             learnt => learnt?,
         }
-        last = told.or(last);
+        last = summarized.or(last);
     }
     Ok(last)
 }

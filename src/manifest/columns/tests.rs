@@ -1,4 +1,4 @@
-//! Headers as people write them, and what each is told.
+//! Headers as people write them, and the error for each that cannot be used.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn columns_are_found_in_any_order_among_others() {
 }
 
 #[test]
-fn a_name_that_was_asked_for_wins_over_the_known_ones() {
+fn a_name_from_the_user_wins_over_the_known_ones() {
     let found = find_in("org,clinic,note,image", Some("clinic"), None).map(|found| found.org);
     assert_eq!(found, Ok(1));
     let found = find_in("Clinic ID,note,image", Some("clinic-id"), None).map(|found| found.org);
@@ -42,13 +42,13 @@ fn a_name_that_was_asked_for_wins_over_the_known_ones() {
 }
 
 #[test]
-fn a_column_that_was_asked_for_is_not_taken_for_another() {
+fn a_column_with_a_role_gets_no_other() {
     let found = find_in("note,note_id,image", Some("note"), None);
     assert_eq!(found, Ok(Columns { org: 0, note: 1, image: 2, sha256: None }));
 }
 
 #[test]
-fn one_column_cannot_be_two_things() {
+fn one_column_cannot_have_two_roles() {
     let error = find_in("a,b,image", Some("a"), Some("a")).expect_err("shared");
     assert_eq!(error, "column `a` was asked for as org and as note: give each its own in --columns");
 }
@@ -76,7 +76,7 @@ fn a_column_named_twice_is_refused_and_both_names_are_shown() {
 }
 
 #[test]
-fn a_header_in_one_piece_names_the_delimiter_it_seems_to_have() {
+fn the_error_for_a_header_of_one_column_names_the_delimiter_it_seems_to_have() {
     for (header, said) in [("org;note;image", "';'"), ("org\tnote\timage", "tabs"), ("org|note|image", "'|'")]
     {
         let error = find(&[header.to_owned()], &ColumnNames::default(), b',').expect_err("one column");
@@ -87,7 +87,7 @@ fn a_header_in_one_piece_names_the_delimiter_it_seems_to_have() {
 }
 
 #[test]
-fn names_are_shown_without_anything_that_a_terminal_would_obey() {
+fn names_are_shown_without_control_characters() {
     assert_eq!(shown("a\u{1b}[2J\nb\u{202e}"), "`a\\u{1b}[2J\\nb\\u{202e}`");
     assert_eq!(shown(&"x".repeat(1000)).chars().count(), 63);
     let many: Vec<String> = (0..50).map(|n| n.to_string()).collect();

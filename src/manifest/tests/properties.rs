@@ -1,4 +1,4 @@
-//! What holds for every manifest, tried at random.
+//! What holds for every manifest, tested with random ones.
 
 use std::io::BufReader;
 
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::super::*;
 
-/// Any text, rich in what CSV minds.
+/// Any text, rich in characters that CSV treats specially.
 const TEXT: &str = "([,\"\r\n a]|(?s:.)){0,12}";
 
-/// A row as it is written: org, note, image, another column, and blank lines behind it.
+/// A row as written: org, note, image, another column, and the number of blank lines after it.
 type Written = (String, String, String, String, usize);
 
 fn written() -> impl Strategy<Value = Written> {
@@ -33,7 +33,7 @@ fn record(delimiter: u8, terminator: csv::Terminator, fields: &[&str]) -> Vec<u8
     writer.into_inner().expect("no I/O")
 }
 
-/// The line on which the byte behind `before` stands.
+/// The line of the byte after `before`.
 fn line_behind(before: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(before).replace("\r\n", "\n").replace('\r', "\n");
     1 + text.matches('\n').count() as u64
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn no_reason_shows_what_a_terminal_would_obey(fields in vec(TEXT, 2..5)) {
+    fn no_reason_contains_a_control_character(fields in vec(TEXT, 2..5)) {
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         let text = [&b"org,note,image\n"[..], &record(b',', csv::Terminator::CRLF, &fields)].concat();
         for entry in read(&text, 4096, &ManifestOptions::default()).0 {

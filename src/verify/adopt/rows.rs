@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, params};
-use serde::Deserialize;
+use rusqlite::Connection;
 
 use super::owners::{Line, Lines};
 use crate::error::RunError;
 use crate::item::{ImageId, NoteId, OrgId, Sha256};
-use crate::ledger::{self, Loading, RowEnd, sqlite_error};
+use crate::ledger::{self, Loading, RowEnd, RunRow, sqlite_error};
 use crate::manifest::{BadRow, Entry, Row};
 
 /// Of a manifest that was not read: the next run reads its own.
@@ -17,58 +16,16 @@ const READING: &str = "adopted";
 /// The columns that the rows are known by.
 const HEADER: &[u8] = b"org,note,image";
 
-/// A run as its `summary.json` tells it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Told {
-    started_at: String,
-    finished_at: String,
-    seconds: f64,
-    pub manifest_sha256: String,
-    host: String,
-    user: String,
-    version: String,
-    exit_code: Option<u8>,
-    stop: Option<String>,
-    bytes: u64,
-    api_requests: u64,
-    api_429: u64,
-    retries: u64,
-}
-
-/// Reads a `summary.json`; `None` where there is none that can be read.
-pub(super) fn told(path: &Path) -> Option<Told> {
-    // a pipe in its place would be waited for
+/// The run that a `summary.json` tells of; `None` if there is no summary that can be read.
+pub(super) fn summarized_run(path: &Path) -> Option<RunRow> {
+    // a pipe of that name would block
     let text = std::fs::symlink_metadata(path).ok()?.is_file().then(|| std::fs::read(path).ok())??;
-    let told: Told = serde_json::from_slice(&text).ok()?;
-    (!told.started_at.is_empty()).then_some(told)
-}
-
-/// Writes the run into the table and returns its number.
-pub(super) fn run(connection: &Connection, told: &Told) -> rusqlite::Result<i64> {
-    let int = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    connection.execute(
-        "INSERT INTO runs (started_at, finished_at, seconds, manifest_sha256, host, user, version, exit_code, stop,
-             bytes, api_requests, api_429, retries)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        params![
-            told.started_at,
-            // a run that was killed has no end; its summary names the time of its newest image
-            told.exit_code.map(|_| &told.finished_at),
-            told.seconds,
-            told.manifest_sha256,
-            told.host,
-            told.user,
-            told.version,
-            told.exit_code,
-            told.stop,
-            int(told.bytes),
-            int(told.api_requests),
-            int(told.api_429),
-            int(told.retries)
-        ],
-    )?;
-    Ok(connection.last_insert_rowid())
+    let mut run: RunRow = serde_json::from_slice(&text).ok()?;
+    if run.exit_code.is_none() {
+        // a run that was killed has no end; its summary names the time of its newest image
+        run.finished_at = None;
+    }
+    (!run.started_at.is_empty()).then_some(run)
 }
 
 /// Loads the rows of `report.csv` as a manifest is loaded, linked to the images that are in the ledger already, and

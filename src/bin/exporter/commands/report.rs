@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use exporter::error::RunError;
-use exporter::ledger;
-use exporter::report::{self, RunLine, Summary};
+use exporter::ledger::{self, RunRow};
+use exporter::report::{self, Summary};
 
 use crate::output::facts::Facts;
 use crate::output::{format, redact};
@@ -29,7 +29,7 @@ pub fn report(args: &ArgMatches) -> ExitCode {
 }
 
 fn rewrite(export: &Export) -> Result<String, RunError> {
-    let summary = report::again(&export.out, export.state_dir.as_deref())?;
+    let summary = report::rewrite(&export.out, export.state_dir.as_deref())?;
     Ok(rewritten(&summary, &SummaryContext::of(&export.out)))
 }
 
@@ -61,7 +61,7 @@ fn to_the_second(time: &str) -> String {
 
 fn runs(export: &Export, json: bool) -> Result<String, RunError> {
     let (out, state_dir) = (&export.out, export.state_dir.as_deref());
-    let runs = report::runs(&ledger::open_read_only(out, state_dir)?)?;
+    let runs = ledger::runs(&ledger::open_read_only(out, state_dir)?)?;
     if json {
         return Ok(commands::json(&runs));
     }
@@ -70,19 +70,19 @@ fn runs(export: &Export, json: bool) -> Result<String, RunError> {
 }
 
 /// One line per run, oldest first. `running`: the newest one is still going on.
-fn table(runs: &[RunLine], running: bool) -> String {
+fn table(runs: &[RunRow], running: bool) -> String {
     const HEAD: [&str; 8] = ["run", "began (UTC)", "took", "requests", "manifest", "version", "by", "ended"];
-    let newest = runs.last().map(|run| run.run);
+    let newest = runs.last().map(|run| run.id);
     let lines = runs.iter().map(|run| {
         [
-            run.run.to_string(),
+            run.id.to_string(),
             to_the_second(&run.started_at),
             format::duration(Duration::try_from_secs_f64(run.seconds).unwrap_or_default()),
             format::count(run.api_requests),
             run.manifest_sha256.get(..12).unwrap_or(&run.manifest_sha256).to_owned(),
             run.version.clone(),
             redact::safe(&format!("{}@{}", run.user, run.host)),
-            end(run, running && newest == Some(run.run)),
+            end(run, running && newest == Some(run.id)),
         ]
     });
     let lines: Vec<[String; 8]> = std::iter::once(HEAD.map(str::to_owned)).chain(lines).collect();
@@ -90,7 +90,7 @@ fn table(runs: &[RunLine], running: bool) -> String {
 }
 
 /// `3, rows failed`.
-fn end(run: &RunLine, running: bool) -> String {
+fn end(run: &RunRow, running: bool) -> String {
     let Some(code) = run.exit_code else {
         return if running { "still running" } else { "no end recorded: killed, or a power cut" }.to_owned();
     };
@@ -116,10 +116,10 @@ mod tests {
 
     use super::*;
 
-    fn run(run: i64, exit_code: Option<u8>, stop: Option<&str>) -> RunLine {
-        RunLine {
-            run,
-            started_at: format!("2026-03-0{run}T08:00:00.123Z"),
+    fn run(id: i64, exit_code: Option<u8>, stop: Option<&str>) -> RunRow {
+        RunRow {
+            id,
+            started_at: format!("2026-03-0{id}T08:00:00.123Z"),
             finished_at: exit_code.map(|_| "2026-03-02T09:00:00Z".to_owned()),
             seconds: 3600.0,
             exit_code,
@@ -128,10 +128,8 @@ mod tests {
             host: "archive".to_owned(),
             version: "0.1.0".to_owned(),
             manifest_sha256: "ab12cd34ef56".repeat(5),
-            bytes: 0,
-            api_requests: 1234 * run.unsigned_abs(),
-            api_429: 0,
-            retries: 0,
+            api_requests: 1234 * id.unsigned_abs(),
+            ..RunRow::default()
         }
     }
 

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use exporter::ledger::RunRow;
 use exporter::report::Counts;
-use exporter::status::{Phase, Run, Status, status};
+use exporter::status::{Phase, Status, status};
 use jiff::Timestamp;
 
 use crate::output::facts::Facts;
@@ -130,7 +131,7 @@ fn progress(status: &Status) -> String {
 }
 
 /// How a run ended that left `untried` rows untried.
-fn end(run: &Run, counts: &Counts, untried: u64) -> String {
+fn end(run: &RunRow, counts: &Counts, untried: u64) -> String {
     let words = match (counts.failed, untried) {
         (0, 0) => "complete".to_owned(),
         (0, untried) => format!("{} not tried", format::counted(untried, "row")),
@@ -158,7 +159,7 @@ fn speed(status: &Status) -> String {
 }
 
 /// `2,640 to the API, 990 a minute on average, 3 answered 429 (too many), 12 retries`.
-fn requests(run: &Run) -> String {
+fn requests(run: &RunRow) -> String {
     let mut text = format!("{} to the API", format::count(run.api_requests));
     // an average over less than a minute says nothing
     if run.seconds >= 60.0 {
@@ -177,14 +178,14 @@ mod tests {
 
     use super::*;
 
-    fn some(running: bool, run: Run) -> Status {
+    fn some(running: bool, run: RunRow) -> Status {
         let counts =
             Counts { rows: 50_000, stored: 2_560, skipped: 9_000, duplicate: 40, failed: 0, untried: 38_400 };
         Status { running, counts, bytes: 5 << 30, run: Some(run), ..Status::default() }
     }
 
-    fn run(finished: bool, exit_code: Option<u8>) -> Run {
-        Run {
+    fn run(finished: bool, exit_code: Option<u8>) -> RunRow {
+        RunRow {
             started_at: "2026-03-01T08:00:00.123Z".to_owned(),
             finished_at: finished.then(|| "2026-03-01T08:02:40.5Z".to_owned()),
             exit_code,
@@ -192,7 +193,7 @@ mod tests {
             api_requests: 2_640,
             api_429: 3,
             retries: 12,
-            ..Run::default()
+            ..RunRow::default()
         }
     }
 
@@ -215,7 +216,7 @@ mod tests {
         let first = |status: &Status| text(status).lines().next().unwrap_or_default().to_owned();
         assert_snapshot!(first(&some(false, run(false, None))), @"not running: the run of 2026-03-01 08:00:00 UTC was killed; run the same command again to continue");
         let stop = Some("stopped by Ctrl-C".to_owned());
-        assert_snapshot!(first(&some(false, Run { stop, ..run(true, Some(130)) })), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, stopped by Ctrl-C (exit code 130)");
+        assert_snapshot!(first(&some(false, RunRow { stop, ..run(true, Some(130)) })), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, stopped by Ctrl-C (exit code 130)");
         let mut done = some(false, run(true, Some(0)));
         done.counts.untried = 0;
         assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0)");
@@ -223,7 +224,7 @@ mod tests {
         (done.counts.stored, done.counts.untried, done.repaired) = (2_558, 2, 2);
         assert_snapshot!(first(&done), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, complete (exit code 0); since then 2 rows made undelivered by verify --repair");
         let nothing = Status {
-            run: Some(Run { stop: Some("the ledger was rebuilt".to_owned()), ..run(true, Some(1)) }),
+            run: Some(RunRow { stop: Some("the ledger was rebuilt".to_owned()), ..run(true, Some(1)) }),
             ..Status::default()
         };
         assert_snapshot!(first(&nothing), @"not running: the last run ended at 2026-03-01 08:02:40 UTC, the ledger was rebuilt (exit code 1)");
