@@ -22,8 +22,12 @@ use crate::remote::rate_headers::RateHeaders;
 const MESSAGES_MAX: i64 = 16_384;
 /// The largest allowance whose two windows fit into that.
 pub(in crate::limit) const REQUESTS_MAX: u32 = 4_096;
-/// The lock is held for less than a millisecond. If it is held for so long, its holder is stopped, or its disk is.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// The lock is held for less than a millisecond, so it is asked for again after this time, doubled up to the longest.
+const LOCK_PAUSE_MIN: Duration = Duration::from_micros(100);
+/// SQLite's own pauses grow to 100 ms: a busy run would starve the others.
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(5);
+/// 2 s in all: if the lock is held for so long, its holder is stopped, or its disk is.
+const LOCK_ATTEMPTS_MAX: i32 = 400;
 /// Version of [`SCHEMA`], kept in the file as `user_version`; "clk" and a number.
 const FORMAT: i64 = 0x636c_6b01;
 /// One file, and no shared memory: it works on network disks, too.
@@ -110,6 +114,12 @@ impl From<rusqlite::Error> for TableError {
 }
 
 impl TableError {
+    /// Whether the open file is no longer the one at its path.
+    fn is_moved(&self) -> bool {
+        let Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        error.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED
+    }
+
     /// Whether the file's content is at fault, and not its disk, its folder or another process.
     fn is_damage(&self) -> bool {
         match self {
@@ -194,7 +204,15 @@ impl Table {
         let news = read(&transaction, self.seen, &self.boot, now)?;
         self.seen = head;
         let (result, outgoing) = act(now, news);
-        let written = write(transaction, head, &self.boot, &outgoing).map(|head| self.seen = head);
+        let written = match write(transaction, head, &self.boot, &outgoing) {
+            Ok(head) => {
+                self.seen = head;
+                Ok(())
+            }
+            // the file was replaced in this moment: the next exchange opens the new one
+            Err(error) if error.is_moved() => Ok(()),
+            Err(error) => Err(error),
+        };
         Ok((result, written))
     }
 
@@ -310,12 +328,18 @@ fn open(path: &Path) -> Result<(PathBuf, u64, Connection), TableError> {
     let inode = inode(&path).unwrap_or_default();
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(&path, flags)?;
-    connection.busy_timeout(LOCK_TIMEOUT)?;
+    let mut connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     connection.pragma_update_and_check(None, "journal_mode", JOURNAL_MODE, |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     prepare(&connection)?;
     Ok((path, inode, connection))
+}
+
+fn wait_for_lock(attempt: i32) -> bool {
+    let doubled = LOCK_PAUSE_MIN.saturating_mul(1 << attempt.clamp(0, 16));
+    std::thread::sleep(doubled.min(LOCK_PAUSE_MAX));
+    attempt < LOCK_ATTEMPTS_MAX
 }
 
 /// Creates the table in a new file, and checks any other one.

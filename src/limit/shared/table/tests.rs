@@ -265,9 +265,9 @@ fn runs_that_begin_at_once_lose_no_message() {
 fn a_process_that_is_killed_in_the_middle_leaves_a_sound_file() {
     if let Some(path) = std::env::var_os(CHILD_FILE) {
         let mut table = Table::open(Path::new(&path), noon).expect("a table");
-        // in pairs, and long enough for several pages
         for request in (0..).step_by(2) {
             write(&mut table, &[message(request, 10), message(request + 1, 10)]);
+            std::thread::sleep(Duration::from_micros(200));
         }
     }
     let home = Home::new();
