@@ -1,5 +1,6 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
 
+mod inject;
 mod doctor;
 mod failures;
 mod hostile;
