@@ -42,7 +42,18 @@ pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is in flight has so long to end after the first signal.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
-/// So many requests in any window of that length.
+/// An allowance: at most `requests` in any window of this length.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use exporter::options::{RATE, Rate};
+///
+/// let rate = Rate { requests: 1000, window: Duration::from_secs(60) };
+/// assert_eq!(rate, RATE, "what the vendor allows");
+/// // the first thousand may go at once, and the last request is 64 windows behind the first
+/// assert_eq!(rate.shortest(65_000), Duration::from_secs(64 * 60));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// From 1.
@@ -52,8 +63,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The shortest time for so many requests, in whole seconds, rounded down: no run is faster. The first of them
-    /// may go at once, and of any N + 1 the last is a whole window behind the first.
+    /// The shortest time for this many requests, in whole seconds, rounded down: no run is faster. The first N may go at
+    /// once, and of any N + 1 requests the last is a whole window behind the first.
     #[must_use]
     pub fn shortest(self, requests: u64) -> Duration {
         let windows = requests.saturating_sub(1) / u64::from(self.requests.max(1));

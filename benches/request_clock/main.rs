@@ -1,8 +1,10 @@
 //! The request clock against simulated servers: `cargo bench --bench request_clock`. Prints how long, how much of
 //! the allowance and how many 429s, for the exporter and for a client that knows of no allowance and tries again a
 //! second after a 429. With `--svg FILE` it draws the requests over time as well; `doc/request-clock.svg` is that.
+//! `--cost` measures what one permit costs instead.
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to its reader")]
 
+mod cost;
 mod plot;
 mod sim;
 
@@ -15,6 +17,9 @@ use sim::{Case, Outcome, least, run};
 const PHASES: [f64; 5] = [0.0, 0.2, 0.4, 0.6, 0.8];
 
 fn main() -> std::io::Result<()> {
+    if std::env::args().any(|argument| argument == "--cost") {
+        return cost::print();
+    }
     let mut arguments = std::env::args().skip_while(|argument| argument != "--svg");
     let svg = arguments.nth(1);
     println!(

@@ -1,13 +1,12 @@
-//! When the next request may be sent: pure, fed with "sent" and "answered", on whatever clock it is given.
+//! When the next request may be sent. Pure: it is fed with what was sent and answered, and time is a parameter.
 //!
-//! Three parts, each able to say "wait":
-//! - *Gate*: a 429 closes it for everybody until the API's own time; then one request goes ahead alone, as at the
-//!   start.
-//! - *Ceiling*: requests in flight and requests answered within the last window stay below N. A slot is free one
-//!   window after its answer came, so that it is never too early, whatever the latency and wherever in it the
-//!   server looked at its clock.
-//! - *Speed* below the ceiling: told by `X-RateLimit-Remaining` where the answers have it (`guide`), else a pace
-//!   that is safe without being told (`pace`). A job that surely fits into what is free needs neither.
+//! Three parts, each of which can delay a request:
+//! - *Gate* (`gate`): a 429 closes it for all requests until the time the API names; then one request goes alone as a
+//!   probe, as at the start.
+//! - *Ceiling* (`window`): requests in flight and requests answered within the last window stay below N. A slot is free
+//!   one window after its answer came: never too early, whatever the latency, and whenever in it the server counted.
+//! - *Speed* below the ceiling: by `X-RateLimit-Remaining` if answers carry it (`credit`), otherwise a pace that is safe
+//!   without it (`pace`). A job that surely fits into what is free needs neither.
 
 mod credit;
 mod gate;
@@ -25,27 +24,27 @@ use self::window::Window;
 use crate::options::Rate;
 use crate::remote::rate_headers::RateHeaders;
 
-/// The right to send one request; to be given back with its answer.
+/// One request's place in the count, from its grant until its answer or its release.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Slot {
     /// Counted up in the order of sending.
     pub(super) id: u64,
     pub(super) sent: Instant,
-    /// Sent through the half-open gate.
+    /// The probe of the half-open gate.
     alone: bool,
-    /// How often the gate had closed when it was sent.
+    /// How often the gate had closed by then.
     era: u64,
 }
 
-/// What the policy says.
+/// Whether a request may be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Send it.
+    /// Yes.
     Go(Slot),
-    /// Ask again then, or when an answer has come.
+    /// Not before then, unless an answer comes first.
     WaitUntil(Instant),
-    /// Ask again when an answer has come.
+    /// Not before an answer has come.
     WaitForAnswer,
 }
 
@@ -56,24 +55,24 @@ enum Wait {
     ForAnswer,
 }
 
-/// The state of the clock.
+/// The state of the limiter.
 #[derive(Debug)]
 pub struct Policy {
     /// `--rate`'s N.
     most: u32,
-    /// N: `--rate`'s, or the server's newest where that is lower.
+    /// N: `--rate`'s, or the server's newest if that is lower.
     limit: u32,
     window: Duration,
     log: Window,
     gate: Gate,
     pace: Pace,
     credit: Credit,
-    /// Until when the last question had to wait.
+    /// Until when the last attempt has to wait.
     waiting: Option<Instant>,
 }
 
 impl Policy {
-    /// A clock that has seen no request.
+    /// A limiter that has seen no request.
     #[must_use]
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self {
@@ -88,7 +87,7 @@ impl Policy {
         }
     }
 
-    /// May a request be sent now? `left` is how many the run still needs, this one included.
+    /// Takes a slot, if a request may be sent now. `left` is how many the run still needs, this one included.
     pub fn try_acquire(&mut self, now: Instant, left: u64) -> Decision {
         self.log.forget(now);
         match self.check(now, left) {
@@ -120,16 +119,16 @@ impl Policy {
         }
     }
 
-    /// Whether all that is left is surely free. A server that counts by windows may still weigh what was sent two
-    /// windows ago.
+    /// Whether all that is left is surely free. A server that counts by windows may still weigh what was sent two windows
+    /// ago.
     fn fits(&self, left: u64) -> bool {
         let free = u64::from(self.limit.saturating_sub(self.log.used_lately()));
         left <= free && self.pace.is_full() && self.credit.fits(left, &self.log)
     }
 
-    /// Somebody else who keeps the same clock has sent a request.
+    /// Another run that shares the count has sent a request.
     pub fn record_foreign(&mut self, at: Instant) -> Slot {
-        // it took its part of the pace, also where that is not known to have had one
+        // it took its part of the pace, even if the pace had none left
         let _ = self.pace.check(at);
         self.sent(at)
     }
@@ -142,11 +141,11 @@ impl Policy {
         Slot { id, sent: now, alone, era: self.gate.era() }
     }
 
-    /// An answer has come, or its connection is lost.
+    /// An answer has come, or the connection is lost.
     pub fn answered(&mut self, slot: &Slot, now: Instant, headers: &RateHeaders) {
         self.log.forget(now);
         self.log.answer(slot.id, now, !headers.limited);
-        // a Limit that was nonsense is corrected by the next one
+        // an absurd Limit is corrected by the next one
         let limit = headers.limit.map_or(self.limit, |limit| limit.min(self.most));
         if limit != self.limit {
             self.limit = limit;
@@ -163,13 +162,13 @@ impl Policy {
         }
     }
 
-    /// The request was not sent after all.
+    /// The request was not sent after all: its slot is free.
     pub fn release(&mut self, slot: &Slot) {
         self.log.release(slot.id);
         self.gate.abandon(slot);
     }
 
-    /// Nobody will tell any more what was answered.
+    /// The answer will never be known: the request counts as answered now.
     pub fn abandon(&mut self, slot: &Slot, now: Instant) {
         self.log.answer(slot.id, now, true);
         self.gate.abandon(slot);
@@ -181,25 +180,25 @@ impl Policy {
         self.window
     }
 
-    /// N: `--rate`'s, or the server's where that is lower.
+    /// N: `--rate`'s, or the server's if that is lower.
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// The time of one request where the allowance is used evenly.
+    /// The time between two requests if the allowance is used evenly.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.window / self.limit.max(1)
     }
 
-    /// When the API may be asked again after a 429; `None` where nothing is closed.
+    /// When the API may be asked again after a 429; `None` if the gate is not closed.
     #[must_use]
     pub const fn closed_until(&self) -> Option<Instant> {
         self.gate.closed_until()
     }
 
-    /// Until when the last question had to wait; `None` where it went ahead or waits for an answer.
+    /// Until when the last attempt has to wait; `None` if it got a slot or waits for an answer.
     #[must_use]
     pub fn waiting(&self, now: Instant) -> Option<Instant> {
         self.closed_until().or(self.waiting).filter(|until| *until > now)

@@ -21,7 +21,7 @@ async fn send(limiter: &Limiter, rows: u64, latency: Duration) -> Vec<Instant> {
     sent
 }
 
-/// A clock whose first request was answered: the gate is open.
+/// A limiter whose first request was answered: the gate is open.
 async fn open() -> Limiter {
     let limiter = Limiter::new(RATE);
     let permit = limiter.acquire(10).await;
@@ -131,4 +131,32 @@ async fn a_slow_answer_holds_its_slot_until_a_window_after_it_came() {
     let limiter = Limiter::new(Rate { requests: 1, window: Duration::from_secs(3) });
     let sent = send(&limiter, 3, Duration::from_secs(2)).await;
     assert!(sent.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(5)), "{sent:?}");
+}
+
+/// One request in three seconds.
+const ONE: Rate = Rate { requests: 1, window: Duration::from_secs(3) };
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_dropped_before_its_request_left_frees_its_slot() {
+    let limiter = Limiter::new(ONE);
+    let start = Instant::now();
+    drop(limiter.acquire(1).await);
+    let _next = limiter.acquire(1).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(limiter.share(), None, "nothing was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_dropped_after_its_request_left_uses_its_slot_for_one_more_window() {
+    let limiter = Limiter::new(ONE);
+    let mut permit = limiter.acquire(10).await;
+    permit.sent();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    drop(permit);
+    let mut probe = limiter.acquire(10).await;
+    assert_eq!(start.elapsed(), ONE.window);
+    probe.sent();
+    let second = tokio::time::timeout(Duration::from_mins(1), limiter.acquire(9)).await;
+    assert!(second.is_err(), "a request without an answer does not open the gate");
 }

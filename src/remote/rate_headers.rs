@@ -1,14 +1,14 @@
-//! What an answer's headers say about the allowance. All of them are optional, and any may be absurd.
+//! What an answer's headers say about the rate limit. All of them are optional, and any may be absurd.
 //!
-//! Pure: the wall clock of this machine counts for a date only where the answer itself carries none.
+//! Pure: the wall clock of this machine counts for dates only, and only if the answer itself carries no `Date`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Longest wait that is believed: a longer one is taken for nonsense.
-pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
+/// A longer wait counts as absurd and is ignored.
+pub const WAIT_MAX: Duration = Duration::from_hours(24);
 
-/// A reset is believed up to two windows ahead, and always up to this: it is told in whole seconds.
-const SHORTEST_BELIEVED: Duration = Duration::from_secs(5);
+/// A reset counts up to two windows ahead, and always up to this: servers name it in whole seconds.
+const RESET_ALWAYS_MAX: Duration = Duration::from_secs(5);
 
 /// What was read from one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub struct RateHeaders {
 }
 
 impl RateHeaders {
-    /// Reads the headers of an answer that came at `now`.
+    /// Reads the headers of an answer that arrived at `now`.
     pub fn read<'a>(limited: bool, header: impl Fn(&str) -> Option<&'a str>, now: SystemTime) -> Self {
-        // dates are the server's: only its own clock can say how far away they are
+        // dates are the server's: how far away they are, its own clock says
         let server_now = header("date").and_then(|text| httpdate::parse_http_date(text).ok()).unwrap_or(now);
         let number = |name| header(name).and_then(|text| text.trim().parse().ok());
         Self {
@@ -40,10 +40,10 @@ impl RateHeaders {
         }
     }
 
-    /// How long a 429 asks to wait: `Retry-After`, else `X-RateLimit-Reset` as far as it is within the window.
+    /// The wait that a 429 names: `Retry-After`, else `X-RateLimit-Reset` if it is at most two windows ahead.
     #[must_use]
     pub fn named_wait(&self, window: Duration) -> Option<Duration> {
-        let believed = (2 * window).max(SHORTEST_BELIEVED);
+        let believed = (2 * window).max(RESET_ALWAYS_MAX);
         self.retry_after.or(self.reset.filter(|reset| *reset <= believed))
     }
 }
@@ -70,7 +70,7 @@ pub fn reset(text: &str, now: SystemTime) -> Option<Duration> {
 }
 
 fn believable(wait: Duration) -> Option<Duration> {
-    (wait > Duration::ZERO && wait <= LONGEST_WAIT).then_some(wait)
+    (wait > Duration::ZERO && wait <= WAIT_MAX).then_some(wait)
 }
 
 #[cfg(test)]

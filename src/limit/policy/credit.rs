@@ -1,10 +1,10 @@
-//! The speed where answers carry `X-RateLimit-Remaining`.
+//! The speed if answers carry `X-RateLimit-Remaining`.
 //!
-//! *Credit* is the newest Remaining (newest by order of sending) less what was sent since. As long as the server has
-//! counted no more than the own requests explain, credit is spent as it comes, and then a request for each own slot
-//! that is free again. Else somebody spends too, or the server still weighs an earlier window: from then on the
-//! speed follows from the credit alone, (10/W)·credit and more where there is plenty. It is the same law for all who
-//! keep it, and remembers nothing, so that all get the same.
+//! *Credit* is the newest Remaining (by order of sending) less what was sent since. As long as the server has counted
+//! no more than the own requests explain, credit is spent as it comes; after that, one request follows for each own slot
+//! that becomes free. Otherwise another client spends too, or the server still weighs an earlier window: from then on
+//! the speed follows from the credit alone, (10/W)·credit, and more if there is plenty. All clients keep the same law,
+//! and it remembers nothing, so that all get the same share.
 
 use std::time::Duration;
 
@@ -14,49 +14,52 @@ use super::window::Window;
 use super::{Slot, Wait};
 use crate::remote::rate_headers::RateHeaders;
 
-/// The credit's part that may be in flight: little while nobody knows who else is there.
-const FIRST_PART: f64 = 8.0;
-/// The same after a window in which nobody else was seen.
-const PART: f64 = 2.0;
-/// The law of speed, (10/W)·credit·(1 + 20·credit/N): alone, it is in balance with 5 % of N unspent.
-const LAW: (f64, f64) = (10.0, 20.0);
-/// Faster by this while nothing but the own earlier window may be behind what was counted: 2.5 % are unspent.
-const ALONE: f64 = 2.0;
-/// When nothing is left, so many windows may pass before the server is asked again.
-const DRY: f64 = 0.4;
-/// A slot that is free here is given to the server so much longer, in parts of W/N: it may give one back only
-/// little by little.
-const GRACE: f64 = 2.0;
-/// In windows: where N is small that would cost too much.
-const LONGEST_GRACE: f64 = 0.1;
-/// The server may have counted so much more than is known here.
-const UNEXPLAINED: u32 = 2;
-/// Others are remembered for so many windows.
-const MEMORY: u32 = 2;
+/// An eighth of the credit may be in flight in the first window, when it is not known whether other clients spend too,
+/// and whenever they may.
+const CAUTIOUS_DIVISOR: f64 = 8.0;
+/// Half of it after a window in which no other client was seen.
+const USUAL_DIVISOR: f64 = 2.0;
+/// The law of speed is (10/W)·credit·(1 + 20·credit/N): for a client alone, it is in balance with 5 % of N unspent.
+const SPEED_PER_CREDIT: f64 = 10.0;
+/// The law's second factor: plenty of credit is spent faster.
+const SPEED_GAIN: f64 = 20.0;
+/// Faster by this while the own earlier window may explain what was counted: 2.5 % are unspent.
+const ALONE_FACTOR: f64 = 2.0;
+/// In windows: how long nothing is sent while nothing is left, before the server is asked again.
+const DRY_WINDOWS: f64 = 0.4;
+/// A slot that is free here is left alone for this much longer, in units of W/N: the server may give slots back only
+/// gradually.
+const GRACE_SLOTS: f64 = 2.0;
+/// In windows: for a small N the grace would cost too much.
+const GRACE_WINDOWS_MAX: f64 = 0.1;
+/// The server may have counted this many requests, and one per cent, more than the own log explains.
+const UNEXPLAINED_MAX: u32 = 2;
+/// In windows: how long other clients are remembered.
+const MEMORY_WINDOWS: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Credit {
     window: Duration,
     begin: Instant,
-    /// Number and Remaining of the newest request that told.
+    /// Number and Remaining of the newest request whose answer had one.
     newest: Option<(u64, u32)>,
     last_sent: Option<Instant>,
     /// The server has counted more than the own requests of one window.
     careful: bool,
-    /// Until then it is others' doing, since two windows do not explain it either.
+    /// Until then other clients explain it, since the own requests of two windows do not.
     others: Option<Instant>,
-    /// So many in a row were admitted with nothing left.
+    /// Requests in a row that were admitted with nothing left.
     empty: u32,
-    /// Time of the newest request, in seconds.
+    /// How long the newest request took, in seconds.
     latency: f64,
 }
 
-/// What is known of the speed.
+/// What the credit says about the next request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Advice {
     Go,
     Wait(Wait),
-    /// No answer has told.
+    /// No answer has had a Remaining.
     Unknown,
 }
 
@@ -75,11 +78,11 @@ impl Credit {
     }
 
     pub(super) fn sent(&mut self, now: Instant) {
-        // others' requests may be heard of late
+        // other runs' requests may be recorded late
         self.last_sent = self.last_sent.max(Some(now));
     }
 
-    /// Whether so many may go without a look at the answers.
+    /// Whether `left` requests may go whatever the next answers say.
     pub(super) fn fits(&self, left: u64, slots: &Window) -> bool {
         match self.newest {
             None => true,
@@ -97,9 +100,9 @@ impl Credit {
         let flow = f64::from(limit) * self.latency / self.window.as_secs_f64();
         let first = now < self.begin + self.window;
         let in_flight = match (self.careful, first) {
-            (true, _) => (credit / FIRST_PART).max(1.0) + flow / 2.0,
-            (false, true) => (credit / FIRST_PART).max(1.0),
-            (false, false) => (credit / PART).max(1.0) + flow,
+            (true, _) => (credit / CAUTIOUS_DIVISOR).max(1.0) + flow / 2.0,
+            (false, true) => (credit / CAUTIOUS_DIVISOR).max(1.0),
+            (false, false) => (credit / USUAL_DIVISOR).max(1.0) + flow,
         };
         if f64::from(slots.in_flight()) >= in_flight {
             return Advice::Wait(Wait::ForAnswer);
@@ -118,30 +121,30 @@ impl Credit {
 
     fn gap(&self, now: Instant, credit: f64, limit: u32) -> Duration {
         let others = self.others.is_some_and(|until| now < until);
-        let credit = credit * if others { 1.0 } else { ALONE };
-        self.window.div_f64(LAW.0 * credit * (1.0 + LAW.1 * credit / f64::from(limit)))
+        let credit = credit * if others { 1.0 } else { ALONE_FACTOR };
+        self.window.div_f64(SPEED_PER_CREDIT * credit * (1.0 + SPEED_GAIN * credit / f64::from(limit)))
     }
 
-    /// Shorter from the second on that is admitted all the same: a Remaining that is always 0 tells nothing.
+    /// Shorter from the second request on that is admitted all the same: a Remaining that is always 0 says nothing.
     fn dry(&self, limit: u32) -> Duration {
         let halved = 2_f64.powi(self.empty.saturating_sub(2).min(30).cast_signed());
-        self.window.mul_f64((DRY / halved).max(GRACE / f64::from(limit)).min(DRY))
+        self.window.mul_f64((DRY_WINDOWS / halved).max(GRACE_SLOTS / f64::from(limit)).min(DRY_WINDOWS))
     }
 
     /// A little after the first own slot that becomes free after `last`.
     fn after_free_slot(&self, last: Instant, limit: u32, slots: &Window) -> Option<Instant> {
-        let grace = self.window.mul_f64((GRACE / f64::from(limit)).min(LONGEST_GRACE));
+        let grace = self.window.mul_f64((GRACE_SLOTS / f64::from(limit)).min(GRACE_WINDOWS_MAX));
         slots.freed_after(last).map(|free| free.max(last) + grace)
     }
 
-    /// A 429 that came although answers tell: others were faster.
+    /// A 429 came although answers say what is left: other clients were faster.
     pub(super) fn refused(&mut self, now: Instant) {
         self.careful = true;
         self.empty = 0;
-        self.others = Some(now + MEMORY * self.window);
+        self.others = Some(now + MEMORY_WINDOWS * self.window);
     }
 
-    /// Takes what an answer tells, where it is newer than what is known.
+    /// Records what an answer says, if its request is newer than the newest so far.
     pub(super) fn observe(
         &mut self,
         slot: &Slot,
@@ -160,11 +163,11 @@ impl Credit {
         let counted = total - remaining;
         // all that was sent while it was under way may have been counted before it
         let own = slots.used_since(slot.sent.checked_sub(self.window).unwrap_or(slot.sent));
-        let unexplained = |own: u32| counted > own.saturating_add(UNEXPLAINED + total / 100);
+        let unexplained = |own: u32| counted > own.saturating_add(UNEXPLAINED_MAX + total / 100);
         if unexplained(own) {
             self.careful = true;
             if unexplained(slots.used_lately()) {
-                self.others = Some(now + MEMORY * self.window);
+                self.others = Some(now + MEMORY_WINDOWS * self.window);
             }
         }
     }

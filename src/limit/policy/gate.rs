@@ -1,4 +1,4 @@
-//! Closed by a 429 until the API's own time; then one request goes ahead alone.
+//! Closed by a 429 until the time the API names, then half-open: one request goes alone as a probe. It does not pace.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use tokio::time::Instant;
 use super::{Slot, Wait};
 use crate::remote::rate_headers::RateHeaders;
 
-/// First own wait after a 429 that names none, doubled each time.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// First wait after a 429 that names none, doubled each time.
+const UNNAMED_WAIT_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// Nobody knows: one request goes ahead alone.
+    /// Whether the API admits requests is not known: one goes alone.
     HalfOpen,
     /// Until the instant; then half-open.
     Closed(Instant),
-    /// One request is on its way; everybody waits for its answer.
+    /// That one is in flight; all others wait for its answer.
     Probing,
 }
 
 #[derive(Debug)]
 pub(super) struct Gate {
     state: State,
-    /// How often it has closed: requests sent before it closed are one event with the one that closed it.
+    /// How often the gate has closed: the 429s of requests sent before it closed are one event with the first one.
     era: u64,
     /// 429s in a row that named no time.
     unnamed: u32,
@@ -48,8 +48,8 @@ impl Gate {
         }
     }
 
-    /// A request is sent at `now`. True where it goes alone. One that is heard of, and was sent while the gate was
-    /// closed, ends no wait: who sent it did not know.
+    /// A request is sent at `now`. True if it goes alone. A foreign request that was sent while the gate was closed ends
+    /// no wait: its run did not know of the 429.
     pub(super) fn sent(&mut self, now: Instant) -> bool {
         let alone = match self.state {
             State::HalfOpen => true,
@@ -71,7 +71,7 @@ impl Gate {
         }
     }
 
-    /// Nothing came, and nothing will.
+    /// No answer came, and none will.
     pub(super) fn abandon(&mut self, slot: &Slot) {
         if slot.alone && self.state == State::Probing {
             self.state = State::HalfOpen;
@@ -86,11 +86,11 @@ impl Gate {
             if first {
                 self.unnamed += 1;
             }
-            let doubled = FIRST_WAIT.saturating_mul(1 << self.unnamed.saturating_sub(1).min(16));
-            doubled.min(window.max(FIRST_WAIT))
+            let doubled = UNNAMED_WAIT_MIN.saturating_mul(1 << self.unnamed.saturating_sub(1).min(16));
+            doubled.min(window.max(UNNAMED_WAIT_MIN))
         });
         let until = match self.state {
-            // what the API asked for is never cut short by another answer
+            // a wait that the API named is never cut short by another answer
             State::Closed(until) if named.is_none() => until,
             State::Closed(until) => until.max(now + wait),
             State::Open | State::HalfOpen | State::Probing => now + wait,
@@ -98,7 +98,7 @@ impl Gate {
         if first {
             self.era += 1;
         }
-        // a late 429 of before must not end a probe that is on its way
+        // a late 429 of an earlier request must not end a probe in flight
         if self.state != State::Probing || slot.alone || named.is_some() {
             self.state = State::Closed(until);
         }

@@ -1,8 +1,8 @@
-//! The speed where the server tells nothing: governor's GCRA on a clock that is told the time.
+//! The speed if answers do not say what is left: governor's GCRA, on a clock that is set from outside.
 //!
-//! A burst of b and a rate of r let at most b + r·W through in any window. With b = N/50 and r = (N - b)/W that is
-//! N, also for a server that weighs the previous window or counts in fixed ones: safe without being told. After a
-//! 429, N is what got through in the window before it, less a little, and grows slowly from there: others use the
+//! A burst of b and a rate of r let at most b + r·W through in any window. With b = N/50 and r = (N - b)/W that is N,
+//! also for a server that weighs the previous window or counts in fixed ones: safe without rate-limit headers. After a
+//! 429, N is what got through in the window before it, less a little, and grows slowly from there: other clients use the
 //! rest, or the server's limit is lower.
 
 use std::num::NonZeroU32;
@@ -16,48 +16,48 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-/// Share of the allowance that may be used at once: 2 % cost in pace, room for small bursts.
-const BURST_SHARE: u32 = 50;
-/// Percent of what got through before a 429 that is asked for after it.
-const KEPT: u32 = 96;
+/// A fiftieth of the allowance may be used at once: room for small bursts, at the cost of 2 % of the pace.
+const BURST_DIVISOR: u32 = 50;
+/// The pace after a 429, in per cent of what got through in the window before it.
+const KEPT_PERCENT: u32 = 96;
 
 pub(super) struct Pace {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>>,
-    told: Arc<AtomicU64>,
+    limiter: RateLimiter<NotKeyed, InMemoryState, ElapsedClock, NoOpMiddleware<Duration>>,
+    elapsed: Arc<AtomicU64>,
     start: Instant,
     limit: u32,
     window: Duration,
-    /// Requests a window that are asked for; `limit` as long as nothing was refused.
+    /// Requests a window; `limit` as long as none was refused.
     share: u32,
-    /// When the share grows next, and by how many percent of the limit.
+    /// When the share grows next, and by how many per cent of the limit.
     grows: (Instant, u32),
 }
 
 impl Pace {
     pub(super) fn new(limit: u32, window: Duration, now: Instant) -> Self {
-        let told = Arc::new(AtomicU64::new(0));
-        let limiter = limiter(limit, window, &told);
-        Self { limiter, told, start: now, limit, window, share: limit, grows: (now, 0) }
+        let elapsed = Arc::new(AtomicU64::new(0));
+        let limiter = limiter(limit, window, &elapsed);
+        Self { limiter, elapsed, start: now, limit, window, share: limit, grows: (now, 0) }
     }
 
-    /// Whether nothing was refused lately.
+    /// Whether the pace has not been lowered by a 429, or has recovered.
     pub(super) const fn is_full(&self) -> bool {
         self.share >= self.limit
     }
 
-    /// Takes one, or says when there will be one.
+    /// Takes one request from the pace, or says when the next one fits.
     pub(super) fn check(&mut self, now: Instant) -> Result<(), Instant> {
         self.grow(now);
         let since = now.saturating_duration_since(self.start);
-        self.told.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.elapsed.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.limiter.check().map_err(|not_until| self.start + not_until.earliest_possible())
     }
 
-    /// A 429 came, after so many were admitted in the last window.
+    /// A 429 came after `admitted` requests got through in the last window.
     pub(super) fn refused(&mut self, admitted: u32, era: u64, now_era: u64, now: Instant) {
         // one event, and one estimate
         if era + 1 == now_era {
-            let kept = u64::from(admitted) * u64::from(KEPT) / 100;
+            let kept = u64::from(admitted) * u64::from(KEPT_PERCENT) / 100;
             let least = (self.limit / 50).max(1);
             let share = u32::try_from(kept).unwrap_or(self.limit).clamp(least, self.limit);
             self.set(share, now);
@@ -78,21 +78,21 @@ impl Pace {
     fn set(&mut self, share: u32, now: Instant) {
         self.share = share;
         self.start = now;
-        self.limiter = limiter(share, self.window, &self.told);
+        self.limiter = limiter(share, self.window, &self.elapsed);
     }
 }
 
 fn limiter(
     limit: u32,
     window: Duration,
-    told: &Arc<AtomicU64>,
-) -> RateLimiter<NotKeyed, InMemoryState, Told, NoOpMiddleware<Duration>> {
-    let burst = NonZeroU32::new(limit / BURST_SHARE).unwrap_or(NonZeroU32::MIN);
+    elapsed: &Arc<AtomicU64>,
+) -> RateLimiter<NotKeyed, InMemoryState, ElapsedClock, NoOpMiddleware<Duration>> {
+    let burst = NonZeroU32::new(limit / BURST_DIVISOR).unwrap_or(NonZeroU32::MIN);
     let rest = limit.saturating_sub(burst.get()).max(1);
     let period = (window / rest).max(Duration::from_nanos(1));
     let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
-    told.store(0, Ordering::Relaxed);
-    RateLimiter::direct_with_clock(quota, Told(Arc::clone(told)))
+    elapsed.store(0, Ordering::Relaxed);
+    RateLimiter::direct_with_clock(quota, ElapsedClock(Arc::clone(elapsed)))
 }
 
 impl std::fmt::Debug for Pace {
@@ -101,11 +101,11 @@ impl std::fmt::Debug for Pace {
     }
 }
 
-/// A clock that shows what it was told, as time since the pace began.
+/// A clock that is set from outside, as time since the pace began.
 #[derive(Clone, Debug)]
-struct Told(Arc<AtomicU64>);
+struct ElapsedClock(Arc<AtomicU64>);
 
-impl Clock for Told {
+impl Clock for ElapsedClock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {

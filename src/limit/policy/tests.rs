@@ -1,4 +1,4 @@
-//! Tables, and random servers that tell nonsense. No clock runs: time is a number here.
+//! Tables of cases, and random servers that answer nonsense. No clock runs: time is a number here.
 
 use proptest::prelude::*;
 
@@ -20,19 +20,19 @@ fn go(policy: &mut Policy, now: Instant) -> Slot {
     }
 }
 
-fn told(remaining: u32) -> RateHeaders {
+fn remaining(remaining: u32) -> RateHeaders {
     RateHeaders { remaining: Some(remaining), limit: Some(N), ..RateHeaders::default() }
 }
 
-/// A policy whose first answer has told.
-fn guided(now: Instant, remaining: u32) -> Policy {
+/// A policy whose first answer had this Remaining.
+fn guided(now: Instant, left: u32) -> Policy {
     let mut policy = Policy::new(RATE, now);
     let slot = go(&mut policy, now);
-    policy.answered(&slot, now, &told(remaining));
+    policy.answered(&slot, now, &remaining(left));
     policy
 }
 
-/// The wait before the next request; zero where it may go.
+/// The wait before the next request; zero if it may go.
 fn wait(policy: &mut Policy, now: Instant) -> Duration {
     match policy.try_acquire(now, MANY) {
         Decision::Go(_) => Duration::ZERO,
@@ -62,9 +62,9 @@ fn an_older_answer_does_not_undo_a_newer_one() {
     let now = Instant::now();
     let mut policy = guided(now, 99);
     let (older, newer) = (go(&mut policy, now), go(&mut policy, now));
-    policy.answered(&newer, now, &told(10));
+    policy.answered(&newer, now, &remaining(10));
     let before = wait(&mut policy, now);
-    policy.answered(&older, now, &told(98));
+    policy.answered(&older, now, &remaining(98));
     assert_eq!(wait(&mut policy, now), before);
     assert!(before > millis(5), "{before:?}");
 }
@@ -78,12 +78,12 @@ fn what_others_use_makes_the_gap_wider() {
 }
 
 #[test]
-fn an_own_request_that_overtook_is_not_taken_for_somebody_elses() {
+fn an_own_request_that_overtook_another_is_not_taken_for_a_foreign_one() {
     let begin = Instant::now();
     let mut policy = guided(begin, 99);
     let mut slots: Vec<Slot> = (0..8).map(|_| go(&mut policy, begin)).collect();
     // the server counted all eight before it answered the first
-    policy.answered(&slots.remove(0), begin + millis(5), &told(91));
+    policy.answered(&slots.remove(0), begin + millis(5), &remaining(91));
     assert!(matches!(policy.try_acquire(begin + millis(5), MANY), Decision::Go(_)));
 }
 
@@ -161,7 +161,7 @@ fn a_remaining_that_is_always_0_does_not_hold_a_run_for_long() {
         match policy.try_acquire(now, MANY) {
             Decision::Go(slot) => {
                 sent += 1;
-                policy.answered(&slot, now, &told(0));
+                policy.answered(&slot, now, &remaining(0));
             }
             Decision::WaitUntil(until) => now = until,
             Decision::WaitForAnswer => panic!("nothing is in flight"),
@@ -174,15 +174,15 @@ fn a_remaining_that_is_always_0_does_not_hold_a_run_for_long() {
 fn the_newest_limit_counts_up_to_that_of_the_rate() {
     let now = Instant::now();
     let mut policy = Policy::new(RATE, now);
-    for (told, expected) in [(Some(40), 40), (None, 40), (Some(1), 1), (Some(60), 60), (Some(1_000), 100)] {
+    for (limit, expected) in [(Some(40), 40), (None, 40), (Some(1), 1), (Some(60), 60), (Some(1_000), 100)] {
         let slot = policy.record_foreign(now);
-        policy.answered(&slot, now, &RateHeaders { limit: told, ..RateHeaders::default() });
-        assert_eq!(policy.limit(), expected, "{told:?}");
+        policy.answered(&slot, now, &RateHeaders { limit, ..RateHeaders::default() });
+        assert_eq!(policy.limit(), expected, "{limit:?}");
     }
 }
 
 #[test]
-fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
+fn an_abandoned_request_keeps_its_slot_for_a_window_and_frees_the_gate() {
     let now = Instant::now();
     let mut policy = Policy::new(Rate { requests: 1, window: WINDOW }, now);
     let gone = policy.record_foreign(now);
@@ -190,11 +190,11 @@ fn a_request_of_somebody_who_is_gone_leaves_its_slot_and_the_gate_behind() {
     policy.abandon(&gone, now + millis(500));
     assert_eq!(policy.try_acquire(now + millis(500), 1), Decision::WaitUntil(now + millis(500) + WINDOW));
     let slot = go(&mut policy, now + millis(500) + WINDOW);
-    assert!(slot.alone, "nothing has told that the API answers");
+    assert!(slot.alone, "it is not known whether the API answers");
 }
 
 #[test]
-fn a_request_of_somebody_who_did_not_hear_of_the_429_ends_no_wait() {
+fn a_foreign_request_sent_without_knowledge_of_the_429_ends_no_wait() {
     let now = Instant::now();
     let mut policy = guided(now, 99);
     let wait = Duration::from_secs(7);
@@ -215,7 +215,7 @@ fn a_request_of_somebody_who_did_not_hear_of_the_429_ends_no_wait() {
     assert!(matches!(policy.try_acquire(now + wait + WINDOW, 1), Decision::Go(_)));
 }
 
-/// RateHeaders as no server in its senses would send them.
+/// Headers as no sane server sends them.
 fn nonsense() -> impl Strategy<Value = RateHeaders> {
     let seconds =
         prop_oneof![Just(None), (1_u64..=86_400).prop_map(|seconds| Some(Duration::from_secs(seconds)))];
@@ -254,7 +254,7 @@ proptest! {
                         now = next.map_or(until, |next| next.min(until));
                     }
                     Decision::WaitForAnswer => {
-                        prop_assert!(next.is_some(), "waits for an answer that nobody owes");
+                        prop_assert!(next.is_some(), "waits for an answer although nothing is in flight");
                         now = next.unwrap_or(now);
                     }
                 }

@@ -1,4 +1,4 @@
-//! What was sent lately, and when it was answered.
+//! Recent requests, and when they were answered. It counts; it decides nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(super) struct Window {
     in_flight: BTreeMap<u64, Instant>,
     /// When answers came, oldest first, and whether the request was admitted.
     answered: VecDeque<(Instant, bool)>,
-    /// So many at the front of `answered` are older than a window.
+    /// How many at the front of `answered` are older than a window.
     old: usize,
     sent: u64,
 }
@@ -23,7 +23,7 @@ impl Window {
         Self { length, in_flight: BTreeMap::new(), answered: VecDeque::new(), old: 0, sent: 0 }
     }
 
-    /// Forgets what no rule asks for any more.
+    /// Forgets what is older than two windows.
     pub(super) fn forget(&mut self, now: Instant) {
         while self.answered.front().is_some_and(|(at, _)| now >= *at + 2 * self.length) {
             self.answered.pop_front();
@@ -42,7 +42,7 @@ impl Window {
 
     pub(super) fn answer(&mut self, id: u64, now: Instant, admitted: bool) {
         if self.in_flight.remove(&id).is_some() {
-            // others' answers may be heard of late; too late is never too early
+            // other runs' answers may be recorded late; a slot that is free too late is never free too early
             let at = self.answered.back().map_or(now, |(last, _)| now.max(*last));
             self.answered.push_back((at, admitted));
         }
@@ -52,34 +52,34 @@ impl Window {
         self.in_flight.remove(&id);
     }
 
-    /// Sent, and not answered longer than a window ago.
+    /// In flight, or answered within the last window.
     pub(super) fn used(&self) -> u32 {
         count(self.in_flight.len() + self.answered.len() - self.old)
     }
 
-    /// The same for two windows.
+    /// In flight, or answered within the last two windows.
     pub(super) fn used_lately(&self) -> u32 {
         count(self.in_flight.len() + self.answered.len())
     }
 
-    /// Sent, and not answered before `then`.
+    /// In flight, or answered at `then` or later.
     pub(super) fn used_since(&self, then: Instant) -> u32 {
         let earlier = self.answered.partition_point(|(at, _)| *at < then);
         count(self.in_flight.len() + self.answered.len() - earlier)
     }
 
-    /// Admitted by the server within the last window, as far as is known.
+    /// Answered within the last window, and not with a 429.
     pub(super) fn admitted(&self, now: Instant) -> u32 {
         let since = self.answered.iter().rev().take_while(|(at, _)| *at + self.length > now);
         count(since.filter(|(_, admitted)| *admitted).count())
     }
 
-    /// When the next slot is free; `None` where all are in flight.
+    /// When the next slot is free; `None` if all are in flight.
     pub(super) fn next_free(&self) -> Option<Instant> {
         self.answered.get(self.old).map(|(at, _)| *at + self.length)
     }
 
-    /// When the first slot became free after `then`, or will.
+    /// When the first slot after `then` became free, or will.
     pub(super) fn freed_after(&self, then: Instant) -> Option<Instant> {
         let before = self.answered.partition_point(|(at, _)| *at + self.length <= then);
         self.answered.get(before).map(|(at, _)| *at + self.length)
@@ -89,7 +89,7 @@ impl Window {
         count(self.in_flight.len())
     }
 
-    /// Sent after the one of that number.
+    /// Requests sent after that one.
     pub(super) const fn sent_after(&self, id: u64) -> u64 {
         self.sent - id
     }

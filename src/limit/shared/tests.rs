@@ -1,4 +1,4 @@
-//! Several runs with one clock, on a paused clock: each a limiter of its own, the file between them.
+//! Several runs that share one count, on a paused clock: each has a limiter of its own, and the file is between them.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -63,7 +63,7 @@ fn most_in_a_window(mut sent: Vec<Instant>) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_together_stay_below_the_allowance_each_with_his_own_n() {
+async fn all_runs_together_stay_below_the_allowance_each_with_its_own_n() {
     let machine = Machine::new();
     let (one, other) = (machine.run(RATE), machine.run(Rate { requests: 50, window: WINDOW }));
     let (mut sent, more) = tokio::join!(send(&one, 250), send(&other, 60));
@@ -82,6 +82,8 @@ async fn a_429_closes_the_gate_for_all() {
     let wait = Duration::from_secs(7);
     let permit = one.acquire(10).await;
     permit.answered(&RateHeaders { limited: true, retry_after: Some(wait), ..RateHeaders::default() });
+    // published in the background: time stands still until that is done
+    sleep(Duration::from_millis(1)).await;
     let start = Instant::now();
     let sent = send(&other, 1).await;
     let waited = sent[0] - start;
@@ -89,17 +91,17 @@ async fn a_429_closes_the_gate_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_begins_knows_what_the_one_before_sent() {
+async fn a_run_that_starts_knows_what_the_one_before_sent() {
     let machine = Machine::new();
     let mut sent = send(&machine.run(RATE), 100).await;
-    // its last words are written while it ends
+    // what it publishes last is written while it ends
     sleep(Duration::from_millis(50)).await;
     sent.extend(send(&machine.run(RATE), 100).await);
     assert!(most_in_a_window(sent) <= 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
+async fn a_run_that_starts_knows_all_that_the_server_still_counts() {
     let machine = Machine::new();
     let rule =
         ServerRate { limit: 100, window: WINDOW, algorithm: Algorithm::Log, headers: SendHeaders::Always };
@@ -118,7 +120,7 @@ async fn a_run_that_begins_knows_all_that_the_server_still_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_was_announced_to_an_earlier_run_is_kept() {
+async fn a_wait_that_the_api_named_to_an_earlier_run_is_kept() {
     let machine = Machine::new();
     let one = machine.run(RATE);
     let permit = one.acquire(10).await;
@@ -131,7 +133,7 @@ async fn a_wait_that_was_announced_to_an_earlier_run_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_killed_leaves_nothing_behind_but_what_he_sent() {
+async fn a_killed_run_leaves_nothing_behind_but_what_it_sent() {
     let machine = Machine::new();
     let mut gone = std::process::Command::new("true").spawn().expect("a process");
     gone.wait().expect("its end");
@@ -153,52 +155,52 @@ async fn who_was_killed_leaves_nothing_behind_but_what_he_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_that_cannot_be_written_is_told_once() {
+async fn a_folder_that_cannot_be_written_is_reported_once() {
     let machine = Machine::new();
     std::fs::write(machine.0.path().join("exporter"), "in the way").expect("a file");
-    let (events, mut told) = Events::channel();
+    let (events, mut reported) = Events::channel();
     let limiter = Limiter::with(RATE, Some(Shared::new(machine.path(), paused)), events);
     let sent = send(&limiter, 150).await;
-    assert!(most_in_a_window(sent) <= 100, "its own clock holds");
+    assert!(most_in_a_window(sent) <= 100, "its own count holds");
     assert!(
-        matches!(told.try_recv(), Ok(Event::Warning { line: None, what }) if what.contains("cannot be shared"))
+        matches!(reported.try_recv(), Ok(Event::Warning { line: None, what }) if what.contains("cannot be shared"))
     );
-    assert!(told.try_recv().is_err(), "once");
+    assert!(reported.try_recv().is_err(), "once");
 }
 
-/// A run whose clock's file opens, but cannot be written.
+/// A run whose file opens, but cannot be written.
 fn run_on_a_full_disk(
     machine: &Machine,
     rate: Rate,
 ) -> (Limiter, tokio::sync::mpsc::UnboundedReceiver<Event>) {
-    let (events, told) = Events::channel();
+    let (events, reported) = Events::channel();
     let shared = Shared::new(machine.path(), paused);
     let table = Table::open(&machine.path(), paused).expect("a table");
     table.fill_disk();
     *lock(&shared.table) = Some(table);
-    (Limiter::with(rate, Some(shared), events), told)
+    (Limiter::with(rate, Some(shared), events), reported)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_cannot_be_written_costs_no_request_and_is_told_once() {
+async fn a_file_that_cannot_be_written_costs_no_request_and_is_reported_once() {
     for rate in [RATE, Rate { requests: 1, window: WINDOW }] {
         let machine = Machine::new();
-        let (limiter, mut told) = run_on_a_full_disk(&machine, rate);
+        let (limiter, mut reported) = run_on_a_full_disk(&machine, rate);
         let sent = tokio::time::timeout(Duration::from_mins(10), send(&limiter, 5)).await;
         assert_eq!(sent.expect("the run hangs").len(), 5, "{rate:?}");
-        let Ok(Event::Warning { what, .. }) = told.try_recv() else { panic!("no warning") };
+        let Ok(Event::Warning { what, .. }) = reported.try_recv() else { panic!("no warning") };
         assert!(what.contains("cannot be shared"), "{what}");
-        assert!(told.try_recv().is_err(), "once");
+        assert!(reported.try_recv().is_err(), "once");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_keeps_his_own_clock_does_not_wait_for_the_answers_of_others() {
+async fn a_run_that_counts_on_its_own_does_not_wait_for_the_answers_of_others() {
     for rate in [RATE, Rate { requests: 1, window: WINDOW }] {
         let machine = Machine::new();
         let one = machine.run(rate);
         let _in_flight = one.acquire(10).await;
-        let (other, _told) = run_on_a_full_disk(&machine, rate);
+        let (other, _reported) = run_on_a_full_disk(&machine, rate);
         let sent = tokio::time::timeout(Duration::from_mins(10), send(&other, 5)).await;
         assert_eq!(sent.expect("the run hangs").len(), 5, "{rate:?}");
     }
@@ -220,7 +222,7 @@ fn on_hanging_disk(machine: &Machine) -> Limiter {
     Limiter::with(rate, Some(Shared::new(machine.path(), hanging)), Events::none())
 }
 
-/// Begins to wait, and returns when the disk was asked.
+/// Starts to wait, and returns when the disk was asked.
 fn ask_the_disk(ready: std::pin::Pin<&mut impl Future>) {
     let before = DISK_ASKED.load(Ordering::Relaxed);
     assert!(ready.now_or_never().is_none(), "it waits for the disk");
@@ -231,9 +233,9 @@ fn ask_the_disk(ready: std::pin::Pin<&mut impl Future>) {
 
 // one after the other: there is one disk that hangs
 #[tokio::test(start_paused = true)]
-async fn a_request_is_given_back_that_is_granted_too_late_or_to_nobody() {
+async fn a_permit_granted_too_late_or_to_no_task_is_released() {
     granted_too_late().await;
-    granted_to_nobody().await;
+    granted_to_no_task().await;
 }
 
 #[expect(clippy::await_holding_lock, reason = "the clock is stopped, and the lock is the disk's")]
@@ -246,14 +248,14 @@ async fn granted_too_late() {
     tokio::time::advance(Duration::from_secs(31)).await;
     ready.await.answered(&RateHeaders::default());
     tokio::time::advance(WINDOW).await;
-    // the disk answers, and the first question is granted although nobody asks any more
+    // the disk answers, and the first attempt gets a permit that no task waits for
     drop(hangs);
     sleep(Duration::from_millis(1)).await;
     let next = tokio::time::timeout(Duration::from_mins(10), limiter.acquire(9)).await;
     assert!(next.is_ok(), "the run hangs");
 }
 
-async fn granted_to_nobody() {
+async fn granted_to_no_task() {
     for granted_first in [true, false] {
         let machine = Machine::new();
         let limiter = on_hanging_disk(&machine);
@@ -311,7 +313,7 @@ async fn four(rule: ServerRate) -> (usize, Vec<Duration>, Vec<Instant>) {
     (limited, spans, admitted)
 }
 
-/// Sends one request. True where it has to be sent again.
+/// Sends one request. True if it has to be sent again.
 async fn ask(
     limiter: &Limiter,
     world: &Mutex<(Server, Vec<Instant>, usize)>,
@@ -340,7 +342,7 @@ async fn ask(
 }
 
 #[tokio::test(start_paused = true)]
-async fn four_runs_of_one_machine_are_as_good_as_one() {
+async fn four_runs_of_one_machine_use_the_allowance_as_well_as_one() {
     for algorithm in [Algorithm::Log, Algorithm::Counter, Algorithm::Fixed] {
         for headers in [SendHeaders::Always, SendHeaders::Never] {
             let rule = ServerRate { limit: 100, window: WINDOW, algorithm, headers };
