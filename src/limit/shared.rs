@@ -7,6 +7,7 @@
 //! A dead run is detected by its process; its requests in flight then count as answered.
 
 mod boot;
+mod message;
 mod peers;
 mod table;
 
@@ -21,9 +22,10 @@ use tokio::time::Instant;
 
 use self::boot::Process;
 pub(super) use self::boot::since_boot;
+use self::message::{Message, Step};
 use self::peers::{Peers, Replay};
 pub(super) use self::table::REQUESTS_MAX;
-use self::table::{Message, Now, Step, Table, TableError};
+use self::table::{Now, Table, TableError};
 use super::{Decision, Policy, RateHeaders, Slot, lock};
 
 /// The name says which API and key the file is for, and cannot be turned back into them.

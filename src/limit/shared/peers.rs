@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::boot::Process;
-use super::table::{Message, Step};
+use super::message::{Message, Step};
 use super::{Decision, Policy, Slot};
 
 /// Once another run's answer is overdue by this much, its process is checked.

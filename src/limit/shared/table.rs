@@ -13,10 +13,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::boot::{Process, boot_id};
-use crate::remote::rate_headers::RateHeaders;
+use super::boot::boot_id;
+use super::message::{self, Message};
 
 /// Messages that are kept: two for each request of two windows.
 const MESSAGES_MAX: i64 = 16_384;
@@ -49,46 +49,11 @@ const SCHEMA: &str = "
         retry_after INTEGER, -- milliseconds
         reset INTEGER -- milliseconds
     ) STRICT;";
-const READ: &str = "
-    SELECT at, run, pid, started, request, step, requests_left, limited, rate_limit, remaining, retry_after, reset
-    FROM messages WHERE id > ?1 AND boot = ?2 AND at <= ?3 ORDER BY id";
-const INSERT: &str = "
-    INSERT INTO messages (boot, at, run, pid, started, request, step,
-                          requests_left, limited, rate_limit, remaining, retry_after, reset)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 const PRUNE: &str = "DELETE FROM messages WHERE id <= ?1";
 const HEAD: &str = "SELECT coalesce(max(id), 0) FROM messages";
 
 /// Time since the boot; tests have another one.
 pub(super) type Now = fn() -> io::Result<Duration>;
-
-/// What happens to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A run waits, and still needs `left` requests.
-    Waiting { left: u32 },
-    /// It may be sent now; its run still needs `left`, this one included.
-    Granted { left: u32 },
-    /// Its answer has come.
-    Answered(RateHeaders),
-    /// It was not sent after all.
-    Released,
-    /// It was sent, and its run no longer waits for the answer.
-    Abandoned,
-}
-
-/// What one run tells the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    /// Since the boot.
-    pub at: Duration,
-    /// A random number.
-    pub run: u32,
-    pub process: Process,
-    /// The request's number in its run.
-    pub request: u32,
-    pub step: Step,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::limit) enum TableError {
@@ -201,7 +166,7 @@ impl Table {
             self.seen = 0;
         }
         let now = (self.now)()?;
-        let news = read(&transaction, self.seen, &self.boot, now)?;
+        let news = message::read(&transaction, self.seen, &self.boot, now)?;
         self.seen = head;
         let (result, outgoing) = act(now, news);
         let written = match write(transaction, head, &self.boot, &outgoing) {
@@ -231,22 +196,6 @@ impl Table {
     }
 }
 
-fn read(
-    transaction: &Transaction<'_>,
-    seen: i64,
-    boot: &str,
-    now: Duration,
-) -> Result<Vec<Message>, TableError> {
-    let mut statement = transaction.prepare_cached(READ)?;
-    let mut rows = statement.query(params![seen, boot, nanos(now)])?;
-    let mut messages = Vec::new();
-    while let Some(row) = rows.next()? {
-        // a number out of its range is nothing that a run has written
-        messages.extend(message(row).ok());
-    }
-    Ok(messages)
-}
-
 /// Commits `messages` behind `head`, and returns the new head.
 fn write(
     transaction: Transaction<'_>,
@@ -256,7 +205,7 @@ fn write(
 ) -> Result<i64, TableError> {
     let mut last = head;
     for message in messages {
-        insert(&transaction, boot, message)?;
+        message::insert(&transaction, boot, message)?;
         last = transaction.last_insert_rowid();
     }
     if last > head {
@@ -264,63 +213,6 @@ fn write(
     }
     transaction.commit()?;
     Ok(last)
-}
-
-fn insert(transaction: &Transaction<'_>, boot: &str, message: &Message) -> Result<(), TableError> {
-    let none = RateHeaders::default();
-    let (step, left, headers) = match &message.step {
-        Step::Waiting { left } => ("waiting", Some(*left), &none),
-        Step::Granted { left } => ("granted", Some(*left), &none),
-        Step::Answered(headers) => ("answered", None, headers),
-        Step::Released => ("released", None, &none),
-        Step::Abandoned => ("abandoned", None, &none),
-    };
-    transaction.prepare_cached(INSERT)?.execute(params![
-        boot,
-        nanos(message.at),
-        message.run,
-        message.process.pid,
-        message.process.started,
-        message.request,
-        step,
-        left,
-        headers.limited,
-        headers.limit,
-        headers.remaining,
-        headers.retry_after.map(millis),
-        headers.reset.map(millis),
-    ])?;
-    Ok(())
-}
-
-fn duration(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Duration>> {
-    let millis: Option<u32> = row.get(index)?;
-    Ok(millis.map(|millis| Duration::from_millis(millis.into())))
-}
-
-fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
-    let left = row.get::<_, Option<u32>>(6)?.unwrap_or(0);
-    let step = match row.get_ref(5)?.as_str()? {
-        "waiting" => Step::Waiting { left },
-        "granted" => Step::Granted { left },
-        "answered" => Step::Answered(RateHeaders {
-            limited: row.get(7)?,
-            limit: row.get(8)?,
-            remaining: row.get(9)?,
-            retry_after: duration(row, 10)?,
-            reset: duration(row, 11)?,
-        }),
-        "released" => Step::Released,
-        "abandoned" => Step::Abandoned,
-        _ => return Err(rusqlite::Error::InvalidQuery),
-    };
-    Ok(Message {
-        at: Duration::from_nanos(row.get::<_, i64>(0)?.unsigned_abs()),
-        run: row.get(1)?,
-        process: Process { pid: row.get(2)?, started: row.get(3)? },
-        request: row.get(4)?,
-        step,
-    })
 }
 
 fn open(path: &Path) -> Result<(PathBuf, u64, Connection), TableError> {
@@ -411,15 +303,6 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn inode(path: &Path) -> Option<u64> {
     path.symlink_metadata().ok().map(|there| there.ino())
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// Rounded up: a wait is never cut short.
-fn millis(time: Duration) -> u32 {
-    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

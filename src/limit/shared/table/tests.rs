@@ -5,7 +5,10 @@ use std::io::{Seek, SeekFrom, Write};
 use proptest::prelude::*;
 
 use super::*;
+use crate::limit::shared::boot::Process;
 use crate::limit::shared::file_name;
+use crate::limit::shared::message::Step;
+use crate::remote::rate_headers::RateHeaders;
 
 /// The database that a process of [`a_process_that_is_killed_in_the_middle_leaves_a_sound_file`] writes to.
 const CHILD_FILE: &str = "EXPORTER_TEST_TABLE";
