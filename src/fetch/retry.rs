@@ -217,8 +217,10 @@ mod tests {
     fn a_refunded_attempt_can_be_spent_again() {
         let mut budget = Budget::new(1, Duration::from_secs(60));
         budget.charge();
+        assert_eq!(budget.attempts(), 1);
         assert_eq!(budget.pause(false), None);
         budget.refund();
+        assert_eq!(budget.attempts(), 0);
         assert!(budget.pause(false).is_some());
     }
 

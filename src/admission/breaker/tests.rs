@@ -154,3 +154,66 @@ fn a_probe_that_leaves_makes_room_for_the_next() {
     breaker.release_probe(2);
     assert_eq!(breaker.admit(3, later), Admit::Probe);
 }
+
+#[test]
+fn the_pause_between_probes_doubles_up_to_its_maximum() {
+    let (mut breaker, mut now) = breaker();
+    breaker.answered(9, Service::Api, now);
+    breaker.failed(1, &refused(), 50, now);
+    let mut pause = FIRST_PROBE_PAUSE;
+    for seq in 2..10 {
+        let Admit::WaitUntil(next) = breaker.admit(seq, now) else { panic!("probe {seq} is early") };
+        assert_eq!(next - now, pause, "before the probe of row {seq}");
+        now = next;
+        assert_eq!(breaker.admit(seq, now), Admit::Probe);
+        breaker.failed(seq, &refused(), 50, now);
+        pause = (pause * 2).min(PROBE_PAUSE_MAX);
+    }
+    assert_eq!(pause, PROBE_PAUSE_MAX);
+}
+
+#[test]
+fn a_row_that_ends_its_own_outage_is_no_suspect() {
+    let (mut breaker, now) = breaker();
+    breaker.answered(9, Service::Api, now);
+    for _ in 0..10 {
+        assert_eq!(breaker.failed(1, &refused(), 50, now).0, Charge::Outage, "it never pays for the network");
+        breaker.answered(1, Service::Api, now);
+        assert!(breaker.was_outage(Service::Api, now), "and gets its attempts back");
+    }
+}
+
+#[test]
+fn an_outage_that_several_rows_led_to_stays_one_when_another_row_ends_it() {
+    let (mut breaker, now) = breaker();
+    for seq in 1..=5 {
+        breaker.failed(seq, &down(), 50, now);
+    }
+    breaker.answered(9, Service::Api, now + Duration::from_secs(1));
+    assert!(breaker.was_outage(Service::Api, now));
+}
+
+#[test]
+fn a_failure_may_be_an_outage_until_the_breaker_opens_or_the_service_answers() {
+    let (mut breaker, now) = breaker();
+    breaker.failed(1, &down(), 50, now);
+    assert!(breaker.may_be_outage(1, Service::Api));
+    assert!(!breaker.may_be_outage(2, Service::Api), "another row");
+    assert!(!breaker.may_be_outage(1, Service::Storage), "another service");
+    breaker.answered(9, Service::Api, now);
+    assert!(!breaker.may_be_outage(1, Service::Api), "the service has answered");
+    for seq in 1..=5 {
+        breaker.failed(seq, &down(), 50, now);
+    }
+    assert!(!breaker.may_be_outage(1, Service::Api), "it is one");
+}
+
+#[test]
+fn an_outage_names_its_service_its_duration_and_the_last_failure() {
+    let (mut breaker, now) = breaker();
+    assert_eq!(breaker.outage(now), None);
+    breaker.failed(1, &refused(), 50, now);
+    let (service, duration, last) = breaker.outage(now + Duration::from_secs(3)).expect("an outage");
+    assert_eq!((service, duration), (Service::Api, Duration::from_secs(3)));
+    assert_eq!(*last, refused().describe());
+}
