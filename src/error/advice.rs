@@ -18,6 +18,8 @@ pub(super) const URL_REFUSED: &str = "signed URL refused: ";
 pub(super) const NOT_VERBATIM: &str = "signed URL cannot be sent unchanged: ";
 /// Start of the error of an image beyond `--max-size`.
 pub(super) const TOO_LARGE: &str = "the image has ";
+/// Stands between the host and the proxy in front of it.
+pub(crate) const THROUGH_PROXY: &str = " through the proxy ";
 /// Stands between the host and a proxy's status.
 pub(crate) const PROXY_ANSWERED: &str = ": the proxy answered ";
 /// Stands between the host and what is wrong with a certificate.
@@ -56,8 +58,7 @@ fn api_error(error: &str) -> Option<Cow<'static, str>> {
         return Some(url_refused(why));
     }
     error.starts_with("the API answered 3").then_some(
-        "check --api-url (MAXAI_API_URL): the API itself sends nobody elsewhere, but a sign-in page, a proxy or a wrong \
-         address does"
+        "check --api-url (MAXAI_API_URL): the API itself never redirects, but a sign-in page, a proxy or a wrong address does"
             .into(),
     )
 }
@@ -101,21 +102,26 @@ fn storage_error(error: &str) -> Option<Cow<'static, str>> {
 }
 
 fn network(error: &str) -> Option<Cow<'static, str>> {
-    if let Some((host, answer)) = error.split_once(PROXY_ANSWERED) {
-        let host = host.split_once(" at ").map_or(host, |(_, host)| host);
-        return Some(if answer.starts_with("407") {
-            "check HTTPS_PROXY (http://user:password@host:port) and run again".into()
-        } else {
-            format!(
-                "the proxy does not let this machine through to {host}: ask its administrator to, or except the host \
-                 with NO_PROXY, and run again"
-            )
-            .into()
-        });
+    if let Some((peer, answer)) = error.split_once(PROXY_ANSWERED) {
+        return Some(proxy(peer, answer));
     }
     error
         .contains(CERTIFICATE_REFUSED)
         .then_some("check the address, the clock and the certificates (--ca-file), and run again".into())
+}
+
+/// `peer` is `the API at HOST through the proxy PROXY`.
+fn proxy(peer: &str, answer: &str) -> Cow<'static, str> {
+    if answer.starts_with("407") {
+        return "check HTTPS_PROXY (http://user:password@host:port) and run again".into();
+    }
+    let host = peer.split_once(" at ").map_or(peer, |(_, host)| host);
+    let (host, proxy) = host.split_once(THROUGH_PROXY).unwrap_or((host, "of HTTPS_PROXY"));
+    format!(
+        "ask the administrator of the proxy {proxy} to let this machine through to {host}, or except the host with \
+         NO_PROXY, and run again"
+    )
+    .into()
 }
 
 fn not_an_image(error: &str) -> Option<Cow<'static, str>> {

@@ -33,6 +33,7 @@ use secrecy::{ExposeSecret, SecretString};
 use self::client::ClientKind;
 use self::ssrf::SsrfPolicy;
 use crate::api_key::read_key_file;
+use crate::error::advice::THROUGH_PROXY;
 use crate::error::{Failure, RunError, Service};
 use crate::item::Item;
 use crate::options::ApiOptions;
@@ -85,7 +86,7 @@ impl Http {
     fn describe_host(&self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
         match &self.proxy {
-            Some(proxy) if proxy.applies_to(url) => format!("{host} through the proxy {}", proxy.name()),
+            Some(proxy) if proxy.applies_to(url) => format!("{host}{THROUGH_PROXY}{}", proxy.name()),
             _ => host.to_owned(),
         }
     }
