@@ -5,27 +5,32 @@
 //! 3. [`orgs`]: does the API refuse this row's organization?
 //! 4. [`throttle`]: may the wait that a 429 asks for be waited out?
 //!
+//! Beside the gates, [`alike`] stops a run whose rows all fail in the same way.
+//!
 //! Tasks come here before each attempt and wait if they have to; every wait ends at once when the run drains. An
 //! outage, a 401 and a 429 are states of the run and are kept here; they are never failures of an image.
 //!
 //! It does not decide what becomes of a row (that is `fetch`), and it does not count requests (that is `limit`).
 
+mod alike;
 pub(crate) mod breaker;
 pub(crate) mod drain;
 pub(crate) mod orgs;
 pub(crate) mod throttle;
 mod watched;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
+use self::alike::Alike;
 use self::breaker::{Admit, Breaker, Charge, Transition};
 use self::drain::Drain;
 use self::orgs::Orgs;
 use self::throttle::Throttle;
-use self::watched::{Step, Watched};
-use crate::error::{ErrorCode, Failure, RunError, Service, StopReason};
+use self::watched::{Step, Watched, lock};
+use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, StopReason};
 use crate::event::{Event, Events};
 use crate::limit::Limiter;
 use crate::options::{MAX_OUTAGE_AT_START, RunOptions};
@@ -37,6 +42,7 @@ pub(crate) struct Admission {
     breaker: Watched<Breaker>,
     orgs: Watched<Orgs>,
     throttle: Throttle,
+    alike: Mutex<Alike>,
     pub(crate) limiter: Limiter,
     pub(crate) events: Events,
     /// Rows that have not ended.
@@ -54,7 +60,8 @@ impl Admission {
             drain: Drain::new(options.deadline, events.clone()),
             breaker: Watched::new(Breaker::new(options.max_outage, MAX_OUTAGE_AT_START)),
             orgs: Watched::default(),
-            throttle: Throttle::new(options.max_outage),
+            throttle: Throttle::new(options.max_outage, options.limiter_dir.clone()),
+            alike: Mutex::default(),
             limiter,
             events,
             remaining: AtomicU64::new(0),
@@ -104,16 +111,28 @@ impl Admission {
         }
     }
 
-    /// A service gave row `seq` a whole answer.
-    pub(crate) fn answered(&self, seq: i64, service: Service) {
-        let transition = self.breaker.lock().answered(seq, service, Instant::now());
+    /// All bytes of an image have come, and they are what they should be.
+    pub(crate) fn image_received(&self) {
+        lock(&self.alike).image_received();
+    }
+
+    /// A row has failed with this error. Many in succession with the same one stop the run.
+    pub(crate) fn row_failed(&self, error: &ItemError) {
+        if let Some(rows) = lock(&self.alike).row_failed(error.code) {
+            self.drain.stop(StopReason::Error(RunError::Alike { rows, error: error.clone() }));
+        }
+    }
+
+    /// A service gave a whole answer to an attempt of row `seq` that began at `started`.
+    pub(crate) fn answered(&self, seq: i64, service: Service, started: Instant) {
+        let transition = self.breaker.lock().answered(seq, service, started, Instant::now());
         self.publish(transition);
     }
 
     /// Row `seq` is receiving a large image, which ends an outage as a whole answer does.
-    pub(crate) fn progressing(&self, seq: i64, service: Service) {
+    pub(crate) fn progressing(&self, seq: i64, service: Service, started: Instant) {
         if self.is_out() {
-            self.answered(seq, service);
+            self.answered(seq, service, started);
         }
     }
 

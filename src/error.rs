@@ -8,6 +8,7 @@
 //! a key or an `Authorization` value. Text from a server passes through [`clean`] first. `Display` gives an error's
 //! own part only; the cause is in `source()`, and the program joins the chain with `": "`.
 
+pub(crate) mod advice;
 mod clean;
 mod code;
 mod failure;

@@ -68,6 +68,8 @@ pub struct SignedUrlReply {
 /// What the storage's headers say about the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
+    /// The host that answered, with the proxy in front of it, for error texts.
+    pub host: String,
     /// Size of the whole object in bytes, if announced.
     pub length: Option<u64>,
     /// As received, may be empty.

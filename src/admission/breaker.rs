@@ -20,6 +20,8 @@ const SUSPECTS_MAX: usize = 5;
 /// Pause before the first probe; doubled after each.
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(500);
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Time in which any row may probe but the one that opened the breaker.
+const OTHERS_HEAD_START: Duration = Duration::from_millis(100);
 
 /// What a row that wants to make an attempt has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +72,15 @@ struct Outage {
 }
 
 impl Outage {
-    /// Row `seq` met it too. The failure of a probe postpones the next one.
+    /// Row `seq` met it too. The failure of a probe postpones the next one, and so does a `Retry-After`.
     fn met_by(&mut self, seq: i64, probing: bool, failure: &Failure, now: Instant) {
         self.alone &= self.first == seq;
+        if let Some(wait) = failure.retry_after() {
+            self.next_probe = self.next_probe.max(now + wait);
+        }
         if probing {
             self.pause = (self.pause * 2).min(PROBE_PAUSE_MAX);
-            self.next_probe = now + self.pause;
+            self.next_probe = self.next_probe.max(now + self.pause);
             self.last = failure.describe();
         }
     }
@@ -144,18 +149,28 @@ impl Breaker {
         if now >= end {
             return Admit::Over;
         }
-        if now < outage.next_probe {
-            return Admit::WaitUntil(outage.next_probe.min(end));
+        // the row that opened the breaker may be the only one that is ill: any other makes the better probe
+        let head_start = if outage.first == seq { OTHERS_HEAD_START } else { Duration::ZERO };
+        let next_probe = outage.next_probe + head_start;
+        if now < next_probe {
+            return Admit::WaitUntil(next_probe.min(end));
         }
         outage.probe = Some(seq);
         Admit::Probe
     }
 
-    /// A service gave row `seq` a whole answer, whatever it said.
-    pub(crate) fn answered(&mut self, seq: i64, service: Service, now: Instant) -> Option<Transition> {
+    /// A service gave a whole answer, whatever it said, to an attempt of row `seq` that began at `started`. Only one that
+    /// began in the outage ends it: an earlier one was under way when the service failed, and its answer is no news.
+    pub(crate) fn answered(
+        &mut self,
+        seq: i64,
+        service: Service,
+        started: Instant,
+        now: Instant,
+    ) -> Option<Transition> {
         self.answered = true;
         self.streaks[index(service)] = Streak::default();
-        let outage = self.outage.take_if(|outage| outage.service == service)?;
+        let outage = self.outage.take_if(|outage| outage.service == service && started >= outage.since)?;
         if outage.first != seq {
             self.suspects.insert(outage.first);
         }
@@ -195,18 +210,20 @@ impl Breaker {
         if !no_connection && !many {
             return (Charge::Image, None);
         }
-        (Charge::Outage, Some(self.open(seq, service, failure.describe(), now)))
+        (Charge::Outage, Some(self.open(seq, service, failure, now)))
     }
 
-    fn open(&mut self, seq: i64, service: Service, last: ItemError, now: Instant) -> Transition {
+    fn open(&mut self, seq: i64, service: Service, failure: &Failure, now: Instant) -> Transition {
+        let (last, retry_after) = (failure.describe(), failure.retry_after());
         let streak = &self.streaks[index(service)];
         let transition = Transition::Opened(last.error.clone());
+        let first_probe = FIRST_PROBE_PAUSE.max(retry_after.unwrap_or_default());
         self.outage_span = Some(OutageSpan { service, from: streak.since.unwrap_or(now), until: None });
         self.outage = Some(Outage {
             service,
             since: now,
             probe: None,
-            next_probe: now + FIRST_PROBE_PAUSE,
+            next_probe: now + first_probe,
             pause: FIRST_PROBE_PAUSE,
             first: seq,
             alone: streak.rows.len() == 1,

@@ -3,6 +3,7 @@
 //! How long to wait is the limiter's business. Here the wait is held against `--max-outage` and the deadline; a wait
 //! that does not fit stops the run at once, since sleeping first would gain nothing.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -13,16 +14,33 @@ use super::watched::lock;
 use crate::error::{ErrorResponse, Failure, RunError, StopReason};
 use crate::event::Event;
 
+/// A shorter wait than this is over before a user would do anything about it.
+const REMEDY_MIN: Duration = Duration::from_hours(1);
+
 #[derive(Debug)]
 pub(super) struct Throttle {
     /// Since when the API has answered nothing but 429.
     limited_since: Mutex<Option<Instant>>,
     max_outage: Duration,
+    /// Folder in which the wait is kept for later runs.
+    kept_in: Option<PathBuf>,
 }
 
 impl Throttle {
-    pub(super) const fn new(max_outage: Duration) -> Self {
-        Self { limited_since: Mutex::new(None), max_outage }
+    pub(super) const fn new(max_outage: Duration, kept_in: Option<PathBuf>) -> Self {
+        Self { limited_since: Mutex::new(None), max_outage, kept_in }
+    }
+
+    /// Later runs keep to a long wait, too: what to do if it was not the API that asked for it.
+    fn remedy(&self, wait: Duration) -> String {
+        match &self.kept_in {
+            Some(folder) if wait >= REMEDY_MIN => format!(
+                ". Later runs wait as long, since the request clock in {} keeps it; if a firewall asked for it and not \
+                 the API, remove that folder while nothing runs",
+                folder.display()
+            ),
+            _ => String::new(),
+        }
     }
 }
 
@@ -65,7 +83,8 @@ impl Admission {
                 StopReason::Limited(Failure::RateLimited(response.clone()).describe())
             }
             WaitVerdict::TooLong => StopReason::Error(RunError::RateLimited(format!(
-                "the API asks to wait {wait:.0?}, {max_outage:.0?} are allowed (--max-outage)"
+                "the API asks to wait {wait:.0?}, {max_outage:.0?} are allowed (--max-outage){}",
+                self.throttle.remedy(wait)
             ))),
         };
         self.drain.stop(reason);

@@ -130,6 +130,7 @@ fn api(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
         Failure::Tls { .. } => {
             "check the address, the clock and the certificates (--ca-file names more to trust)"
         }
+        Failure::NotTheApi { .. } => return checks.problem(NAME, found, &*failure.describe().advice()),
         Failure::NotFound(_) | Failure::ApiRejected(_) | Failure::ApiMalformed(_) => {
             "check --api-url (MAXAI_API_URL): a base address such as https://api.maxcare.ai/v2"
         }
@@ -271,7 +272,7 @@ mod tests {
             status: 403,
             code: "forbidden".to_owned(),
             message: "Insufficient scope. Required: read:notes".to_owned(),
-            trace_id: String::new(),
+            ..ErrorResponse::default()
         };
         let fine = || WhoAmI {
             date: None,

@@ -103,7 +103,8 @@ impl ErrorCode {
             Self::RateLimited => "run again later, or lower --rate if other jobs share the allowance",
             Self::ApiError => "run again; if it persists give the trace id to the API's support",
             Self::StorageDenied => {
-                "run again; if it persists the storage refuses the API's signature: tell the API's support"
+                "run again; if it persists the storage refuses what the API signs (its clock, its rights, the bucket's \
+                 policy): tell the API's support"
             }
             Self::StorageMissing => {
                 "the API knows the image but its storage does not: tell the API's support"

@@ -1,8 +1,10 @@
 //! [`Failure`]: one attempt that did not deliver. [`ItemError`]: what the reports say of its row.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
-use super::ErrorCode;
+use super::{ErrorCode, advice};
 
 /// The service that an attempt talked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +35,8 @@ pub struct ErrorResponse {
     pub message: String,
     /// The API's `trace_id` or the storage's request id, may be empty.
     pub trace_id: String,
+    /// `Retry-After`: the server is not to be asked again before.
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Display for ErrorResponse {
@@ -63,7 +67,15 @@ pub enum Failure {
     RateLimited(ErrorResponse),
     /// API, 5xx, 408 or 425: no whole answer.
     ApiDown(ErrorResponse),
-    /// API, an answer that breaks its contract (HTML, broken JSON, no URL in it): may be temporary.
+    /// Something answered in the API's place: a gateway, a proxy, a sign-in page. No answer of the API, whatever the
+    /// status.
+    NotTheApi {
+        /// The API's host, with the proxy in front of it.
+        host: String,
+        /// Status, and what kind of body came.
+        response: ErrorResponse,
+    },
+    /// API, an answer of its own that breaks its contract (no URL in it): may be temporary.
     ApiMalformed(String),
     /// API, a redirect or another 4xx: permanent.
     ApiRejected(ErrorResponse),
@@ -106,7 +118,7 @@ pub enum Failure {
         /// Host and reason, without URL.
         what: String,
     },
-    /// The proxy asks for a user and a password: permanent.
+    /// The proxy refuses to connect, or asks for a user and a password: permanent.
     Proxy {
         /// The service behind the proxy.
         service: Service,
@@ -156,7 +168,7 @@ impl Failure {
     #[must_use]
     pub const fn silent_service(&self) -> Option<Service> {
         match self {
-            Self::ApiDown(_) => Some(Service::Api),
+            Self::ApiDown(_) | Self::NotTheApi { .. } => Some(Service::Api),
             Self::StorageDown(_) => Some(Service::Storage),
             Self::Connect { service, .. }
             | Self::Broken { service, .. }
@@ -187,6 +199,7 @@ impl Failure {
             | Self::Corrupt(_)
             | Self::NotAnImage(_) => Some(Service::Storage),
             Self::ApiDown(_)
+            | Self::NotTheApi { .. }
             | Self::StorageDown(_)
             | Self::UrlRefused(_)
             | Self::UrlNotVerbatim(_)
@@ -201,6 +214,11 @@ impl Failure {
             | Self::OrgClosed(_)
             | Self::Stopped => None,
         }
+    }
+
+    /// How long the service asks not to be asked again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.response()?.retry_after
     }
 
     /// The ledger cannot be written.
@@ -225,9 +243,11 @@ impl Failure {
             Self::Forbidden(_) | Self::OrgClosed(_) => ErrorCode::Forbidden,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::RateLimited(_) => ErrorCode::RateLimited,
-            Self::ApiDown(_) | Self::ApiRejected(_) | Self::ApiMalformed(_) | Self::UrlRefused(_) => {
-                ErrorCode::ApiError
-            }
+            Self::ApiDown(_)
+            | Self::NotTheApi { .. }
+            | Self::ApiRejected(_)
+            | Self::ApiMalformed(_)
+            | Self::UrlRefused(_) => ErrorCode::ApiError,
             Self::Denied(_) => ErrorCode::StorageDenied,
             Self::Missing(_) => ErrorCode::StorageMissing,
             Self::Archived(_) => ErrorCode::StorageArchived,
@@ -265,11 +285,14 @@ impl Failure {
             | Self::Redirected(response)
             | Self::StorageDown(response)
             | Self::StorageRefused(response) => format!("{} answered {response}", Service::Storage),
+            Self::NotTheApi { host, response } => {
+                format!("{}{host}{}{response})", advice::AT_API, advice::NOT_THE_API)
+            }
             Self::ApiMalformed(what) => format!("the API's answer does not fit its contract: {what}"),
-            Self::UrlRefused(what) => format!("signed URL refused: {what}"),
-            Self::UrlNotVerbatim(what) => format!("signed URL cannot be sent unchanged: {what}"),
+            Self::UrlRefused(what) => format!("{}{what}", advice::URL_REFUSED),
+            Self::UrlNotVerbatim(what) => format!("{}{what}", advice::NOT_VERBATIM),
             Self::TooLarge { bytes, limit } => {
-                format!("the image has {bytes} bytes or more, --max-size allows {limit}")
+                format!("{}{bytes} bytes or more, --max-size allows {limit}", advice::TOO_LARGE)
             }
             Self::PartUnusable(what)
             | Self::Connect { what, .. }
@@ -296,6 +319,7 @@ impl Failure {
             | Self::NotFound(response)
             | Self::RateLimited(response)
             | Self::ApiDown(response)
+            | Self::NotTheApi { response, .. }
             | Self::ApiRejected(response)
             | Self::Denied(response)
             | Self::Missing(response)
@@ -318,3 +342,14 @@ pub struct ItemError {
     /// The id that the server's support asks for, may be empty.
     pub trace_id: String,
 }
+
+impl ItemError {
+    /// What the user can do about it. It follows from the error's own text, so the two cannot disagree.
+    #[must_use]
+    pub fn advice(&self) -> Cow<'static, str> {
+        advice::of(self.code, &self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ErrorCode, ErrorResponse, Service};
+use super::{ErrorCode, ErrorResponse, ItemError, Service, advice};
 use crate::manifest::{BadRow, ManifestError};
 use crate::shutdown::Signal;
 
@@ -111,7 +111,7 @@ pub enum RunError {
     #[error("{0}. What is delivered is safe; make room or mend the disk, and run again to go on")]
     Disk(String),
     /// An outage lasted longer than `--max-outage`.
-    #[error("{service} could not be reached for {waited:.0?}: {what}. Run again to go on")]
+    #[error("{service} could not be reached for {waited:.0?}: {what}. {}", advice::sentence(Some(*code), what))]
     Outage {
         /// The service that could not be reached.
         service: Service,
@@ -126,20 +126,21 @@ pub enum RunError {
     #[error("the API's allowance is spent: {0}. Run again later")]
     RateLimited(String),
     /// A certificate is not trusted.
-    #[error("{0}. Check the address, the clock and the certificates (--ca-file)")]
+    #[error("{0}. {next}", next = advice::sentence(Some(ErrorCode::Network), .0))]
     Tls(String),
-    /// The proxy asks for a user and a password.
-    #[error("{0}. Check HTTPS_PROXY (http://user:password@host:port) and run again")]
+    /// The proxy asks for a user and a password, or does not let the request through.
+    #[error("{0}. {next}", next = advice::sentence(Some(ErrorCode::Network), .0))]
     Proxy(String),
-    /// The storage refused too many images in a row.
+    /// Too many rows in succession failed in the same way, and no image was received between.
     #[error(
-        "the storage refused {rows} images in a row and delivered none: {said}. Check the machine's clock, and ask the API's support about the bucket's policy"
+        "{rows} rows in succession failed with {}, and no image was received between: {}. {}",
+        error.code.map(ErrorCode::as_str).unwrap_or_default(), error.error, advice::sentence(error.code, &error.error)
     )]
-    StorageDenied {
-        /// Number of images in a row.
+    Alike {
+        /// Number of rows in succession.
         rows: u32,
-        /// The last refusal.
-        said: String,
+        /// The last one's error.
+        error: ItemError,
     },
     /// A signal came before the first request, or a second one before the reports were written.
     #[error("stopped by {} before the reports were written; what is delivered is safe. Run again to go on", .0.name())]
@@ -165,7 +166,7 @@ impl RunError {
             Self::Outage { code, .. } => Some(*code),
             Self::RateLimited(_) => Some(ErrorCode::RateLimited),
             Self::Tls(_) | Self::Proxy(_) => Some(ErrorCode::Network),
-            Self::StorageDenied { .. } => Some(ErrorCode::StorageDenied),
+            Self::Alike { error, .. } => error.code,
             _ => None,
         }
     }

@@ -109,7 +109,8 @@ impl<'f, R: Remote> Attempts<'f, R> {
         let opened = download::open(ctx, &url, &self.partial).await?;
         // should it expire before the image is whole, the row may ask for another one again
         self.chances.url_after_refusal = false;
-        let (part, meta) = download::receive(ctx, item, object, opened, &mut self.partial).await?;
+        let (part, meta) =
+            download::receive(ctx, item, object, opened, &mut self.partial, self.started).await?;
         drop(slot);
         let delivered = self.deliver(part, meta, object).await;
         if delivered.is_err() {
@@ -165,7 +166,8 @@ impl<'f, R: Remote> Attempts<'f, R> {
         let item = &self.work.item;
         let validated = validate(&part, &meta, item.wanted)?;
         // the body was whole: whatever the disk does now is not the storage's fault
-        self.ctx.admission.answered(item.seq, Service::Storage);
+        self.ctx.admission.answered(item.seq, Service::Storage, self.started);
+        self.ctx.admission.image_received();
         let record = Delivered {
             item: item.clone(),
             path: with_extension(&item.stem, validated.extension),

@@ -26,18 +26,19 @@ pub(super) async fn open<R: Remote>(
     ctx.remote.get_object(url, partial.resume_from(url.object()).as_ref()).await
 }
 
-/// Receives the rest of the object. If it is cut off, `partial` holds what has come.
+/// Receives the rest of the object. If it is cut off, `partial` holds what has come. The attempt began at `started`.
 pub(super) async fn receive<R>(
     ctx: &Fetcher<R>,
     item: &Item,
     object: Sha256,
     opened: ObjectBody,
     partial: &mut Partial,
+    started: Instant,
 ) -> Result<(Part, ObjectMeta), Failure> {
     ensure_fits(ctx, &opened)?;
     let ObjectBody { mut meta, from, body } = opened;
     let mut writer = partial.writer(ctx, item, from, &mut meta).await?;
-    match copy(ctx, item, body, meta.length, &mut writer).await {
+    match copy(ctx, item, body, meta.length, &mut writer, started).await {
         Ok(()) => Ok((writer.finish().await?, meta)),
         Err(failure) => {
             partial.hold(writer, meta, object).await;
@@ -63,6 +64,7 @@ async fn copy<R>(
     mut body: Body,
     length: Option<u64>,
     writer: &mut PartWriter,
+    started: Instant,
 ) -> Result<(), Failure> {
     let from = writer.received();
     let mut progressing = false;
@@ -73,7 +75,7 @@ async fn copy<R>(
         if !progressing && received - from >= KEEP_MIN {
             // a large image need not be whole to show that an outage is over
             progressing = true;
-            ctx.admission.progressing(item.seq, Service::Storage);
+            ctx.admission.progressing(item.seq, Service::Storage, started);
         }
         if let Some(length) = length.filter(|length| received > *length) {
             return Err(Failure::Corrupt(format!("more bytes came than the {length} that were announced")));

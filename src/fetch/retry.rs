@@ -66,9 +66,11 @@ pub(crate) const fn verdict(failure: &Failure) -> Verdict {
         | Failure::UrlNotVerbatim(_)
         | Failure::Missing(_)
         | Failure::Archived(_)
-        | Failure::StorageRefused(_)
         | Failure::TooLarge { .. } => Verdict::GiveUp,
-        Failure::ApiDown(_)
+        // no status of the storage that has no meaning of its own is final: what sent it may be gone the next moment
+        Failure::StorageRefused(_)
+        | Failure::ApiDown(_)
+        | Failure::NotTheApi { .. }
         | Failure::ApiMalformed(_)
         | Failure::Connect { .. }
         | Failure::Broken { .. }
@@ -132,13 +134,15 @@ impl Budget {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
-    /// The pause before the next attempt, `None` if the budget is spent. `slowly` asks for a longer one.
-    pub(crate) fn pause(&mut self, slowly: bool) -> Option<Duration> {
+    /// The pause before the next attempt, `None` if the budget is spent. `slowly` asks for a longer one; the server
+    /// may have asked for one of at least `retry_after`.
+    pub(crate) fn pause(&mut self, slowly: bool, retry_after: Option<Duration>) -> Option<Duration> {
         if self.attempts >= self.max_attempts {
             return None;
         }
         // jitter adds up to the pause itself
         let pause = if slowly { self.slow.next() } else { self.soon.next() }?.min(PAUSE_MAX);
+        let pause = pause.max(retry_after.unwrap_or_default());
         if self.spent + pause > self.max_time {
             return None;
         }
@@ -157,7 +161,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Service;
+    use crate::error::{ErrorResponse, Service};
 
     /// What the disk, the network below HTTP and the run itself meet; `remote::http` has the table of every status.
     #[test]
@@ -174,6 +178,7 @@ mod tests {
             (Failure::Corrupt(what()), Verdict::Restart, true),
             (Failure::PartUnusable(what()), Verdict::RestartFree, true),
             (Failure::TooLarge { bytes: 2, limit: 1 }, Verdict::GiveUp, true),
+            (Failure::StorageRefused(ErrorResponse::default()), Verdict::Retry, false),
             (Failure::Disk(what()), Verdict::Restart, true),
             (Failure::DiskFatal { what: what() }, Verdict::StopRun(ErrorCode::Disk), false),
             (Failure::Stopped, Verdict::Stopped, false),
@@ -189,7 +194,7 @@ mod tests {
         let mut pauses = Vec::new();
         loop {
             budget.charge();
-            match budget.pause(false) {
+            match budget.pause(false, None) {
                 Some(pause) => pauses.push(pause),
                 None => break,
             }
@@ -204,13 +209,21 @@ mod tests {
     #[test]
     fn time_ends_the_budget_before_the_attempts_do() {
         let mut budget = Budget::new(1000, Duration::from_secs(3));
-        let total: Duration = std::iter::from_fn(|| budget.pause(false)).sum();
+        let total: Duration = std::iter::from_fn(|| budget.pause(false, None)).sum();
         assert!(total <= Duration::from_secs(3));
         let mut budget = Budget::new(1000, Duration::from_secs(3));
         budget.spend_retry(Duration::from_secs(4));
-        assert!(budget.pause(false).is_some(), "the first attempt is no retry");
+        assert!(budget.pause(false, None).is_some(), "the first attempt is no retry");
         budget.spend_retry(Duration::from_secs(4));
-        assert_eq!(budget.pause(false), None);
+        assert_eq!(budget.pause(false, None), None);
+    }
+
+    #[test]
+    fn the_servers_own_pause_is_never_cut_short() {
+        let asked = Duration::from_secs(40);
+        let mut budget = Budget::new(9, Duration::from_secs(60));
+        assert_eq!(budget.pause(false, Some(asked)), Some(asked));
+        assert_eq!(budget.pause(false, Some(asked)), None, "it is the row's time, too");
     }
 
     #[test]
@@ -218,15 +231,15 @@ mod tests {
         let mut budget = Budget::new(1, Duration::from_secs(60));
         budget.charge();
         assert_eq!(budget.attempts(), 1);
-        assert_eq!(budget.pause(false), None);
+        assert_eq!(budget.pause(false, None), None);
         budget.refund();
         assert_eq!(budget.attempts(), 0);
-        assert!(budget.pause(false).is_some());
+        assert!(budget.pause(false, None).is_some());
     }
 
     #[test]
     fn a_busy_service_is_asked_less_often() {
         let mut budget = Budget::new(9, Duration::from_secs(60));
-        assert!(budget.pause(true).expect("within the budget") >= FIRST_PAUSE_BUSY);
+        assert!(budget.pause(true, None).expect("within the budget") >= FIRST_PAUSE_BUSY);
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn request<R: Remote>(
     permit.answered(&rate_headers);
     match url {
         Ok(url) => {
-            accepted(ctx, work);
+            accepted(ctx, work, *started);
             Ok(Some(url))
         }
         Err(failure) => Err(refused(ctx, work, key_version, failure)),
@@ -77,9 +77,9 @@ fn still_wanted<R>(ctx: &Fetcher<R>, work: &Work, probing: bool) -> Result<bool,
     Ok(probing || !ctx.admission.is_out())
 }
 
-fn accepted<R>(ctx: &Fetcher<R>, work: &Work) {
+fn accepted<R>(ctx: &Fetcher<R>, work: &Work, asked: Instant) {
     ctx.admission.rate_limit_over();
-    ctx.admission.answered(work.item.seq, Service::Api);
+    ctx.admission.answered(work.item.seq, Service::Api, asked);
     ctx.admission.org_accepted(work.org);
 }
 

@@ -5,6 +5,7 @@
 
 use crate::checksum::Algorithm;
 use crate::error::Failure;
+use crate::error::advice::NO_IMAGE_FROM;
 use crate::image::{Format, not_an_image};
 use crate::item::{Sha256, hex};
 use crate::remote::ObjectMeta;
@@ -62,7 +63,7 @@ fn length(it: &Evidence<'_>, validated: &mut Validated) -> Result<(), Failure> {
 /// A proxy's or a gateway's page is no image, whatever its length.
 fn not_a_document(it: &Evidence<'_>, _: &mut Validated) -> Result<(), Failure> {
     match not_an_image(&it.part.head, &it.meta.content_type) {
-        Some(kind) => Err(Failure::NotAnImage(format!("{kind} came instead of an image"))),
+        Some(kind) => Err(Failure::NotAnImage(format!("{kind}{NO_IMAGE_FROM}{}", it.meta.host))),
         None => Ok(()),
     }
 }

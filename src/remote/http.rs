@@ -4,8 +4,10 @@
 //! dials checked addresses alone. Neither follows a redirect, sends a referer or decodes a body. No error that leaves
 //! this module holds a URL: reqwest's errors are reduced to host and reason here.
 
+mod answer;
 mod api;
 mod client;
+mod connect_status;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod object;
@@ -22,18 +24,20 @@ pub use proxy::ProxySettings;
 pub(crate) use whoami::{AppContext, WhoAmI};
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::client::ClientKind;
 use self::ssrf::SsrfPolicy;
 use crate::api_key::read_key_file;
-use crate::error::{Failure, RunError};
+use crate::error::advice::THROUGH_PROXY;
+use crate::error::{Failure, RunError, Service};
 use crate::item::Item;
 use crate::options::ApiOptions;
+use crate::remote::rate_headers::RateHeaders;
 use crate::remote::{ObjectBody, PresignedUrl, Remote, ResumeFrom, SignedUrlReply};
 
 /// API and storage over the network.
@@ -82,8 +86,61 @@ impl Http {
     fn describe_host(&self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
         match &self.proxy {
-            Some(proxy) if proxy.applies_to(url) => format!("{host} through the proxy {}", proxy.name()),
+            Some(proxy) if proxy.applies_to(url) => format!("{host}{THROUGH_PROXY}{}", proxy.name()),
             _ => host.to_owned(),
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer, for the stall timeout at most.
+    async fn send(&self, request: RequestBuilder, service: Service, url: &Url) -> Result<Response, Failure> {
+        match tokio::time::timeout(self.stall_timeout, request.send()).await {
+            Err(_) => Err(self.stalled(service, &self.describe_host(url))),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.send_failure(error, service, url).await),
+        }
+    }
+
+    /// The failure of a request that got no answer. The HTTP library does not say with which status a proxy refused to
+    /// connect, so the proxy is asked once more.
+    async fn send_failure(&self, error: reqwest::Error, service: Service, url: &Url) -> Failure {
+        let host = self.describe_host(url);
+        match &self.proxy {
+            Some(proxy) if transport_error::is_tunnel_refused(&error) => {
+                let status = connect_status::ask(proxy, url).await;
+                transport_error::tunnel_refused(status, service, &host)
+            }
+            _ => transport_error::send_failure(error, service, &host),
+        }
+    }
+
+    /// The failure of an answer whose body could not be read.
+    fn read_failure(&self, error: ReadError, service: Service, host: &str) -> Failure {
+        match error {
+            ReadError::Stalled => self.stalled(service, host),
+            ReadError::Broken(error) => transport_error::failure(error, service, host),
+        }
+    }
+
+    /// A service sent no byte within the stall timeout.
+    fn stalled(&self, service: Service, host: &str) -> Failure {
+        let what = format!("{service} at {host}: no byte for {} s", self.stall_timeout.as_secs_f64());
+        Failure::Timeout { service, what }
+    }
+
+    /// Reads at most `max` bytes of a body, each within the stall timeout. A longer one is not read to its end, so its
+    /// connection is not reused.
+    async fn read_capped(&self, response: &mut Response, max: usize) -> Result<CappedBody, ReadError> {
+        let mut bytes = Vec::new();
+        loop {
+            let chunk = tokio::time::timeout(self.stall_timeout, response.chunk()).await;
+            let chunk = chunk.map_err(|_| ReadError::Stalled)?.map_err(ReadError::Broken)?;
+            let Some(chunk) = chunk else { return Ok(CappedBody { bytes, complete: true }) };
+            let room = max - bytes.len();
+            if chunk.len() > room {
+                bytes.extend_from_slice(&chunk[..room]);
+                return Ok(CappedBody { bytes, complete: false });
+            }
+            bytes.extend_from_slice(&chunk);
         }
     }
 
@@ -143,18 +200,17 @@ struct CappedBody {
     complete: bool,
 }
 
-/// Reads at most `max` bytes of a body. A longer one is not read to its end, so its connection is not reused.
-async fn read_capped(response: &mut Response, max: usize) -> Result<CappedBody, reqwest::Error> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = max - bytes.len();
-        if chunk.len() > room {
-            bytes.extend_from_slice(&chunk[..room]);
-            return Ok(CappedBody { bytes, complete: false });
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(CappedBody { bytes, complete: true })
+/// Why a body could not be read.
+enum ReadError {
+    /// No byte came within the stall timeout.
+    Stalled,
+    Broken(reqwest::Error),
+}
+
+/// `Retry-After` of an error answer, from now.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    RateHeaders::read(false, header, SystemTime::now()).retry_after
 }
 
 #[cfg(test)]

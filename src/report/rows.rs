@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ReportError;
 use super::csv::{Line, from_server, visible};
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, advice};
 use crate::ledger::columns::{bytes, number, text};
 
 const REPORT_HEADER: &[u8] =
@@ -22,9 +22,6 @@ const REASON_HEADER: &[u8] = b",error_code,error,attempts,advice\n";
 
 /// Header of `failed.csv` if the ledger has no manifest loaded.
 const DEFAULT_HEADER: &[u8] = b"org,note,image";
-
-/// Advice for a row that was not attempted.
-const NOT_REACHED_ADVICE: &str = "run again; this row was not reached";
 
 /// Writes both files. Needs the temporary table `same`.
 pub(super) fn write(
@@ -115,7 +112,7 @@ fn write_failed(row: &Row<'_>, line: &mut Line, out: &mut impl Write) -> Result<
     line.text(code);
     line.text(&from_server(text(row, 14)?));
     line.number(number(row, 11)?);
-    line.text(ErrorCode::parse(code).map_or(NOT_REACHED_ADVICE, ErrorCode::advice));
+    line.text(&from_server(&advice::of(ErrorCode::parse(code), text(row, 14)?)));
     Ok(line.end(out)?)
 }
 

@@ -79,8 +79,6 @@ struct Pipeline<R> {
     unread: u64,
     /// Out of attempts, perhaps because of an outage.
     parked: Vec<Parked>,
-    /// Rows refused by the storage since the last success.
-    denied: u32,
     /// When the time for what is in flight is up: then it is cut, and a little later dropped.
     time_up: Option<Instant>,
 }
@@ -110,7 +108,6 @@ impl<R: Remote> Pipeline<R> {
             cursor: Cursor::default(),
             unread: todo,
             parked: Vec::new(),
-            denied: 0,
             time_up: None,
         }
     }

@@ -118,7 +118,9 @@ fn an_api_that_does_not_answer_as_it_should_is_a_problem() {
     assert_eq!(check(&unreachable, "key").0, "warning", "nobody knows");
     for (fault, words) in [
         (ApiFault::status(503), "503"),
-        (ApiFault::html(200), "no app context"),
+        (ApiFault::html(200), "not the API's own"),
+        (ApiFault::html(403), "--api-url"),
+        (ApiFault::json("{\"code\":\"success\",\"data\":7}"), "no app context"),
         (ApiFault::status(404), "base address"),
         (ApiFault::redirect(302, "http://127.0.0.1:1/"), "302"),
     ] {

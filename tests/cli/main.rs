@@ -1,9 +1,10 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
 
-mod inject;
+mod answers;
 mod doctor;
 mod failures;
 mod hostile;
+mod inject;
 mod input;
 mod interrupt;
 mod key_rotation;

@@ -312,3 +312,81 @@ fn a_ca_file_without_certificates_is_refused() {
         assert_eq!(fronts.api.connections(), 0);
     }
 }
+
+/// A proxy that answers CONNECT with this status.
+fn refusing(status: &'static str) -> Wire {
+    Wire::new(move |mut line| {
+        line.head()?;
+        line.socket.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
+        line.close()
+    })
+}
+
+#[test]
+fn a_proxy_that_refuses_to_connect_stops_the_run_at_once_with_its_status() {
+    for status in ["302 Found", "403 Forbidden", "404 Not Found"] {
+        let (fronts, proxy) = (Fronts::new(), refusing(status));
+        let start = Instant::now();
+        let mut command = fronts.command(&["--ca-file", "ca.pem", "-vv"]);
+        command.env("HTTPS_PROXY", format!("http://me:{SECRET}@{}", proxy.host()));
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(1);
+        assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
+        let number = &status[..3];
+        let through = format!("127.0.0.1 through the proxy {}: the proxy answered {number}", proxy.host());
+        assert!(ran.stderr.contains(&through), "{}", ran.stderr);
+        assert!(ran.stdout.contains(number) && ran.stdout.contains("NO_PROXY"), "{}", ran.stdout);
+        assert!(!ran.stderr.contains(SECRET) && !ran.stdout.contains(SECRET), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("outage"), "{}", ran.stderr);
+        assert!(
+            proxy.heads().iter().all(|head| head.starts_with("CONNECT 127.0.0.1:")),
+            "asked for a tunnel only"
+        );
+        let report = fronts.workspace.report();
+        assert!(report.iter().all(|line| line["state"] == "untried"), "{report:?}");
+        let met = fronts.workspace.failed().into_iter().find(|line| line["error_code"] == "network");
+        let advice = met.map(|line| line["advice"].clone()).unwrap_or_default();
+        assert!(advice.contains(&proxy.host()) && advice.contains("127.0.0.1"), "{advice}");
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_reach_the_host_is_an_outage() {
+    for status in ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"] {
+        let (fronts, proxy) = (Fronts::new(), refusing(status));
+        let mut command = fronts.command(&["--ca-file", "ca.pem", "--max-outage", "1s"]);
+        command.env("HTTPS_PROXY", format!("http://{}", proxy.host()));
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(1);
+        let number = &status[..3];
+        assert!(ran.stderr.contains("outage"), "{}", ran.stderr);
+        let said = format!("the proxy answered {number}");
+        assert!(ran.stdout.contains("could not be reached") && ran.stdout.contains(&said), "{}", ran.stdout);
+    }
+}
+
+/// A balancer that takes the request and passes nothing on, while it keeps the connection open.
+#[test]
+fn an_http2_connection_without_a_sign_of_life_ends_in_ten_seconds() {
+    let authority = Authority::new();
+    let mut config = std::sync::Arc::unwrap_or_clone(authority.good());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = std::sync::Arc::new(config);
+    let workspace = Workspace::with_images(1);
+    workspace.write("ca.pem", &authority.pem);
+    let server = Wire::new(move |line| {
+        let connection =
+            rustls::ServerConnection::new(std::sync::Arc::clone(&config)).map_err(std::io::Error::other)?;
+        let mut stream = rustls::StreamOwned::new(connection, line.socket);
+        // SETTINGS, and the acknowledgement of the client's
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0])?;
+        stream.flush()?;
+        std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
+    });
+    let args = ["run", "manifest.csv", "--ca-file", "ca.pem", "--max-attempts", "1"];
+    let start = Instant::now();
+    let mut command = workspace.command(&args);
+    command.env("MAXAI_API_URL", format!("https://{}", server.host()));
+    let ran = Run::wait(command.spawn().expect("started")).assert_code(3);
+    let line = workspace.report().remove(0);
+    assert!(["network", "timeout"].contains(&&*line["error_code"]), "{line:?} {}", ran.stderr);
+    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
+}

@@ -39,7 +39,7 @@ impl<R: Remote> Attempts<'_, R> {
             return Next::Now;
         }
         if let Some(service) = failure.answering_service() {
-            admission.answered(seq, service);
+            admission.answered(seq, service, self.started);
         }
         let charge = admission.failed(seq, &failure, probe);
         let verdict = verdict(&failure);
@@ -109,7 +109,7 @@ impl<R: Remote> Attempts<'_, R> {
             self.refundable.push((service, now));
         }
         self.budget.spend_retry(self.started.elapsed());
-        match self.budget.pause(slowly) {
+        match self.budget.pause(slowly, failure.retry_after()) {
             Some(pause) => {
                 self.report_retry(pause, error);
                 Next::Retry(pause)

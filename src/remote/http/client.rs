@@ -18,6 +18,11 @@ use crate::options::{ApiOptions, CONNECT_TIMEOUT};
 /// S3 closes idle connections after about 5 s; a request on a closed one costs an attempt.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// An HTTP/2 connection that carries requests is asked for a sign of life this often, and given up if none comes in
+/// that time again: a balancer may keep a connection open and pass nothing on.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A system's whole certificate store is smaller than 1 MiB.
 const CA_FILE_MAX: u64 = 16 << 20;
 
@@ -67,10 +72,14 @@ fn builder(
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .dns_resolver(Arc::new(Resolver::new(Arc::clone(policy), kind)));
-    if kind == ClientKind::Storage {
+    builder = match kind {
         // S3 speaks HTTP/1.1; with one request per connection a slow body cannot hold up others
-        builder = builder.http1_only();
-    }
+        ClientKind::Storage => builder.http1_only(),
+        ClientKind::Api => builder
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .http2_keep_alive_while_idle(true),
+    };
     if let Some(proxy) = proxy {
         builder = builder.proxy(proxy.to_reqwest()?);
     }

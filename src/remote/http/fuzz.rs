@@ -39,7 +39,7 @@ pub fn api_answer(data: &[u8]) {
     let secrets = RequestSecrets::new(&key, "n0te-1234", "1mage-1234");
     let body = CappedBody { bytes: body.to_vec(), complete: true };
     for status in [StatusCode::OK, status(*first, *second)] {
-        match api::read_answer(status, &HeaderMap::new(), &body, &secrets) {
+        match api::read_answer(status, &HeaderMap::new(), &body, &secrets, "api.example.com") {
             Ok(url) => {
                 if let Ok(url) = reqwest::Url::parse(&url) {
                     let base = reqwest::Url::parse("https://api.example.com/v2");

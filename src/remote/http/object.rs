@@ -13,7 +13,7 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, Head
 use reqwest::{Response, Url};
 
 use super::redact::UrlSecrets;
-use super::{Http, header_text, read_capped, transport_error};
+use super::{Http, ReadError, header_text, transport_error};
 use crate::error::{Failure, Service};
 use crate::remote::{ObjectBody, PresignedUrl, ResumeFrom};
 
@@ -31,7 +31,7 @@ pub(super) async fn get(
     http.policy.check_url(&url).map_err(Failure::UrlRefused)?;
     check_verbatim(signed, &url)?;
     let host = http.describe_host(&url);
-    let response = send(http, url, &host, resume).await?;
+    let response = send(http, &url, resume).await?;
     let secrets = UrlSecrets::of(signed);
     match (response.status().as_u16(), resume) {
         (200, _) => Ok(object_body(response, None, host, &secrets)),
@@ -43,22 +43,12 @@ pub(super) async fn get(
     }
 }
 
-async fn send(http: &Http, url: Url, host: &str, resume: Option<&ResumeFrom>) -> Result<Response, Failure> {
-    let mut request = http.storage.get(url).header(ACCEPT_ENCODING, "identity");
+async fn send(http: &Http, url: &Url, resume: Option<&ResumeFrom>) -> Result<Response, Failure> {
+    let mut request = http.storage.get(url.clone()).header(ACCEPT_ENCODING, "identity");
     if let Some(resume) = resume {
         request = request.header(RANGE, format!("bytes={}-", resume.from)).header(IF_MATCH, &resume.etag);
     }
-    match tokio::time::timeout(http.stall_timeout, request.send()).await {
-        Err(_) => Err(stalled(http, host)),
-        Ok(sent) => sent.map_err(|error| transport_error::send_failure(error, Service::Storage, host)),
-    }
-}
-
-/// The storage sent no byte within the stall timeout.
-fn stalled(http: &Http, host: &str) -> Failure {
-    let service = Service::Storage;
-    let what = format!("{service} at {host}: no byte for {} s", http.stall_timeout.as_secs_f64());
-    Failure::Timeout { service, what }
+    http.send(request, Service::Storage, url).await
 }
 
 /// Reads the body of an error answer. A body that breaks off still leaves the status to judge by.
@@ -69,9 +59,12 @@ async fn read_error(
     secrets: &UrlSecrets,
     resuming: bool,
 ) -> Failure {
-    let read = tokio::time::timeout(http.stall_timeout, read_capped(&mut response, ERROR_BODY_MAX)).await;
-    let Ok(read) = read else { return stalled(http, host) };
-    let body = read.map(|body| body.bytes).unwrap_or_default();
+    let read = http.read_capped(&mut response, ERROR_BODY_MAX);
+    let body = match tokio::time::timeout(http.stall_timeout, read).await {
+        Err(_) | Ok(Err(ReadError::Stalled)) => return http.stalled(Service::Storage, host),
+        Ok(Err(ReadError::Broken(_))) => Vec::new(),
+        Ok(Ok(body)) => body.bytes,
+    };
     failure_of(error_response(response.status(), response.headers(), &body, secrets), resuming)
 }
 
@@ -95,6 +88,7 @@ fn object_body(
 ) -> ObjectBody {
     let from = resume.map_or(0, |resume| resume.from);
     let mut meta = meta::read(response.headers());
+    meta.host.clone_from(&host);
     // a storage may announce the checksum of the range; `FULL_OBJECT` says that it does not
     meta.of_range = from > 0 && !meta::is_full_object(response.headers());
     // a header of the answer may repeat the request, too

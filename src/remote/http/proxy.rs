@@ -66,7 +66,7 @@ impl ProxySettings {
     }
 
     /// An address without a scheme is that of an HTTP proxy.
-    fn url(&self) -> Option<Url> {
+    pub(super) fn url(&self) -> Option<Url> {
         if self.address.contains("://") {
             Url::parse(&self.address)
         } else {

@@ -1,11 +1,11 @@
-//! Every status and every code of S3: its failure, the verdict, and the code of a row that meets nothing else. The
+//! Every status of the storage and every code of S3: its failure, the verdict, and the code of a row that meets nothing else. The
 //! snapshots are tables, so that a change of one line shows as one line.
 
 use std::fmt::Write as _;
 
 use insta::assert_snapshot;
 
-use super::{api, object};
+use super::object;
 use crate::error::{ErrorResponse, Failure};
 use crate::fetch::retry::verdict;
 
@@ -76,11 +76,6 @@ fn table(failure: impl Fn(u16) -> Failure) -> String {
         let _ = writeln!(text, "{range:<8} {line}");
     }
     text
-}
-
-#[test]
-fn every_status_of_the_api_has_its_verdict() {
-    assert_snapshot!(table(|status| api::failure_of(response(status, ""))));
 }
 
 #[test]

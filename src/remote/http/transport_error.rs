@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::ssrf::AddressRefused;
+use crate::error::advice::{CERTIFICATE_REFUSED, PROXY_ANSWERED};
 use crate::error::{Failure, Service, clean};
 
 /// The failure of a request that got no answer: closed without a byte, as idle connections are, or any other error.
@@ -23,10 +24,7 @@ pub(super) fn failure(error: reqwest::Error, service: Service, host: &str) -> Fa
     }
     let what = |why: &str| format!("{service} at {host}: {why}");
     if is_proxy_authentication_required(&error) {
-        return Failure::Proxy {
-            service,
-            what: what("the proxy answered 407: it asks for a user and a password"),
-        };
+        return tunnel_refused(Some(407), service, host);
     }
     if let Some(tls) = find::<rustls::Error>(&error)
         && let Some(refusal) = permanent_tls_error(tls, error.is_connect())
@@ -40,6 +38,23 @@ pub(super) fn failure(error: reqwest::Error, service: Service, host: &str) -> Fa
         Failure::Timeout { service, what }
     } else {
         Failure::Broken { service, what }
+    }
+}
+
+/// The failure of a request for which the proxy opened no tunnel. A redirect or a refusal does not change by waiting;
+/// 5xx, and a proxy that lets the request through when it is asked again, may.
+pub(super) fn tunnel_refused(status: Option<u16>, service: Service, host: &str) -> Failure {
+    let answered = |status: u16| format!("{service} at {host}{PROXY_ANSWERED}{status}");
+    match status {
+        Some(407) => Failure::Proxy { service, what: answered(407) + ": it asks for a user and a password" },
+        Some(status @ 300..=499) => Failure::Proxy {
+            service,
+            what: answered(status) + " to CONNECT: it does not let the request through",
+        },
+        Some(status) => Failure::Connect { service, what: answered(status) + " to CONNECT" },
+        None => {
+            Failure::Connect { service, what: format!("{service} at {host}: the proxy opened no tunnel") }
+        }
     }
 }
 
@@ -71,7 +86,7 @@ const fn permanent_tls_error(error: &rustls::Error, handshake: bool) -> Option<&
             | Alert::CertificateExpired
             | Alert::CertificateUnknown
             | Alert::CertificateRequired,
-        ) => Some("certificate refused"),
+        ) => Some(CERTIFICATE_REFUSED),
         Tls::PeerIncompatible(_)
         | Tls::NoApplicationProtocol
         | Tls::AlertReceived(
@@ -95,11 +110,21 @@ const fn permanent_tls_error(error: &rustls::Error, handshake: bool) -> Option<&
     }
 }
 
-/// A proxy's 407. The error's type is private to hyper-util, so its text decides; a test of the program holds it.
+/// A proxy's 407.
 fn is_proxy_authentication_required(error: &reqwest::Error) -> bool {
+    is_tunnel_error(error, "proxy authorization required")
+}
+
+/// Any other answer of a proxy to CONNECT but a 200.
+pub(super) fn is_tunnel_refused(error: &reqwest::Error) -> bool {
+    is_tunnel_error(error, "unsuccessful")
+}
+
+/// The error's type is private to hyper-util, so its text decides; tests of the program hold it.
+fn is_tunnel_error(error: &reqwest::Error, what: &str) -> bool {
     let mut next: Option<&dyn Error> = Some(error);
     while let Some(error) = next {
-        if error.to_string() == "tunnel error: proxy authorization required" {
+        if error.to_string().strip_prefix("tunnel error: ") == Some(what) {
             return true;
         }
         next = error.source();

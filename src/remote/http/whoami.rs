@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
+use reqwest::Url;
 use reqwest::header::DATE;
-use reqwest::{StatusCode, Url};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::redact::RequestSecrets;
-use super::{Http, api, header_text, read_capped, transport_error};
+use super::{Http, answer, api, header_text};
 use crate::error::{Failure, Service};
 use crate::item::OrgId;
 use crate::remote::rate_headers::RateHeaders;
@@ -30,11 +31,6 @@ pub(crate) struct WhoAmI {
     pub(crate) rate_headers: RateHeaders,
     /// The answer, or why there is none.
     pub(crate) context: Result<AppContext, Failure>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    data: Option<Data>,
 }
 
 #[derive(Deserialize)]
@@ -73,36 +69,25 @@ impl Http {
         rate_headers: &mut RateHeaders,
     ) -> Result<AppContext, Failure> {
         let host = &*self.describe_host(&self.base);
-        let failure = |error| transport_error::failure(error, Service::Api, host);
         let address = format!("{}/marketplace/me", self.base.as_str().trim_end_matches('/'));
         let url = Url::parse(&address).map_err(|_| api::bad_request("the API's address is not a URL"))?;
         let (_, key) = self.key();
-        let headers = api::request_headers(&key, org)?;
-        let mut response = self.api.get(url).headers(headers).send().await.map_err(failure)?;
+        let request = self.api.get(url).headers(api::request_headers(&key, org)?);
+        let mut response = self.send(request, Service::Api, &self.base).await?;
         *date = httpdate::parse_http_date(&header_text(response.headers(), DATE.as_str())).ok();
         *rate_headers = api::read_rate_headers(&response);
-        let body = read_capped(&mut response, api::BODY_MAX).await.map_err(failure)?;
+        let body = self
+            .read_capped(&mut response, answer::BODY_MAX)
+            .await
+            .map_err(|error| self.read_failure(error, Service::Api, host))?;
         let secrets = RequestSecrets::key_only(&key);
-        if response.status() != StatusCode::OK {
-            let headers = response.headers();
-            return Err(api::failure_of(api::error_response(
-                response.status(),
-                headers,
-                &body.bytes,
-                &secrets,
-            )));
-        }
-        if !body.complete {
-            return Err(Failure::ApiMalformed(format!("more than {} bytes", api::BODY_MAX)));
-        }
-        let content_type = secrets.clean(&header_text(response.headers(), "content-type"));
-        read_context(&body.bytes, &secrets)
-            .ok_or_else(|| Failure::ApiMalformed(format!("no app context, but {content_type:?}")))
+        let data = answer::read(response.status(), response.headers(), &body, &secrets, host)?;
+        read_context(data, &secrets).ok_or_else(|| Failure::ApiMalformed("no app context in it".to_owned()))
     }
 }
 
-fn read_context(body: &[u8], secrets: &RequestSecrets<'_>) -> Option<AppContext> {
-    let data = serde_json::from_slice::<Answer>(body).ok()?.data?;
+fn read_context(data: Value, secrets: &RequestSecrets<'_>) -> Option<AppContext> {
+    let data: Data = serde_json::from_value(data).ok()?;
     let scopes = data.scopes.or_else(|| data.app.and_then(|app| app.scopes));
     Some(AppContext {
         organization: data.organization.and_then(|organization| organization.id).map(|id| secrets.clean(&id)),
@@ -118,14 +103,14 @@ mod tests {
     fn scopes_are_found_in_their_new_and_their_old_place() {
         let key = secrecy::SecretString::from("c4narykey");
         let secrets = RequestSecrets::key_only(&key);
-        let read = |body: &[u8]| read_context(body, &secrets);
-        let new = br#"{"code":"success","data":{"app":{"id":"a"},"organization":{"id":"o\u001bc4narykey"},"scopes":["read:notes"]}}"#;
-        let old = br#"{"data":{"app":{"scopes":["read:notes"]}}}"#;
+        let read = |data: &str| read_context(serde_json::from_str(data).expect("JSON"), &secrets);
+        let new = r#"{"app":{"id":"a"},"organization":{"id":"o\u001bc4narykey"},"scopes":["read:notes"]}"#;
+        let old = r#"{"app":{"scopes":["read:notes"]}}"#;
         let scopes = Some(vec!["read:notes".to_owned()]);
         let organization = Some("o\\u{1b}[key]".to_owned());
         assert_eq!(read(new), Some(AppContext { organization, scopes: scopes.clone() }));
         assert_eq!(read(old), Some(AppContext { organization: None, scopes }));
-        for other in [&b"<html>"[..], b"[]", b"{}", b"{\"data\":7}"] {
+        for other in ["[1]", "7", "\"text\"", "null"] {
             assert_eq!(read(other), None);
         }
     }

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Pipeline;
-use crate::error::{ErrorCode, ItemError, RunError, Service, StopReason};
+use crate::error::{ItemError, RunError, Service};
 use crate::event::{Event, Progress};
 use crate::fetch::Outcome;
 use crate::layout::without_names;
 use crate::ledger::{self, EndState, NotDelivered, Work, Write, sqlite_error};
 use crate::remote::Remote;
 use crate::store::Receipt;
-
-/// Rows in succession that the storage refuses, after which the run stops: the storage refuses every row.
-const DENIED_MAX: u32 = 20;
 
 /// A row that ran out of attempts at that time because of that service: it waits until it is clear whether an outage
 /// was to blame.
@@ -48,7 +45,6 @@ impl<R: Remote> Pipeline<R> {
         let progress = &self.fetcher.progress;
         Progress::add(&progress.stored, 1);
         Progress::add(&progress.bytes, receipt.bytes);
-        self.denied = 0;
         if !receipt.warning.is_empty() {
             let (line, what) = (Some(work.item.line), receipt.warning);
             self.fetcher.admission.events.send(Event::Warning { line, what });
@@ -87,14 +83,8 @@ impl<R: Remote> Pipeline<R> {
         Progress::add(&fetcher.progress.failed, 1);
         let error =
             ItemError { error: without_names(&failed.error, fetcher.folder.root()), ..failed.clone() };
-        fetcher.admission.events.send(Event::Failed { line: work.item.line, error });
-        if failed.code == Some(ErrorCode::StorageDenied) {
-            self.denied += 1;
-            if self.denied == DENIED_MAX {
-                let error = RunError::StorageDenied { rows: DENIED_MAX, said: failed.error.clone() };
-                fetcher.admission.drain.stop(StopReason::Error(error));
-            }
-        }
+        fetcher.admission.events.send(Event::Failed { line: work.item.line, error: error.clone() });
+        fetcher.admission.row_failed(&error);
     }
 
     /// An organization is refused: its other rows fail without a request.

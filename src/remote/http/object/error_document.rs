@@ -4,8 +4,8 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use crate::error::{ErrorResponse, Failure};
-use crate::remote::http::header_text;
 use crate::remote::http::redact::UrlSecrets;
+use crate::remote::http::{header_text, retry_after};
 
 /// A status other than 200 or an expected 206 → failure, by the error's own code before the status. 412, 416 and
 /// an odd 2xx say something about the partial download only if there is one.
@@ -47,6 +47,7 @@ pub(in crate::remote::http) fn error_response(
         code: secrets.clean(element(&body, "Code")),
         message: secrets.clean(element(&body, "Message")),
         trace_id: secrets.clean(id),
+        retry_after: retry_after(headers),
     };
     if response.code.is_empty() {
         status.canonical_reason().unwrap_or("unknown status").clone_into(&mut response.message);

@@ -12,7 +12,7 @@ const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 /// S3's ETags have 34 to 40 characters. A longer one than this is dropped: the ledger stores one for every image.
 const ETAG_MAX: usize = 1024;
 
-/// What the headers say, but for the length, which is known from the framing of the body.
+/// What the headers say, but for the host, and for the length, which is known from the framing of the body.
 pub(super) fn read(headers: &HeaderMap) -> ObjectMeta {
     let mut etag = header_text(headers, ETAG.as_str());
     if etag.len() > ETAG_MAX {
@@ -22,6 +22,7 @@ pub(super) fn read(headers: &HeaderMap) -> ObjectMeta {
     let customer_key = headers.contains_key("x-amz-server-side-encryption-customer-algorithm");
     let plain = matches!(&*encrypted, "" | "AES256") && !customer_key;
     ObjectMeta {
+        host: String::new(),
         length: None,
         md5: plain.then(|| md5_of(&etag)).flatten(),
         content_type: header_text(headers, "content-type"),
