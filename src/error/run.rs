@@ -104,6 +104,19 @@ pub enum RunError {
         /// Path and reason.
         source: io::Error,
     },
+    /// Reports could not be replaced; the others are new.
+    #[error(
+        "{names} could not be replaced: {why}. What stood there before is still there, all other reports are new; \
+         close the program that holds the file, then run `exporter report {}`", folder.display()
+    )]
+    Reports {
+        /// Their names, joined by commas.
+        names: String,
+        /// The first error, with its path.
+        why: String,
+        /// The export folder.
+        folder: PathBuf,
+    },
     /// The API refuses the key.
     #[error("the API refuses the key: {0}. Check MAXAI_API_KEY or --api-key-file and run again")]
     Unauthorized(ErrorResponse),

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use clap::ArgMatches;
 use exporter::error::{RunError, StopReason};
 use exporter::event::{Events, Progress};
+use exporter::report::{SameBytes, Summary};
 use exporter::run::Finished;
 use exporter::shutdown::StopHandle;
 use futures::FutureExt;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{answer, start};
 use crate::metrics::{Metrics, Plan};
-use crate::output::{self, log};
+use crate::output::{self, format, log};
 use crate::screen::summary::{self, SummaryContext};
 use crate::screen::{self, Watch};
 use crate::settings::{self, Refusal, Screen, Settings, Sources, table};
@@ -145,6 +146,18 @@ async fn watched(
     result.unwrap_or_else(|_| Err(RunError::Internal("a panic, see above".to_owned())))
 }
 
+/// Two images of one patient with the same bytes may be a mistake of whoever uploaded them.
+fn warn_same_bytes(summary: &Summary) {
+    for SameBytes { line, earlier } in &summary.same_bytes {
+        tracing::warn!(line, "same bytes as line {earlier}");
+    }
+    let more = summary.same_content.saturating_sub(summary.same_bytes.len() as u64);
+    if more > 0 {
+        let rows = format::counted(more, "more row");
+        tracing::warn!("the same bytes as an earlier row: {rows}, see the column warning of report.csv");
+    }
+}
+
 fn print_end(finished: &Finished, context: &SummaryContext, screen: Screen, signalled: bool) {
     if let Some(StopReason::Error(error)) = &finished.stopped {
         exit::print(error);
@@ -152,9 +165,11 @@ fn print_end(finished: &Finished, context: &SummaryContext, screen: Screen, sign
     if let Some(error) = &finished.reports {
         exit::print(error);
         tracing::error!(
-            "the reports in the export folder are not those of this run; mend that and run again"
+            "not all reports in the export folder are those of this run; mend that and write them again with \
+             `exporter report`"
         );
     }
+    warn_same_bytes(&finished.summary);
     if screen.format == log::Format::Json {
         summary::log(finished);
     }
