@@ -3,6 +3,7 @@
 mod inject;
 mod doctor;
 mod failures;
+mod held_report;
 mod hostile;
 mod input;
 mod interrupt;
@@ -12,6 +13,7 @@ mod manifest;
 mod metrics;
 mod paths;
 mod plan;
+mod process;
 mod rate_limit;
 mod report;
 mod reports;

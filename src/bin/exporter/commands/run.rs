@@ -19,10 +19,12 @@ use crate::output::{self, format, log};
 use crate::screen::summary::{self, SummaryContext};
 use crate::screen::{self, Watch};
 use crate::settings::{self, Refusal, Screen, Settings, Sources, table};
-use crate::{exit, process, signals};
+use crate::signals::{self, EndAtOnce};
+use crate::{exit, process};
 
-/// Runs the export; whatever its end, the metrics file gets the exit code that is returned.
-pub fn run(args: &ArgMatches) -> ExitCode {
+/// Runs the export; whatever its end, the metrics file gets the exit code that is returned. `ending` ends the process at
+/// a signal until the run listens to them.
+pub fn run(args: &ArgMatches, ending: Option<EndAtOnce>) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
     let (sources, started) = start(args, &env);
     let screen = started.and_then(|()| settings::screen(&sources).map_err(|refusal| exit::refuse(&refusal)));
@@ -49,7 +51,7 @@ pub fn run(args: &ArgMatches) -> ExitCode {
     match read_settings(&sources) {
         Ok(settings) => {
             let context = SummaryContext::new(&settings.options, settings::flags_for_failed_csv(&sources));
-            export(settings, screen, progress, metrics, &context)
+            export(settings, screen, progress, metrics, &context, ending)
         }
         Err(refusal) => {
             let code = exit::refuse(&refusal);
@@ -90,12 +92,13 @@ fn export(
     progress: Arc<Progress>,
     metrics: Option<Metrics>,
     context: &SummaryContext,
+    ending: Option<EndAtOnce>,
 ) -> ExitCode {
     let stop = StopHandle::new();
     let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
     let (runtime, result) = match process::runtime() {
         Ok(runtime) => {
-            let result = runtime.block_on(watched(settings, screen, progress, plan, stop.clone()));
+            let result = runtime.block_on(watched(settings, screen, progress, plan, stop.clone(), ending));
             (Some(runtime), result)
         }
         Err(error) => (None, Err(RunError::io("starting the runtime")(error))),
@@ -126,9 +129,11 @@ async fn watched(
     progress: Arc<Progress>,
     plan: Arc<OnceLock<Plan>>,
     stop: StopHandle,
+    ending: Option<EndAtOnce>,
 ) -> Result<Finished, RunError> {
     let over = CancellationToken::new();
     signals::listen(stop.clone(), over.clone()).map_err(RunError::io("listening to signals"))?;
+    drop(ending);
     let (events, receiver) = Events::channel();
     let watch = Watch {
         progress: Arc::clone(&progress),
