@@ -42,8 +42,10 @@ pub fn read_key_file(path: &Path) -> Result<(SecretString, Metadata), KeyFileErr
     Ok((key, meta))
 }
 
-/// Reads a key from the text of a file: one line, whose end is not part of the key.
+/// Reads a key from the text of a file: one line. A byte order mark before it and the end of the line are not part of
+/// the key.
 fn key_in_line(text: &str) -> Result<SecretString, &'static str> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let key = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     check_key(key)?;
     Ok(SecretString::from(key))
@@ -56,6 +58,8 @@ fn key_in_line(text: &str) -> Result<SecretString, &'static str> {
 pub fn check_key(key: &str) -> Result<(), &'static str> {
     if key.is_empty() {
         Err("the key is empty")
+    } else if is_assignment(key) {
+        Err("it holds NAME=value; write the value alone, without the name and the equals sign")
     } else if key.contains(['"', '\'']) {
         Err("the key has quotes in it; leave them out")
     } else if key.contains(['\n', '\r']) {
@@ -67,11 +71,51 @@ pub fn check_key(key: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Whether a text is a line such as `MAXAI_API_KEY=secret` of an environment file. A key in Base64 may end in equals
+/// signs, but has nothing behind them.
+fn is_assignment(text: &str) -> bool {
+    let text = text.trim_start();
+    let text = text.strip_prefix("export ").unwrap_or(text);
+    let Some((name, value)) = text.split_once('=') else { return false };
+    let name = name.trim();
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_name = !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(word);
+    is_name && value.contains(|char: char| char != '=' && !char.is_whitespace())
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_key() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs_err::write(file.path(), b"\xef\xbb\xbfthe-key\r\n").expect("written");
+        let (key, _) = read_key_file(file.path()).expect("a key");
+        assert_eq!(key.expose_secret(), "the-key");
+        assert!(key_in_line("the-\u{feff}key").is_err(), "only at the start");
+        assert!(key_in_line("\u{feff}").is_err(), "nothing behind it");
+    }
+
+    #[test]
+    fn a_line_of_an_environment_file_is_no_key() {
+        for text in [
+            "MAXAI_API_KEY=max_prd_ak_1",
+            "api_key=\"quoted\"",
+            "export KEY=value",
+            "KEY = value",
+            "\u{feff}A=b\n",
+            "A=b\nMAXAI_API_KEY=c\n",
+        ] {
+            let error = key_in_line(text).expect_err(text);
+            assert!(error.contains("NAME=value"), "{text}: {error}");
+        }
+        for key in ["max_prd_ak_Zm9v/YmFy+MTIz==", "Zm9vYg==", "Zm9vYmE=", "max_prd_ak_a/b=c"] {
+            assert_eq!(check_key(key), Ok(()), "{key}");
+        }
+    }
 
     #[test]
     fn a_file_that_is_too_large_is_refused_and_not_cut() {

@@ -1,35 +1,40 @@
 //! The reports: what a person, a script or an auditor reads about an export.
 //!
 //! They are written from the ledger and from nothing else, so that the same ledger always gives the same bytes: no
-//! clock, no environment, no version of the running program. A file is replaced as a whole or not at all, and the
-//! memory used does not grow with the rows. The ledger's view `results` decides what state a row is in; nothing here
-//! decides it again.
+//! clock, no environment, no version of the running program. A file is replaced as a whole or not at all, one that
+//! cannot be replaced does not keep the others back, and the memory used does not grow with the rows. The ledger's
+//! view `results` decides what state a row is in; nothing here decides it again.
 
 pub(crate) mod archive;
 mod atomic;
+mod bad_notes;
 mod bag;
 mod csv;
+mod error;
 mod exit_code;
 mod notes;
+mod replace;
 mod rows;
 mod shared_content;
 mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
+use self::atomic::Draft;
 pub use self::atomic::remove_leftovers;
-use self::atomic::{AtomicFile, TagFile};
 use self::bag::Payload;
+use self::error::ReportError;
 pub use self::exit_code::exit_code;
 pub use self::notes::{IncompleteNote, Notes};
+use self::replace::Replacer;
+pub use self::shared_content::SameBytes;
 pub use self::summary::{Counts, Org, Summary, counts, summary};
 use crate::error::RunError;
-use crate::ledger::{self, sqlite_error};
+use crate::ledger;
 
 /// Writes all reports of an export again from its ledger. Takes the export's lock; a damaged ledger is refused before
 /// any file is replaced.
@@ -43,80 +48,122 @@ pub fn rewrite(out: &Path, state_dir: Option<&Path>) -> Result<Summary, RunError
     write_all(&state.connection, out)
 }
 
-/// Writes all reports into the export folder: `report.csv`, `failed.csv`, `notes.csv`, `manifest-sha256.txt`,
+/// Writes all reports into the export folder: `manifest-sha256.txt`, `report.csv`, `failed.csv`, `notes.csv`,
 /// `bagit.txt`, `bag-info.txt`, `summary.json` and, last, `tagmanifest-sha256.txt`. Creates `data/` if it does not
-/// exist, and first moves the reports of a run on another manifest to `reports/`. Blocks; a million rows take some
-/// seconds. Written again from the same ledger, the files have the same bytes.
+/// exist, and keeps the reports of a run on another manifest in `reports/`. Blocks; a million rows take some seconds.
+/// Written again from the same ledger, the files have the same bytes.
 ///
 /// The reports are those of the newest run in the ledger, which must hold that run's end and exit code already.
 /// `conn` must not be in a transaction. Temporary tables are used and dropped.
 ///
 /// # Errors
-/// [`RunError::Disk`] if the disk is full or read-only, [`RunError::Io`] for any other file error,
-/// [`RunError::Sqlite`] if the ledger cannot be read. Reports written before the error are whole and stay; the others
-/// are the previous ones. No temporary file stays behind.
+/// [`RunError::Reports`] names the reports that could not be replaced, [`RunError::Disk`] those that the disk has no
+/// room for: the old ones are whole, and all others are new. [`RunError::Sqlite`] if the ledger cannot be read: then
+/// all reports are the old ones. No temporary file stays behind.
 pub fn write_all(conn: &Connection, folder: &Path) -> Result<Summary, RunError> {
-    finish_and_write_all(conn, folder, |_| Ok(()))
+    let Written { summary, refused } = finish_and_write_all(conn, folder, |_, _| Ok(()))?;
+    refused.map_or(Ok(summary), Err)
+}
+
+/// The report that says how the run ended.
+const SUMMARY: &str = "summary.json";
+
+/// Reports that were written.
+#[derive(Debug)]
+pub struct Written {
+    /// What they say.
+    pub summary: Summary,
+    /// Which of them could not be replaced.
+    pub refused: Option<RunError>,
 }
 
 /// [`write_all`] at the end of a run: `finish` gets the counts and records the run's end in the ledger; all files are
-/// written after that. It saves counting the rows twice, which takes half a second for a million.
+/// written after that. It saves counting the rows twice, which takes half a second for a million. If reports cannot
+/// be replaced, `finish` is called again with the error, so that ledger and `summary.json` say so, too.
 ///
 /// # Errors
-/// Those of [`write_all`], and that of `finish`: nothing is written then.
+/// [`RunError::Sqlite`] if the ledger cannot be read, and that of `finish`.
 pub fn finish_and_write_all(
     conn: &Connection,
     folder: &Path,
-    finish: impl FnOnce(&Counts) -> rusqlite::Result<()>,
-) -> Result<Summary, RunError> {
+    finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
+) -> Result<Written, RunError> {
     write_files(conn, folder, finish).map_err(RunError::from)
 }
 
 fn write_files(
     conn: &Connection,
     folder: &Path,
-    finish: impl FnOnce(&Counts) -> rusqlite::Result<()>,
-) -> Result<Summary, ReportError> {
+    mut finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
+) -> Result<Written, ReportError> {
     let _tables = TemporaryTables(conn);
     let transaction = conn.unchecked_transaction()?;
     let mut summary = summary::collect(&transaction)?;
-    finish(&summary.counts)?;
+    finish(&summary.counts, None)?;
     summary.add_run(&transaction)?;
     transaction.commit()?;
 
+    let mut files = Replacer::begin(folder, &summary.manifest_sha256);
+    if let Err(error) = bag::make_payload_folder(folder) {
+        files.refuse("data/", error);
+    }
     // one view of the ledger for all files
     let snapshot = conn.unchecked_transaction()?;
-    archive::archive_previous(folder, &summary.manifest_sha256)?;
-    bag::make_payload_folder(folder)?;
-    let (mut tags, payload) = write_rows_and_payload(&snapshot, folder)?;
-    tags.push(write_file(folder, "bagit.txt", |out| bag::write_declaration(out))?.1);
-    tags.push(write_file(folder, "bag-info.txt", |out| bag::write_info(&summary, payload, out))?.1);
-    tags.push(write_file(folder, "summary.json", |out| summary::write(&summary, out))?.1);
-    write_file(folder, "tagmanifest-sha256.txt", |out| bag::write_tags(&mut tags, out))?;
-    fs_err::File::open(folder)?.sync_all()?;
-    Ok(summary)
+    let payload = write_rows_and_payload(&snapshot, folder, &mut files)?;
+    drop(snapshot);
+    files.write("bagit.txt", |out| bag::write_declaration(out))?;
+    files.write("bag-info.txt", |out| bag::write_info(&summary, payload, out))?;
+    files.settle();
+    let refused = error::refused(folder, files.refused());
+    if refused.is_some() {
+        finish(&summary.counts, refused.as_ref())?;
+        summary.add_run(conn)?;
+    }
+    files.write(SUMMARY, |out| summary::write(&summary, out))?;
+    files.settle();
+    let mut tags = files.tags();
+    files.write("tagmanifest-sha256.txt", |out| bag::write_tags(&mut tags, out))?;
+    files.settle();
+    if let Err(error) = fs_err::File::open(folder).and_then(|folder| folder.sync_all()) {
+        files.refuse("the export folder", error);
+    }
+    let first = refused.is_none();
+    let refused = error::refused(folder, files.refused());
+    if first && refused.is_some() {
+        // one of the last two
+        finish(&summary.counts, refused.as_ref())?;
+        summary.add_run(conn)?;
+        if !files.refused().iter().any(|refused| refused.name == SUMMARY) {
+            files.write(SUMMARY, |out| summary::write(&summary, out))?;
+        }
+    }
+    Ok(Written { summary, refused })
 }
 
 /// Writes the reports of the rows and the payload manifest side by side: sorting the paths of a million images takes
-/// a third of the whole time. A ledger in memory has no second connection; there one follows the other.
+/// a third of the whole time. A ledger in memory has no second connection; there one follows the other. The payload
+/// manifest replaces the old one first.
 fn write_rows_and_payload(
     snapshot: &Connection,
     folder: &Path,
-) -> Result<(Vec<TagFile>, Payload), ReportError> {
+    files: &mut Replacer<'_>,
+) -> Result<Payload, ReportError> {
     let second = second_connection(snapshot)?;
     let (rows, payload) = std::thread::scope(|scope| {
-        let payload = second.map(|second| scope.spawn(move || write_payload(&second, folder)));
-        let rows = write_rows(snapshot, folder);
+        let payload = second.map(|second| scope.spawn(move || draft_payload(&second, folder)));
+        let rows = draft_rows(snapshot, folder);
         let payload = match payload {
             Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => write_payload(snapshot, folder),
+            None => draft_payload(snapshot, folder),
         };
         (rows, payload)
     });
-    let mut tags = rows?;
-    let (payload, tag) = payload?;
-    tags.push(tag);
-    Ok((tags, payload))
+    let (rows, (payload, list)) = (rows?, payload?);
+    files.replace(list);
+    for draft in rows {
+        files.replace(draft);
+    }
+    Ok(payload)
 }
 
 /// `None` for a ledger in memory. The two see the same rows: `conn` is the only writer.
@@ -127,78 +174,32 @@ fn second_connection(conn: &Connection) -> rusqlite::Result<Option<Connection>> 
 }
 
 /// Writes the reports of the loaded manifest's rows.
-fn write_rows(snapshot: &Connection, folder: &Path) -> Result<Vec<TagFile>, ReportError> {
-    let mut report = AtomicFile::create(folder, "report.csv")?;
-    let mut failed = AtomicFile::create(folder, "failed.csv")?;
+fn draft_rows(snapshot: &Connection, folder: &Path) -> Result<[Draft; 3], ReportError> {
+    let mut report = Draft::create(folder, "report.csv");
+    let mut failed = Draft::create(folder, "failed.csv");
     rows::write(snapshot, &mut report, &mut failed)?;
-    let mut tags = vec![report.commit()?, failed.commit()?];
-    tags.push(write_file(folder, "notes.csv", |out| notes::write(snapshot, out))?.1);
-    Ok(tags)
+    let mut notes = Draft::create(folder, "notes.csv");
+    notes::write(snapshot, &mut notes)?;
+    Ok([report, failed, notes])
 }
 
 /// Writes the list of all delivered images, whichever manifest asked for them.
-fn write_payload(snapshot: &Connection, folder: &Path) -> Result<(Payload, TagFile), ReportError> {
-    write_file(folder, "manifest-sha256.txt", |out| bag::write_manifest(snapshot, out))
+fn draft_payload(snapshot: &Connection, folder: &Path) -> Result<(Payload, Draft), ReportError> {
+    let mut list = Draft::create(folder, "manifest-sha256.txt");
+    let payload = bag::write_manifest(snapshot, &mut list)?;
+    Ok((payload, list))
 }
 
-fn write_file<T, E: Into<ReportError>>(
-    folder: &Path,
-    name: &'static str,
-    write: impl FnOnce(&mut AtomicFile<'_>) -> Result<T, E>,
-) -> Result<(T, TagFile), ReportError> {
-    let mut file = AtomicFile::create(folder, name)?;
-    let written = write(&mut file).map_err(Into::into)?;
-    Ok((written, file.commit()?))
-}
-
-/// Drops the temporary tables `suspects`, `same` and `note_totals` with itself.
+/// Drops the temporary tables with itself.
 struct TemporaryTables<'conn>(&'conn Connection);
 
 impl Drop for TemporaryTables<'_> {
     fn drop(&mut self) {
         // a table that stays goes with the connection
         let _ = self.0.execute_batch(
-            "DROP TABLE IF EXISTS temp.suspects; DROP TABLE IF EXISTS temp.same; DROP TABLE IF EXISTS temp.note_totals",
+            "DROP TABLE IF EXISTS temp.suspects; DROP TABLE IF EXISTS temp.same;
+             DROP TABLE IF EXISTS temp.note_totals; DROP TABLE IF EXISTS temp.bad_notes;
+             DROP TABLE IF EXISTS temp.bad_images",
         );
-    }
-}
-
-/// What stops the writing; `?` accepts errors of SQLite and of files alike.
-#[derive(Debug)]
-enum ReportError {
-    Ledger(rusqlite::Error),
-    File(io::Error),
-}
-
-impl From<rusqlite::Error> for ReportError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<io::Error> for ReportError {
-    fn from(error: io::Error) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<ReportError> for RunError {
-    fn from(error: ReportError) -> Self {
-        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        match error {
-            // sorting a large ledger spills into temporary files
-            ReportError::Ledger(error)
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
-            {
-                Self::Disk(format!("the ledger or its temporary files: {error}"))
-            }
-            ReportError::Ledger(error) => sqlite_error(error),
-            ReportError::File(error)
-                if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) =>
-            {
-                Self::Disk(error.to_string())
-            }
-            ReportError::File(error) => Self::io("the reports could not be written")(error),
-        }
     }
 }

@@ -144,10 +144,11 @@ fn tries(own: &Path, checks: &mut Checks) {
     }
     match long_names(own) {
         Ok(()) => checks.ok("long_names", "names of 255 bytes are held"),
-        Err(error) => checks.problem(
+        Err(error) => checks.warning(
             "long_names",
-            format!("a file with a long id cannot be named: {error}"),
-            "choose a file system that holds names of 255 bytes, or a folder with a shorter path",
+            format!("a file with a long id cannot be named, so its row would fail: {error}"),
+            "if the manifest has such ids, choose a file system that holds names of 255 bytes, or a folder with a \
+             shorter path",
         ),
     }
 }

@@ -87,7 +87,7 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
     match ledger::open_read_only(out, state_dir) {
         Err(RunError::NoExport(_)) => return checks.ok(NAME, "none yet"),
         Err(RunError::Ledger { path, what, kind }) => {
-            return checks.problem(NAME, format!("{} {what}", path.display()), kind.advice());
+            return checks.problem(NAME, format!("{} {what}", path.display()), &kind.advice(&path));
         }
         Err(error) => return checks.problem(NAME, error.to_string(), "see write and locks"),
         Ok(_) => {}

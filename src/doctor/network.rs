@@ -9,7 +9,7 @@ use crate::item::{ImageId, Item, NoteId, OrgId};
 use crate::limit::Limiter;
 use crate::options::STALL_TIMEOUT;
 use crate::remote::Remote;
-use crate::remote::http::{AppContext, Http, ProxySettings, WhoAmI, certificates};
+use crate::remote::http::{AppContext, Http, ProxySettings, WhoAmI, certificates, check_system_certificates};
 
 /// A clock that is off by less does no harm: certificates and signed addresses live for an hour and longer.
 const CLOCK: Duration = Duration::from_mins(2);
@@ -30,20 +30,11 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
         None => checks.ok("proxy", "none"),
         Some(proxy) => checks.ok("proxy", format!("HTTPS_PROXY is set: through {}", proxy.name())),
     }
-    match options.api.ca_file.as_deref().map(certificates) {
-        None => checks.ok("ca", "the system's certificates"),
-        Some(Ok(found)) => {
-            checks.ok("ca", format!("{} of --ca-file besides the system's certificates", found.len()));
-        }
-        Some(Err(error)) => {
-            return checks.problem("ca", error.to_string(), "name another file with --ca-file");
-        }
-    }
+    let trusts = ca(options, checks);
     let http = match Http::new(&options.api, STALL_TIMEOUT, proxy.as_ref()) {
         Ok(http) => http,
-        Err(error) => {
-            return checks.problem("proxy", error.to_string(), "correct HTTPS_PROXY or --ca-file");
-        }
+        Err(_) if !trusts => return checks.warning("api", "not asked: no certificate is trusted", "see ca"),
+        Err(error) => return checks.problem("proxy", error.to_string(), "correct HTTPS_PROXY"),
     };
     let limiter = limiter(options);
     let requests = 1 + u64::from(options.org.is_some());
@@ -67,6 +58,34 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
     organization(options, &asked, tried.as_ref(), checks);
     scopes(&asked, tried.as_ref(), checks);
     clock(asked.date, now, checks);
+}
+
+/// Which certificates are trusted. False: none, so that no https connection can be made.
+fn ca(options: &DoctorOptions, checks: &mut Checks) -> bool {
+    const NAME: &str = "ca";
+    let system = check_system_certificates();
+    let file = match options.api.ca_file.as_deref().map(certificates).transpose() {
+        Ok(file) => file.map(|found| found.len()),
+        Err(error) => {
+            checks.problem(NAME, error.to_string(), "name another file with --ca-file");
+            return false;
+        }
+    };
+    match (file, system) {
+        (None, Ok(())) => checks.ok(NAME, "the system's certificates"),
+        (Some(found), Ok(())) => {
+            checks.ok(NAME, format!("{found} of --ca-file besides the system's certificates"));
+        }
+        (Some(found), Err(_)) => checks.ok(NAME, format!("{found} of --ca-file; the system has none")),
+        (None, Err(why)) => {
+            let found = format!("the system has no certificates to trust: {why}");
+            let remedy = "install them (the package ca-certificates; check SSL_CERT_FILE and SSL_CERT_DIR), or name \
+                          a file of certificates with --ca-file";
+            checks.problem(NAME, found, remedy);
+            return false;
+        }
+    }
+    true
 }
 
 /// The clock that runs with this key share; one of its own where there is no key to share.

@@ -1,7 +1,7 @@
 //! [`RunError`]: what stops a run, or keeps it from starting.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{ErrorCode, ErrorResponse, ItemError, Service, advice};
@@ -20,25 +20,40 @@ pub enum LedgerState {
 }
 
 impl LedgerState {
-    /// What to do about it.
+    /// What to do about it. `ledger`: the path of the ledger.
     #[must_use]
-    pub const fn advice(self) -> &'static str {
+    pub fn advice(self, ledger: &Path) -> String {
+        let adopt = adopt_command(ledger);
         match self {
             Self::Damaged => {
-                "`exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
+                format!("`{adopt}` rebuilds a ledger from the files that match manifest-sha256.txt")
             }
             // a second ledger would not know what the first one knows
-            Self::Missing => {
+            Self::Missing => format!(
                 "If the run was given --state-dir (EXPORTER_STATE_DIR), name it here too; only if it was not, \
-                 `exporter verify --adopt` rebuilds a ledger from the files that match manifest-sha256.txt"
-            }
-            Self::Newer => {
-                "Install that exporter to work with it; `exporter verify --adopt` is for a ledger that is lost or \
-                 damaged"
-            }
+                 `{adopt}` rebuilds a ledger from the files that match manifest-sha256.txt"
+            ),
+            Self::Newer => format!(
+                "Install that exporter to work with it; `{adopt}` is for a ledger that is lost or damaged"
+            ),
         }
     }
 }
+
+/// The command that rebuilds a ledger, with the export folder if its path says which one that is.
+fn adopt_command(ledger: &Path) -> String {
+    let state = ledger.parent().unwrap_or(Path::new("."));
+    match state.parent() {
+        Some(out) if state.ends_with(STATE_FOLDER) => {
+            let out = if out.as_os_str().is_empty() { Path::new(".") } else { out };
+            format!("exporter verify --adopt {}", out.display())
+        }
+        _ => format!("exporter verify --adopt DIR --state-dir {}", state.display()),
+    }
+}
+
+/// Folder of the ledger in the export folder.
+const STATE_FOLDER: &str = ".exporter";
 
 /// Why the run could not go on, or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +99,7 @@ pub enum RunError {
     #[error("{} is not an export folder (no ledger in it)", .0.display())]
     NoExport(PathBuf),
     /// The ledger is damaged, newer or missing beside data.
-    #[error("ledger {}: {what}; nothing was touched. {}", path.display(), kind.advice())]
+    #[error("ledger {}: {what}; nothing was touched. {}", path.display(), kind.advice(path))]
     Ledger {
         /// The ledger file.
         path: PathBuf,
@@ -103,6 +118,19 @@ pub enum RunError {
         what: String,
         /// Path and reason.
         source: io::Error,
+    },
+    /// Reports could not be replaced; the others are new.
+    #[error(
+        "{names} could not be replaced: {why}. What stood there before is still there, all other reports are new; \
+         close the program that holds the file, then run `exporter report {}`", folder.display()
+    )]
+    Reports {
+        /// Their names, joined by commas.
+        names: String,
+        /// The first error, with its path.
+        why: String,
+        /// The export folder.
+        folder: PathBuf,
     },
     /// The API refuses the key.
     #[error("the API refuses the key: {0}. Check MAXAI_API_KEY or --api-key-file and run again")]

@@ -8,12 +8,15 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 use super::Fetcher;
-use super::partial::{KEEP_MIN, Partial};
+use super::partial::Partial;
 use crate::error::{Failure, Service};
 use crate::event::Progress;
 use crate::item::{Item, Sha256};
 use crate::remote::{ObjectBody, ObjectMeta, PresignedUrl, Remote};
 use crate::store::{Part, PartWriter};
+
+/// Bytes of an attempt from which on its image counts as large.
+const PROGRESS_MIN: u64 = 1 << 20;
 
 type Body = BoxStream<'static, Result<bytes::Bytes, Failure>>;
 
@@ -54,7 +57,7 @@ fn ensure_fits<R>(ctx: &Fetcher<R>, opened: &ObjectBody) -> Result<(), Failure> 
         return Err(Failure::TooLarge { bytes: length, limit: ctx.max_size });
     }
     // a small image hardly changes the free space, which is checked at every delivery
-    if length > KEEP_MIN { ctx.folder.ensure_free(length.saturating_sub(opened.from)) } else { Ok(()) }
+    if length > PROGRESS_MIN { ctx.folder.ensure_free(length.saturating_sub(opened.from)) } else { Ok(()) }
 }
 
 /// Copies the body into the part file, up to the length and the size that are allowed.
@@ -72,7 +75,7 @@ async fn copy<R>(
         Progress::add(&ctx.progress.received, piece.len() as u64);
         writer.push(piece).await?;
         let received = writer.received();
-        if !progressing && received - from >= KEEP_MIN {
+        if !progressing && received - from >= PROGRESS_MIN {
             // a large image need not be whole to show that an outage is over
             progressing = true;
             ctx.admission.progressing(item.seq, Service::Storage, started);

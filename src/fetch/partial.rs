@@ -14,7 +14,7 @@ use crate::remote::{ObjectMeta, ResumeFrom};
 use crate::store::PartWriter;
 
 /// A download that is cut off is kept for a later run from this size on; below it, fetching it again is cheaper.
-pub(super) const KEEP_MIN: u64 = 1 << 20;
+const KEEP_MIN: u64 = 64 << 10;
 
 /// The hash of a part is computed only when the part is made durable.
 const NOT_HASHED: Sha256 = Sha256([0; 32]);

@@ -19,7 +19,7 @@ mod tests;
 mod transport_error;
 mod whoami;
 
-pub(crate) use client::certificates;
+pub(crate) use client::{certificates, check_system_certificates};
 pub use proxy::ProxySettings;
 pub(crate) use whoami::{AppContext, WhoAmI};
 

@@ -1,8 +1,9 @@
 //! One report file, replaced as a whole.
 //!
 //! The bytes go to a temporary file beside the final name and are hashed on the way; the rename to the final name
-//! comes only when they are on the disk. An [`AtomicFile`] that is dropped takes its temporary file with it. The
-//! caller makes the folder itself durable, once for all files.
+//! comes only when they are on the disk. A draft that is dropped takes its temporary file with it. An error does not
+//! stop the writing of the other reports: the draft keeps it, drops its file, and ignores what is written afterwards.
+//! The caller makes the folder itself durable, once for all files.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -29,10 +30,16 @@ const REPORT_NAMES: [&str; 8] = [
 const BUFFER_SIZE: usize = 128 * 1024;
 
 /// A report that is being written.
-pub(super) struct AtomicFile<'folder> {
-    folder: &'folder Path,
+pub(super) struct Draft {
     name: &'static str,
-    out: BufWriter<Hashed>,
+    out: io::Result<BufWriter<Hashed>>,
+}
+
+/// A report whose bytes are on the disk, but not yet under its name.
+pub(super) struct Durable {
+    pub name: &'static str,
+    file: NamedTempFile<fs_err::File>,
+    sha256: [u8; 32],
 }
 
 /// A finished report. Reports are "tag files" of the bag (RFC 8493).
@@ -41,42 +48,78 @@ pub(super) struct TagFile {
     pub sha256: [u8; 32],
 }
 
-impl<'folder> AtomicFile<'folder> {
+impl Draft {
     /// Creates `.<name>.XXXXXX.tmp` in the folder, readable by its owner only.
-    pub fn create(folder: &'folder Path, name: &'static str) -> io::Result<Self> {
+    pub fn create(folder: &Path, name: &'static str) -> Self {
         debug_assert!(REPORT_NAMES.contains(&name), "{name} would not be found by remove_leftovers");
         let file =
             tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(folder, |path| {
                 fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-            })?;
-        let hashed = Hashed { file, sha256: Sha256::new() };
-        Ok(Self { folder, name, out: BufWriter::with_capacity(BUFFER_SIZE, hashed) })
+            });
+        let hashed = file.map(|file| Hashed { file, sha256: Sha256::new() });
+        Self { name, out: hashed.map(|hashed| BufWriter::with_capacity(BUFFER_SIZE, hashed)) }
     }
 
-    /// Makes the bytes durable, then renames the file to its final name.
-    pub fn commit(self) -> io::Result<TagFile> {
-        let Hashed { file, sha256 } = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Makes the bytes durable.
+    ///
+    /// # Errors
+    /// The first error since the draft was created.
+    pub fn finish(self) -> io::Result<Durable> {
+        let Hashed { file, sha256 } = self.out?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
-        let path = self.folder.join(self.name);
-        file.persist(&path).map_err(|refused| {
-            let error = refused.error;
-            io::Error::new(error.kind(), format!("failed to rename to `{}`: {error}", path.display()))
-        })?;
-        Ok(TagFile { name: self.name, sha256: sha256.finalize().into() })
+        Ok(Durable { name: self.name, file, sha256: sha256.finalize().into() })
+    }
+
+    /// Keeps the first error, and drops the file: its room may be what the other reports lack.
+    fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<Hashed>) -> io::Result<()>) {
+        if let Ok(out) = &mut self.out
+            && let Err(error) = write(out)
+        {
+            let failed = std::mem::replace(&mut self.out, Err(error));
+            // without writing what is left in the buffer
+            drop(failed.map(BufWriter::into_parts));
+        }
     }
 }
 
-impl Write for AtomicFile<'_> {
+/// Never fails: the error comes from [`Draft::finish`].
+impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+        self.write_all(bytes)?;
+        Ok(bytes.len())
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)
+        self.attempt(|out| out.write_all(bytes));
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.attempt(BufWriter::flush);
+        Ok(())
+    }
+}
+
+impl Durable {
+    /// Renames the file to its final name.
+    ///
+    /// # Errors
+    /// The file, so that the rename can be tried again, and why it was refused.
+    pub fn replace(self, folder: &Path) -> Result<TagFile, (Self, io::Error)> {
+        let Self { name, file, sha256 } = self;
+        let path = folder.join(name);
+        match file.persist(&path) {
+            Ok(_) => Ok(TagFile { name, sha256 }),
+            Err(refused) => {
+                let error = refused.error;
+                let what = format!("failed to rename to `{}`: {error}", path.display());
+                Err((Self { name, file: refused.file, sha256 }, io::Error::new(error.kind(), what)))
+            }
+        }
     }
 }
 
@@ -99,7 +142,7 @@ impl Write for Hashed {
 }
 
 /// Removes temporary files that a killed process left in the export folder. A missing folder has none. The caller
-/// must hold the folder's lock and must not have an [`AtomicFile`] open.
+/// must hold the folder's lock and must not have a [`Draft`] open.
 ///
 /// # Errors
 /// [`RunError::Io`] if the folder cannot be listed or a file cannot be removed.
@@ -149,9 +192,10 @@ mod tests {
     fn a_committed_file_replaces_the_old_one_and_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("folder");
         fs_err::write(folder.path().join("notes.csv"), "old").expect("written");
-        let mut file = AtomicFile::create(folder.path(), "notes.csv").expect("begun");
+        let mut file = Draft::create(folder.path(), "notes.csv");
         file.write_all(b"new").expect("written");
-        let tag = file.commit().expect("finished");
+        let tag = file.finish().expect("durable").replace(folder.path()).map_err(|(_, error)| error);
+        let tag = tag.expect("replaced");
         assert_eq!(tag.sha256[..], Sha256::digest(b"new")[..]);
         assert_eq!(names(folder.path()), ["notes.csv"]);
         let path = folder.path().join("notes.csv");
@@ -164,7 +208,7 @@ mod tests {
     fn a_dropped_file_leaves_the_old_one_and_nothing_else() {
         let folder = tempfile::tempdir().expect("folder");
         fs_err::write(folder.path().join("notes.csv"), "old").expect("written");
-        let mut file = AtomicFile::create(folder.path(), "notes.csv").expect("begun");
+        let mut file = Draft::create(folder.path(), "notes.csv");
         file.write_all(&vec![b'x'; 2 * BUFFER_SIZE]).expect("written");
         drop(file);
         assert_eq!(names(folder.path()), ["notes.csv"]);
@@ -174,8 +218,9 @@ mod tests {
     #[test]
     fn leftovers_are_removed_and_nothing_that_only_looks_alike() {
         let folder = tempfile::tempdir().expect("folder");
-        let file = AtomicFile::create(folder.path(), "report.csv").expect("begun");
-        let (_, leftover) = file.out.into_inner().expect("flushed").file.keep().expect("kept");
+        let file = Draft::create(folder.path(), "report.csv");
+        let (_, leftover) =
+            file.out.expect("begun").into_inner().expect("flushed").file.keep().expect("kept");
         assert!(leftover.exists());
         let kept = [".hidden.tmp", ".report.csv.swp", ".report.csv.tmp", "report.csv.abcdef.tmp"];
         for name in kept {

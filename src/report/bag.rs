@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::atomic::TagFile;
 use super::{ReportError, Summary};
+use crate::disk::presence::Presence;
 use crate::item::hex;
 use crate::ledger::columns::{bytes, number};
 
@@ -23,16 +24,21 @@ pub(super) struct Payload {
     pub images: u64,
 }
 
-/// Creates `data/`: a bag has its payload folder even if it is empty.
+/// Creates `data/`: a bag has its payload folder even if it is empty. A link of that name is not followed.
 pub(super) fn make_payload_folder(folder: &Path) -> io::Result<()> {
     let data = folder.join("data");
-    match DirBuilder::new().mode(0o700).create(&data) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
-        Err(error) => Err(io::Error::new(
-            error.kind(),
-            format!("failed to create directory `{}`: {error}", data.display()),
-        )),
-        Ok(()) => Ok(()),
+    let shown = data.display();
+    match Presence::of(&data) {
+        Ok(Presence::Folder(_)) => Ok(()),
+        Ok(Presence::Absent) => DirBuilder::new().mode(0o700).create(&data).map_err(|error| {
+            io::Error::new(error.kind(), format!("failed to create directory `{shown}`: {error}"))
+        }),
+        Ok(Presence::Link(target)) => {
+            let what = format!("`{shown}` is a symbolic link to {}; make it a folder", target.display());
+            Err(io::Error::other(what))
+        }
+        Ok(_) => Err(io::Error::other(format!("`{shown}` is no folder; move it away"))),
+        Err(error) => Err(io::Error::new(error.kind(), format!("cannot look into {shown}: {error}"))),
     }
 }
 

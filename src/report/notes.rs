@@ -1,29 +1,29 @@
 //! `notes.csv`: which notes of the manifest are complete.
 //!
-//! Images are distinct: duplicates and bad rows are not counted. Only notes of the loaded manifest appear, in its
-//! order; the ledger's table `notes` also has those of earlier manifests. The totals are kept in a temporary table,
-//! not in memory, since there may be as many notes as rows.
+//! Images are distinct: duplicates are not counted. A note that a bad row names is not complete. Only notes of the
+//! loaded manifest appear, in its order; the ledger's table `notes` also has those of earlier manifests. The totals are
+//! kept in a temporary table, not in memory, since there may be as many notes as rows.
 
 use std::io::Write;
 
 use rusqlite::{Connection, Statement, params};
 use serde::Serialize;
 
-use super::ReportError;
 use super::csv::Line;
+use super::{ReportError, bad_notes};
 use crate::ledger::columns::{bytes, number};
 
 /// Incomplete notes that the summary names: enough to see whether they belong to one clinic.
 const FIRST_INCOMPLETE_MAX: u32 = 3;
 
-/// Notes of the manifest: `total = complete + incomplete`. A bad row belongs to no note.
+/// Notes of the manifest: `total = complete + incomplete`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Notes {
     /// Notes that the manifest asks for.
     pub total: u64,
-    /// Notes with all images delivered.
+    /// Notes with all images delivered, and without a bad row.
     pub complete: u64,
-    /// Notes that lack at least one image.
+    /// Notes that lack at least one image, or that a bad row names.
     pub incomplete: u64,
     /// The first incomplete notes in the manifest's order; `notes.csv` has all.
     #[serde(skip)]
@@ -63,11 +63,11 @@ impl<'conn> NoteTotals<'conn> {
         conn.execute_batch(
             "CREATE TEMP TABLE note_totals (
                 note INTEGER PRIMARY KEY, first INTEGER NOT NULL,
-                images INTEGER NOT NULL, delivered INTEGER NOT NULL
+                images INTEGER NOT NULL, delivered INTEGER NOT NULL, bad INTEGER NOT NULL DEFAULT 0
             ) STRICT",
         )?;
         let add = conn.prepare(
-            "INSERT INTO note_totals VALUES (?1, ?2, ?3, ?4) ON CONFLICT (note) DO UPDATE
+            "INSERT INTO note_totals (note, first, images, delivered) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (note) DO UPDATE
              SET images = images + excluded.images, delivered = delivered + excluded.delivered",
         )?;
         Ok(Self { add, pending: None })
@@ -87,14 +87,17 @@ impl<'conn> NoteTotals<'conn> {
     /// Ends the count.
     pub fn finish(mut self, conn: &Connection) -> rusqlite::Result<Notes> {
         self.flush()?;
-        let counted = "SELECT count(*), coalesce(sum(images = delivered), 0) FROM note_totals";
+        bad_notes::collect(conn)?;
+        bad_notes::add_to_totals(conn)?;
+        let counted = "SELECT count(*), coalesce(sum(images = delivered AND bad = 0), 0) FROM note_totals";
         let (total, complete) = conn.query_row(counted, [], |row| {
             Ok((number(row, 0)?.unwrap_or_default(), number(row, 1)?.unwrap_or_default()))
         })?;
         let mut first = conn.prepare(
-            "SELECT o.name, n.name, t.images, t.delivered
-             FROM (SELECT * FROM note_totals WHERE delivered < images ORDER BY first LIMIT ?1) t
-             CROSS JOIN notes n ON n.id = t.note CROSS JOIN orgs o ON o.id = n.org",
+            "SELECT coalesce(o.name, b.org), coalesce(n.name, b.name), t.images, t.delivered
+             FROM (SELECT * FROM note_totals WHERE delivered < images OR bad = 1 ORDER BY first LIMIT ?1) t
+             LEFT JOIN notes n ON n.id = t.note LEFT JOIN orgs o ON o.id = n.org
+             LEFT JOIN bad_notes b ON b.id = -t.note",
         )?;
         let first_incomplete = first
             .query_map([FIRST_INCOMPLETE_MAX], |row| {
@@ -122,9 +125,10 @@ pub(super) fn write(conn: &Connection, out: &mut impl Write) -> Result<(), Repor
     out.write_all(b"org,note,images,delivered,complete\n")?;
     // join after sorting, so that the sort does not carry the names
     let mut notes = conn.prepare(
-        "SELECT o.name, n.name, t.images, t.delivered
+        "SELECT coalesce(o.name, b.org), coalesce(n.name, b.name), t.images, t.delivered, t.bad
          FROM (SELECT * FROM note_totals ORDER BY first LIMIT -1) t
-         CROSS JOIN notes n ON n.id = t.note CROSS JOIN orgs o ON o.id = n.org",
+         LEFT JOIN notes n ON n.id = t.note LEFT JOIN orgs o ON o.id = n.org
+         LEFT JOIN bad_notes b ON b.id = -t.note",
     )?;
     let mut notes = notes.query([])?;
     let mut line = Line::default();
@@ -134,7 +138,8 @@ pub(super) fn write(conn: &Connection, out: &mut impl Write) -> Result<(), Repor
         line.field(bytes(note, 1)?);
         line.number(images);
         line.number(delivered);
-        line.text(if images == delivered { "true" } else { "false" });
+        let complete = images == delivered && number(note, 4)? == Some(0);
+        line.text(if complete { "true" } else { "false" });
         line.end(out)?;
     }
     Ok(())

@@ -9,7 +9,7 @@
 
 use rusqlite::{Connection, Statement, params};
 
-use crate::ledger::columns::bytes;
+use crate::ledger::columns::{bytes, number};
 
 /// What two rows can share. The number stands for it in the table `suspects`.
 #[derive(Clone, Copy)]
@@ -24,6 +24,32 @@ pub(super) struct SharedContent<'conn> {
     object: RepeatFilter,
     add: Statement<'conn>,
     delivered: u64,
+}
+
+/// A row that has the bytes of an earlier row of another image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SameBytes {
+    /// Its line in the manifest.
+    pub line: u64,
+    /// Line of the earlier row.
+    pub earlier: u64,
+}
+
+/// Rows with the bytes of an earlier one that the summary names.
+const SAME_BYTES_MAX: u32 = 20;
+
+/// The first rows that have the bytes of an earlier row, in the manifest's order. Needs the temporary table `same`.
+pub(super) fn first_same_bytes(conn: &Connection) -> rusqlite::Result<Vec<SameBytes>> {
+    // the first row of a group names the second one, which is not earlier
+    let mut same = conn.prepare(
+        "SELECT r.line, s.bytes FROM same s CROSS JOIN rows r ON r.seq = s.seq WHERE s.bytes < r.line
+         ORDER BY s.seq LIMIT ?1",
+    )?;
+    same.query_map([SAME_BYTES_MAX], |row| {
+        let (line, earlier) = (number(row, 0)?, number(row, 1)?);
+        Ok(SameBytes { line: line.unwrap_or_default(), earlier: earlier.unwrap_or_default() })
+    })?
+    .collect()
 }
 
 /// What [`SharedContent`] counted.

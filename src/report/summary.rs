@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::notes::{NoteTotals, Notes};
-use super::shared_content::{SharedContent, SharedCounts};
+use super::shared_content::{SameBytes, SharedContent, SharedCounts, first_same_bytes};
 use crate::ledger::{
     self,
     columns::{bytes, text},
@@ -68,6 +68,9 @@ pub struct Summary {
     pub allowance_share: Option<f64>,
     /// Rows whose bytes an earlier row of another image had.
     pub same_content: u64,
+    /// The first of them.
+    #[serde(skip)]
+    pub same_bytes: Vec<SameBytes>,
     /// Images delivered earlier that this manifest does not ask for.
     pub not_in_manifest: u64,
     /// `None` for a run that is still going on or was killed.
@@ -179,6 +182,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     Ok(Summary {
         counts,
         same_content,
+        same_bytes: if same_content > 0 { first_same_bytes(conn)? } else { Vec::new() },
         // two rows of one image are duplicates, so each of these has an image of its own
         not_in_manifest: delivered - counts.stored - counts.skipped,
         manifest_sha256: loaded.unwrap_or_default(),

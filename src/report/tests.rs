@@ -1,6 +1,7 @@
 //! The reports of a small ledger with every kind of row.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -350,15 +351,44 @@ fn data_is_created_for_its_owner_only() {
 }
 
 #[test]
-fn a_file_that_cannot_be_replaced_is_an_error_and_leaves_nothing_behind() {
+fn a_file_that_cannot_be_replaced_is_named_and_keeps_no_other_back() {
     let folder = tempfile::tempdir().expect("folder");
     fs_err::create_dir_all(folder.path().join("notes.csv/in the way")).expect("made");
     let error = write_all(&ledger(), folder.path()).expect_err("refused");
-    let RunError::Io { source, .. } = &error else { panic!("{error:?}") };
-    assert!(source.to_string().contains("notes.csv"), "{source}");
-    // the list of images is written beside the reports of the rows, and is whole
-    let left: Vec<_> = files(folder.path()).into_keys().collect();
-    assert_eq!(left, ["failed.csv", "manifest-sha256.txt", "report.csv"]);
+    let RunError::Reports { names, why, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(names, "notes.csv");
+    assert!(why.contains("/notes.csv`"), "{why}");
+    assert!(error.to_string().contains("`exporter report "), "{error}");
+    let mut left = files(folder.path());
+    let tags = left.remove("tagmanifest-sha256.txt").expect("written");
+    let names: Vec<_> = tags.lines().filter_map(|line| line.split("  ").nth(1)).collect();
+    let left: Vec<_> = left.into_keys().collect();
+    assert_eq!(names, left, "the tag manifest lists what is there");
+    assert_eq!(left.len(), 6, "{left:?}");
+}
+
+#[test]
+fn the_end_of_a_run_is_recorded_again_if_a_report_cannot_be_replaced() {
+    for name in ["report.csv", "summary.json", "tagmanifest-sha256.txt"] {
+        let conn = ledger();
+        let folder = tempfile::tempdir().expect("folder");
+        fs_err::create_dir_all(folder.path().join(name).join("in the way")).expect("made");
+        let mut recorded = Vec::new();
+        let written = finish_and_write_all(&conn, folder.path(), |_, refused| {
+            recorded.push(refused.map(ToString::to_string));
+            let code = if refused.is_some() { 7 } else { 0 };
+            conn.execute("UPDATE runs SET exit_code = ?1 WHERE id = 2", [code]).map(drop)
+        })
+        .expect("the ledger can be read");
+        assert_eq!(written.summary.exit_code, Some(7), "{name}");
+        assert!(written.refused.is_some(), "{name}");
+        let [None, Some(why)] = &recorded[..] else { panic!("{recorded:?}") };
+        assert!(why.starts_with(&format!("{name} could not be replaced: ")), "{why}");
+        if name != "summary.json" {
+            let summary = fs_err::read_to_string(folder.path().join("summary.json")).expect("written");
+            assert!(summary.contains("\"exit_code\": 7"), "{summary}");
+        }
+    }
 }
 
 #[test]
@@ -366,8 +396,40 @@ fn a_folder_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     let nowhere = folder.path().join("nowhere");
     let error = write_all(&ledger(), &nowhere).expect_err("refused");
-    let RunError::Io { source, .. } = &error else { panic!("{error:?}") };
-    assert!(source.to_string().contains(&*nowhere.to_string_lossy()), "{source}");
+    assert!(matches!(error, RunError::Reports { .. }), "{error:?}");
+    assert!(error.to_string().contains(&*nowhere.to_string_lossy()), "{error}");
+}
+
+#[test]
+fn a_note_that_a_bad_row_names_is_not_complete() {
+    let conn = ledger();
+    conn.execute_batch(
+        "INSERT INTO rows (seq, line) VALUES (20, 30), (21, 31), (22, 32), (23, 33), (24, 34), (25, 35), (26, 36);
+         INSERT INTO bad_rows VALUES
+            (20, 'zeta', '007', '', 'no image'), (21, 'zeta', '007', 'i4', 'another hash'),
+            (22, 'zeta', 'other', ' x', 'a blank'), (23, 'zeta', 'other', ' x', 'a blank'), (24, 'zeta', 'other', 'y ', 'a blank'),
+            (25, 'zeta', '', 'z', 'no note'), (26, 'new', 'none', '', 'no image');",
+    )
+    .expect("bad rows");
+    let summary = summary(&conn).expect("summary");
+    assert_eq!((summary.notes.total, summary.notes.complete, summary.notes.incomplete), (5, 0, 5));
+    assert_eq!(summary.notes.first_incomplete.len(), 3);
+    assert_snapshot!(written(&conn)["notes.csv"], @r#"
+    org,note,images,delivered,complete
+    zeta,"n""1",4,2,false
+    "a,b",=n2,4,1,false
+    zeta,007,1,1,false
+    zeta,other,2,0,false
+    new,none,0,0,false
+    "#);
+}
+
+#[test]
+fn rows_with_the_bytes_of_an_earlier_row_are_named() {
+    let summary = summary(&ledger()).expect("summary");
+    let same: Vec<_> = summary.same_bytes.iter().map(|same| (same.line, same.earlier)).collect();
+    assert_eq!(same, [(11, 2), (12, 2)]);
+    assert_eq!(summary.same_content, 2);
 }
 
 #[test]
@@ -425,5 +487,5 @@ fn the_reports_belong_to_the_manifest_whose_rows_they_list() {
         assert_eq!(write_all(&conn, folder.path()).expect("written").manifest_sha256, "cccc");
     }
     let kept = fs_err::read_dir(folder.path().join("reports")).expect("kept");
-    assert_eq!(kept.count(), 1, "moved once");
+    assert_eq!(kept.count(), 1, "kept once");
 }

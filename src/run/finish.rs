@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::Finished;
 use crate::error::{ErrorCode, RunError, StopReason};
 use crate::ledger::{self, Ledger, RunCounters, sqlite_error};
-use crate::report;
+use crate::report::{self, Written};
 use crate::timestamp;
 
 /// Records how the run ended and writes the reports.
@@ -36,23 +36,28 @@ fn record_and_report(
         (code, stopped.to_string())
     });
     let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
-    let written = report::finish_and_write_all(connection, folder, |counts| {
-        let code = report::exit_code(counts, stopped.as_ref());
+    // recorded twice, the run has ended once
+    let finished_at = timestamp::now();
+    let written = report::finish_and_write_all(connection, folder, |counts, refused| {
+        let code = if refused.is_some() { 1 } else { report::exit_code(counts, stopped.as_ref()) };
         // a signal or a deadline after the last row stopped nothing
         let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
+        let refused = refused.map(ToString::to_string);
         let stop = stop.filter(|_| stopper.is_some());
-        ledger::finish_run(connection, run, &timestamp::now(), code, stop, counters)
+        let stop = stop.or_else(|| Some((ErrorCode::Disk.as_str(), refused.as_deref()?)));
+        ledger::finish_run(connection, run, &finished_at, code, stop, counters)
     });
     match written {
-        Ok(summary) => {
-            let exit_code = report::exit_code(&summary.counts, stopped.as_ref());
-            Ok(Finished { summary, exit_code, stopped, reports: None })
+        Ok(Written { summary, refused }) => {
+            let code = report::exit_code(&summary.counts, stopped.as_ref());
+            let exit_code = if refused.is_some() { 1 } else { code };
+            Ok(Finished { summary, exit_code, stopped, reports: refused })
         }
         Err(error) => {
             // best effort: the disk that the reports are missing from may be the ledger's too
             let why = error.to_string();
             let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
-            let _ = ledger::finish_run(connection, run, &timestamp::now(), 1, stop, counters);
+            let _ = ledger::finish_run(connection, run, &finished_at, 1, stop, counters);
             // the user needs the counts even more if there are no reports
             let summary = report::summary(connection).map_err(sqlite_error)?;
             Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
@@ -68,17 +73,12 @@ pub(super) async fn give_up(
     folder: PathBuf,
 ) -> Result<(), RunError> {
     let (code, why) = (error.code().map_or("", ErrorCode::as_str), error.to_string());
+    let finished_at = timestamp::now();
     ledger
         .ask(move |connection| {
-            report::finish_and_write_all(connection, &folder, |_| {
-                ledger::finish_run(
-                    connection,
-                    run,
-                    &timestamp::now(),
-                    1,
-                    Some((code, &why)),
-                    &RunCounters::default(),
-                )
+            report::finish_and_write_all(connection, &folder, |_, _| {
+                let counters = RunCounters::default();
+                ledger::finish_run(connection, run, &finished_at, 1, Some((code, &why)), &counters)
             })
         })
         .await

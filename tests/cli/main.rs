@@ -3,6 +3,7 @@
 mod answers;
 mod doctor;
 mod failures;
+mod held_report;
 mod hostile;
 mod inject;
 mod input;
@@ -13,6 +14,7 @@ mod manifest;
 mod metrics;
 mod paths;
 mod plan;
+mod process;
 mod rate_limit;
 mod report;
 mod reports;

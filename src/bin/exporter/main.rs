@@ -18,8 +18,10 @@ use self::settings::table::Command;
 
 fn main() -> ExitCode {
     process::harden();
+    // without it the signals do what the system does by default
+    let ending = signals::end_at_once().ok();
     let code = match cli::parse() {
-        Ok((Command::Run, args)) => run::run(&args),
+        Ok((Command::Run, args)) => run::run(&args, ending),
         Ok((Command::Plan, args)) => plan::run(&args),
         Ok((Command::Doctor, args)) => doctor::run(&args),
         Ok((Command::Status, args)) => status::run(&args),

@@ -1,10 +1,12 @@
-//! What is set for the process before anything else: no core dumps (the key would be in them), files for the owner
-//! only, an error instead of a deadly signal when a file grows too large; and the runtime.
+//! What is set for the process before anything else: no core dumps (the key would be in them), no other process may
+//! read its memory or its environment, files for the owner only, an error instead of a deadly signal when a file grows too large; and the runtime.
 
 use std::io;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit, umask};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior, setrlimit, umask,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Hashing and TLS share the worker threads: with two, one busy thread does not stop everything; more than eight have
@@ -15,10 +17,13 @@ const WORKER_THREADS: std::ops::RangeInclusive<usize> = 2..=8;
 /// which each keeps stays small (measured: 512, the default, cost 15 MiB at 100,000 rows).
 const BLOCKING_THREADS_MAX: usize = 16;
 
-/// No core dumps; new files and folders belong to their owner alone; as many open files as the system allows.
+/// No core dumps, and no look from outside; new files and folders belong to their owner alone; as many open files as the system allows.
 pub fn harden() {
     // refused only if the limit is zero already
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // a kernel whose core pattern is a pipe ignores that limit; this also closes /proc/PID/environ and /proc/PID/mem,
+    // where other processes of the same user could read the key
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     umask(Mode::RWXG | Mode::RWXO);
     // the soft limit protects programs that use select(); if this is refused, the run fetches fewer images at a time
     let files = getrlimit(Resource::Nofile);

@@ -2,6 +2,9 @@
 //! process even if the run hangs (a dead network disk). After the run one signal is enough: only output is left, and
 //! its reader may have stopped reading.
 //!
+//! Every other command, and a run before it listens itself, ends at the first signal. That needs a handler, too: process
+//! 1 of a container gets no signal without one.
+//!
 //! A signal that the process inherited as ignored stays ignored: `nohup` does that with SIGHUP.
 
 use std::io;
@@ -11,7 +14,7 @@ use exporter::options::DRAIN;
 use exporter::shutdown::{Signal, StopHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::output::{self, format};
 
@@ -20,6 +23,40 @@ use crate::output::{self, format};
 /// # Errors
 /// If the system refuses a handler.
 pub fn listen(stop: StopHandle, over: CancellationToken) -> io::Result<()> {
+    tokio::spawn(act_on(subscribe()?, stop, over));
+    Ok(())
+}
+
+/// Ends the process at the first signal until it is dropped: then the run listens.
+#[must_use]
+pub struct EndAtOnce {
+    _until_dropped: DropGuard,
+}
+
+/// Ends the process at the first signal. What a command changes survives that at any moment, as it survives a kill.
+///
+/// # Errors
+/// If the system refuses a thread or a handler.
+pub fn end_at_once() -> io::Result<EndAtOnce> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let inside = runtime.enter();
+    let mut signals = subscribe()?;
+    drop(inside);
+    let handed_over = CancellationToken::new();
+    let until_dropped = handed_over.clone().drop_guard();
+    let end = async move {
+        tokio::select! {
+            biased;
+            () = handed_over.cancelled() => {}
+            Some(signal) = signals.recv() => std::process::exit(signal.exit_code().into()),
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(end))?;
+    Ok(EndAtOnce { _until_dropped: until_dropped })
+}
+
+/// The signals as they come, but for those that the process inherited as ignored.
+fn subscribe() -> io::Result<mpsc::UnboundedReceiver<Signal>> {
     let ignored = fs_err::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
     let (sender, receiver) = mpsc::unbounded_channel();
     for (kind, name) in [
@@ -34,8 +71,7 @@ pub fn listen(stop: StopHandle, over: CancellationToken) -> io::Result<()> {
         let sender = sender.clone();
         tokio::spawn(async move { while signals.recv().await.is_some() && sender.send(name).is_ok() {} });
     }
-    tokio::spawn(act_on(receiver, stop, over));
-    Ok(())
+    Ok(receiver)
 }
 
 /// A terminal that closes often sends SIGHUP twice, from the kernel and from the shell: that is one request.

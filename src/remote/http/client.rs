@@ -89,6 +89,14 @@ fn builder(
     Ok(builder)
 }
 
+/// Whether the system has certificates to trust; the error says why none could be used. Asks what every client asks.
+pub(crate) fn check_system_certificates() -> Result<(), String> {
+    match Client::builder().no_proxy().build() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(transport_error::reason(&error)),
+    }
+}
+
 /// The certificates of a PEM file.
 ///
 /// # Errors

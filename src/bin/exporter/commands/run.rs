@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use clap::ArgMatches;
 use exporter::error::{RunError, StopReason};
 use exporter::event::{Events, Progress};
+use exporter::report::{SameBytes, Summary};
 use exporter::run::Finished;
 use exporter::shutdown::StopHandle;
 use futures::FutureExt;
@@ -14,14 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{answer, start};
 use crate::metrics::{Metrics, Plan};
-use crate::output::{self, log};
+use crate::output::{self, format, log};
 use crate::screen::summary::{self, SummaryContext};
 use crate::screen::{self, Watch};
 use crate::settings::{self, Refusal, Screen, Settings, Sources, table};
-use crate::{exit, process, signals};
+use crate::signals::{self, EndAtOnce};
+use crate::{exit, process};
 
-/// Runs the export; whatever its end, the metrics file gets the exit code that is returned.
-pub fn run(args: &ArgMatches) -> ExitCode {
+/// Runs the export; whatever its end, the metrics file gets the exit code that is returned. `ending` ends the process at
+/// a signal until the run listens to them.
+pub fn run(args: &ArgMatches, ending: Option<EndAtOnce>) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
     let (sources, started) = start(args, &env);
     let screen = started.and_then(|()| settings::screen(&sources).map_err(|refusal| exit::refuse(&refusal)));
@@ -48,7 +51,7 @@ pub fn run(args: &ArgMatches) -> ExitCode {
     match read_settings(&sources) {
         Ok(settings) => {
             let context = SummaryContext::new(&settings.options, settings::flags_for_failed_csv(&sources));
-            export(settings, screen, progress, metrics, &context)
+            export(settings, screen, progress, metrics, &context, ending)
         }
         Err(refusal) => {
             let code = exit::refuse(&refusal);
@@ -89,12 +92,13 @@ fn export(
     progress: Arc<Progress>,
     metrics: Option<Metrics>,
     context: &SummaryContext,
+    ending: Option<EndAtOnce>,
 ) -> ExitCode {
     let stop = StopHandle::new();
     let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
     let (runtime, result) = match process::runtime() {
         Ok(runtime) => {
-            let result = runtime.block_on(watched(settings, screen, progress, plan, stop.clone()));
+            let result = runtime.block_on(watched(settings, screen, progress, plan, stop.clone(), ending));
             (Some(runtime), result)
         }
         Err(error) => (None, Err(RunError::io("starting the runtime")(error))),
@@ -125,9 +129,11 @@ async fn watched(
     progress: Arc<Progress>,
     plan: Arc<OnceLock<Plan>>,
     stop: StopHandle,
+    ending: Option<EndAtOnce>,
 ) -> Result<Finished, RunError> {
     let over = CancellationToken::new();
     signals::listen(stop.clone(), over.clone()).map_err(RunError::io("listening to signals"))?;
+    drop(ending);
     let (events, receiver) = Events::channel();
     let watch = Watch {
         progress: Arc::clone(&progress),
@@ -145,6 +151,18 @@ async fn watched(
     result.unwrap_or_else(|_| Err(RunError::Internal("a panic, see above".to_owned())))
 }
 
+/// Two images of one patient with the same bytes may be a mistake of whoever uploaded them.
+fn warn_same_bytes(summary: &Summary) {
+    for SameBytes { line, earlier } in &summary.same_bytes {
+        tracing::warn!(line, "same bytes as line {earlier}");
+    }
+    let more = summary.same_content.saturating_sub(summary.same_bytes.len() as u64);
+    if more > 0 {
+        let rows = format::counted(more, "more row");
+        tracing::warn!("the same bytes as an earlier row: {rows}, see the column warning of report.csv");
+    }
+}
+
 fn print_end(finished: &Finished, context: &SummaryContext, screen: Screen, signalled: bool) {
     if let Some(StopReason::Error(error)) = &finished.stopped {
         exit::print(error);
@@ -152,9 +170,11 @@ fn print_end(finished: &Finished, context: &SummaryContext, screen: Screen, sign
     if let Some(error) = &finished.reports {
         exit::print(error);
         tracing::error!(
-            "the reports in the export folder are not those of this run; mend that and run again"
+            "not all reports in the export folder are those of this run; mend that and write them again with \
+             `exporter report`"
         );
     }
+    warn_same_bytes(&finished.summary);
     if screen.format == log::Format::Json {
         summary::log(finished);
     }

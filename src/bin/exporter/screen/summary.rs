@@ -9,7 +9,7 @@ mod tests;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use exporter::error::{StopReason, chain};
+use exporter::error::{RunError, StopReason, chain};
 use exporter::manifest::Source;
 use exporter::options::RunOptions;
 use exporter::report::Summary;
@@ -49,7 +49,7 @@ impl SummaryContext {
 pub fn text(finished: &Finished, context: &SummaryContext) -> String {
     let summary = &finished.summary;
     let counts = &summary.counts;
-    let mut facts = Facts::new(headline(summary, finished.stopped.as_ref()));
+    let mut facts = Facts::new(headline(finished));
     if counts.rows > 0 {
         facts.add("rows", states(counts));
     }
@@ -62,6 +62,15 @@ pub fn text(finished: &Finished, context: &SummaryContext) -> String {
     add_undelivered(&mut facts, summary, context);
     if summary.same_content > 0 {
         facts.add("note", lines::same_content(summary.same_content));
+    }
+    if finished.reports.is_some() {
+        // what is there may be of another run: no check of it is offered
+        let out = redact::shell(&context.out);
+        facts.add(
+            "reports",
+            format!("not all are those of this run; to write them again: exporter report {out}"),
+        );
+        return facts.into_text();
     }
     facts.add("reports", reports(counts, context));
     // `sha256sum -c` refuses an empty list
@@ -96,12 +105,20 @@ pub fn log(finished: &Finished) {
         skipped = counts.skipped, duplicate = counts.duplicate, failed = counts.failed, untried = counts.untried,
         bytes = summary.bytes, seconds = summary.seconds, api_requests = summary.api_requests,
         api_429 = summary.api_429, retries = summary.retries,
-        "{}", headline(summary, finished.stopped.as_ref())
+        "{}", headline(finished)
     );
 }
 
-fn headline(summary: &Summary, stopped: Option<&StopReason>) -> String {
-    stopped_early(summary, stopped).unwrap_or_else(|| outcome(summary))
+fn headline(finished: &Finished) -> String {
+    let Finished { summary, stopped, reports, .. } = finished;
+    if let Some(early) = stopped_early(summary, stopped.as_ref()) {
+        return early;
+    }
+    match reports {
+        Some(RunError::Reports { names, .. }) => format!("not finished: {names} could not be replaced"),
+        Some(_) => "not finished: the reports could not be written".to_owned(),
+        None => outcome(summary),
+    }
 }
 
 /// A signal or a deadline that came after the last row did not end the run early.

@@ -179,13 +179,27 @@ impl<'a> Sources<'a> {
         if !flags.is_empty() {
             return flags.into_iter().map(|value| given(value, Origin::Flag(setting.flag))).collect();
         }
+        // a shell expands `~/` in a flag, but nothing does in a config file, a unit of systemd or a container
+        let expanded = |value| if setting.is_path() { self.with_home(value) } else { value };
         if let Some((name, value)) = setting.env.and_then(|name| Some((name, self.variable(name)?))) {
-            return vec![given(value, Origin::Environment(name))];
+            return vec![given(expanded(value), Origin::Environment(name))];
         }
         let Some((values, line)) = self.file.as_ref().and_then(|file| file.get(setting)) else {
             return Vec::new();
         };
-        values.iter().map(|value| given(value.into(), Origin::File(line.clone()))).collect()
+        values.iter().map(|value| given(expanded(value.into()), Origin::File(line.clone()))).collect()
+    }
+
+    /// A path with the home folder in the place of a `~` before its first slash.
+    fn with_home(&self, value: OsString) -> OsString {
+        let Ok(below) = Path::new(&value).strip_prefix("~") else { return value };
+        if below.as_os_str().is_empty() {
+            return value;
+        }
+        match self.variable("HOME").map(PathBuf::from).or_else(std::env::home_dir) {
+            Some(home) => home.join(below).into(),
+            None => value,
+        }
     }
 
     fn remember(&self, setting: &Setting, given: Vec<Given>) {
@@ -310,6 +324,26 @@ mod tests {
         };
         assert_eq!(refuse(&[]), Err(r"EXPORTER_RATE 'x\u{a}': give a whole number".to_owned()));
         assert_eq!(refuse(&["--rate", "y"]), Err("--rate 'y': give a whole number".to_owned()));
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder_in_a_variable_and_stays_in_a_flag() {
+        let out = |args: &[&str], value: &'static str| {
+            let env = move |name: &str| match name {
+                "EXPORTER_OUT" | "EXPORTER_RATE" => Some(value.into()),
+                "HOME" => Some("/home/a".into()),
+                _ => None,
+            };
+            let args = command_line(args);
+            let sources = Sources::new(&args, &env);
+            (sources.path(&table::OUT).expect("a path"), sources.value(&table::RATE).expect("given").value)
+        };
+        assert_eq!(out(&[], "~/export").0, Some("/home/a/export".into()));
+        assert_eq!(out(&[], "~/export").1, "~/export", "no path");
+        assert_eq!(out(&["--out", "~/export"], "x").0, Some("~/export".into()));
+        for other in ["~", "~b/export", "a/~/b", "./~/b", "/~/b"] {
+            assert_eq!(out(&[], other).0, Some(other.into()));
+        }
     }
 
     #[test]

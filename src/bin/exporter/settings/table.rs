@@ -58,6 +58,11 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Whether its value is a path.
+    pub fn is_path(&self) -> bool {
+        matches!(self.value, "FILE" | "DIR")
+    }
+
     /// The only values, if the help names them.
     pub fn choices(&self) -> Vec<&'static str> {
         if self.value.contains('|') { self.value.split('|').collect() } else { Vec::new() }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::ZonedDateTime;
 use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 
+use super::refusal::shown;
 use super::{Refusal, Sources, table, values};
 use crate::output::format;
 
@@ -13,19 +15,42 @@ use crate::output::format;
 pub struct Deadline {
     /// For the run.
     pub instant: tokio::time::Instant,
-    /// For people: `2026-03-01 06:00 (in 4 h 15 min)`.
+    /// For people: `2026-03-01 06:00 UTC+01:00 (in 4 h 15 min)`.
     pub shown: String,
 }
 
 /// The earlier of `--until` and `--max-duration`.
 pub fn deadline(sources: &Sources<'_>) -> Result<Option<Deadline>, Refusal> {
-    let now = ZonedDateTime::now();
+    let now = Timestamp::now().to_zoned_datetime(zone(sources)?);
     let until = sources.text(&table::UNTIL, |text| wait(clock(text)?, &now))?;
     let longest = sources.text(&table::MAX_DURATION, values::some_duration)?;
     let Some(wait) = until.into_iter().chain(longest).min() else { return Ok(None) };
     let end = now.checked_add(wait).map_err(|error| Refusal::new("the end of the run", error))?;
-    let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M"), format::duration(wait));
+    let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M UTC%:z"), format::duration(wait));
     Ok(Some(Deadline { instant: tokio::time::Instant::now() + wait, shown }))
+}
+
+/// The local time zone: UTC on a machine that names none, but never instead of one that is named and unknown, since the
+/// run would end at another hour than the user means.
+fn zone(sources: &Sources<'_>) -> Result<TimeZone, Refusal> {
+    if let Ok(zone) = TimeZone::try_system()
+        && !zone.is_unknown()
+    {
+        return Ok(zone);
+    }
+    match sources.variable("TZ").filter(|_| is_limited(sources)) {
+        Some(name) => Err(Refusal::new(
+            format_args!("TZ {}", shown(&name)),
+            "this machine does not know the time zone; correct it, install the zone database (tzdata), or unset TZ \
+             for UTC",
+        )),
+        None => Ok(TimeZone::UTC),
+    }
+}
+
+/// Whether the run has an end that is named in local time.
+fn is_limited(sources: &Sources<'_>) -> bool {
+    [&table::UNTIL, &table::MAX_DURATION].into_iter().any(|setting| sources.value(setting).is_some())
 }
 
 /// `HH:MM`.

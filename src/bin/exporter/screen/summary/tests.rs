@@ -109,6 +109,24 @@ fn a_signal_after_the_last_row_takes_nothing_away() {
 }
 
 #[test]
+fn reports_that_could_not_be_replaced_are_no_success_and_offer_no_check() {
+    let counts = Counts { rows: 9, stored: 9, ..Counts::default() };
+    let summary = Summary { counts, ..Summary::default() };
+    let reports = Some(RunError::Reports {
+        names: "report.csv".to_owned(),
+        why: "Permission denied".to_owned(),
+        folder: "export".into(),
+    });
+    let finished = Finished { summary, exit_code: 1, stopped: None, reports };
+    assert_snapshot!(text(&finished, &context("export")), @"
+    not finished: report.csv could not be replaced
+    rows      9 = 9 stored
+    stored    0 B in 0 s
+    reports   not all are those of this run; to write them again: exporter report export
+    ");
+}
+
+#[test]
 fn bad_rows_are_corrected_in_the_manifest_since_failed_csv_has_them_not() {
     let text = shown([10, 0, 0, 2, 0], &[("bad_row", 2)], None, "export");
     assert!(text.contains("next      correct the bad rows"), "{text}");
