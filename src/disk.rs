@@ -120,7 +120,7 @@ pub(crate) struct FreeSpace {
 impl FreeSpace {
     /// On the file system of a folder, or of its nearest parent that exists.
     pub(crate) fn at(folder: &Path) -> Result<Self, RunError> {
-        let folder = nearest_existing(folder);
+        let folder = nearest_existing(folder)?;
         let statistics = rustix::fs::statvfs(&folder).map_err(|error| {
             RunError::io(format!("asking the disk of {}", folder.display()))(error.into())
         })?;
@@ -141,9 +141,17 @@ impl FreeSpace {
 }
 
 /// The folder, or its nearest parent that exists.
-pub(crate) fn nearest_existing(folder: &Path) -> PathBuf {
+///
+/// # Errors
+/// If a folder on the way cannot be looked into, so that it is not known what exists.
+pub(crate) fn nearest_existing(folder: &Path) -> Result<PathBuf, RunError> {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    absolute.ancestors().find(|path| path.exists()).map_or_else(|| PathBuf::from("/"), Path::to_owned)
+    for path in absolute.ancestors() {
+        if presence::metadata_following(path).map_err(presence::cannot_look_at(path))?.is_some() {
+            return Ok(path.to_owned());
+        }
+    }
+    Ok(PathBuf::from("/"))
 }
 
 #[cfg(test)]

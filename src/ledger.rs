@@ -19,6 +19,7 @@ mod read;
 mod rebuild;
 mod runs;
 mod scratch;
+mod vanished;
 mod write;
 
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -27,7 +28,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub use delivered::{Damage, delivered_rows, is_whole, mark_checked, mark_damaged, mark_vanished, repaired};
+pub use delivered::{Damage, delivered_rows, mark_checked, mark_damaged, mark_vanished, repaired};
 pub(crate) use fault::sqlite_error;
 pub use inspect::check_sound;
 pub use load::{Loaded, Loading, is_loaded, load};
@@ -41,6 +42,7 @@ pub use rebuild::{Condition, Rebuild, condition};
 pub(crate) use runs::newest_run;
 pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
 pub use scratch::{Scratch, open_scratch};
+pub use vanished::{Inspection, inspect_delivered, refuse_linked_folders};
 pub use write::{
     Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Write, adopt_image, end_row, image_key,
 };

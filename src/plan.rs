@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::disk::folder::{OBSTACLE_ADVICE, not_a_folder};
+use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
 use crate::ledger::{self, Loading, sqlite_error};
@@ -71,7 +72,8 @@ pub struct Plan {
 ///
 /// # Errors
 /// [`RunError::Manifest`] where the file cannot be a manifest, [`RunError::Ledger`] where the run would find the
-/// ledger damaged, newer or lost, and where the folder for temporary files is full. Bad rows are no error here: see
+/// ledger damaged, newer or lost, [`RunError::Disk`] where files of delivered images cannot be looked at or the folder
+/// for temporary files is full. Bad rows are no error here: see
 /// [`Plan::refused`].
 pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     let path = options.source.path();
@@ -104,7 +106,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     };
     let loaded = ledger::load(connection, loading, |_| Ok(()))?;
     let duplicates: u64 = count(connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;
-    let delivered = delivered(connection, &options.out)?;
+    let inspection = ledger::inspect_delivered(connection, &options.out)?;
+    let delivered = inspection.inspected - inspection.vanished.len() as u64;
     let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
     let FreeSpace { bytes, files } = FreeSpace::at(&options.out)?;
     Ok(Plan {
@@ -119,10 +122,15 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         disk_free_files: files,
         first_bad: first_bad(connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
-        no_folder: Some(nearest_existing(&options.out))
-            .filter(|there| !there.is_dir())
-            .map(|there| format!("{}: {OBSTACLE_ADVICE}", not_a_folder(&there))),
+        no_folder: obstacle(&options.out)?,
     })
+}
+
+/// What is in the way of the export folder, if anything is.
+fn obstacle(out: &Path) -> Result<Option<String>, RunError> {
+    let there = nearest_existing(out)?;
+    let is_folder = presence::is_folder(&there).map_err(cannot_look_at(&there))?;
+    Ok((!is_folder).then(|| format!("{}: {OBSTACLE_ADVICE}", not_a_folder(&there))))
 }
 
 impl Plan {
@@ -131,17 +139,6 @@ impl Plan {
     pub const fn shortest(&self) -> Duration {
         Duration::from_secs(self.shortest_seconds)
     }
-}
-
-/// Rows whose image is delivered and still there, looked for as a run does.
-fn delivered(connection: &Connection, out: &Path) -> Result<u64, RunError> {
-    let mut delivered = 0;
-    ledger::delivered_rows(connection, |_, path, bytes| {
-        delivered += u64::from(ledger::is_whole(&out.join(path), bytes));
-        Ok(())
-    })
-    .map_err(sqlite_error)?;
-    Ok(delivered)
 }
 
 fn count(connection: &Connection, sql: &str) -> Result<u64, RunError> {

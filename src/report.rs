@@ -44,6 +44,7 @@ use crate::ledger;
 pub fn rewrite(out: &Path, state_dir: Option<&Path>) -> Result<Summary, RunError> {
     let state = ledger::open_locked(out, state_dir, "report")?;
     ledger::check_sound(&state.connection, out, state_dir)?;
+    ledger::refuse_linked_folders(&state.connection, out)?;
     remove_leftovers(out)?;
     write_all(&state.connection, out)
 }

@@ -24,6 +24,8 @@ pub(crate) use publish::Delivery;
 
 use crate::disk::FreeSpace;
 use crate::disk::fault::disk_error;
+use crate::disk::folder::link_in_the_way;
+use crate::disk::presence::{Presence, cannot_look_at};
 use crate::error::{Failure, RunError};
 use crate::ledger::STATE_DIR;
 
@@ -131,14 +133,17 @@ impl Folder {
 }
 
 fn make_data(data: &Path) -> Result<(), RunError> {
-    match std::fs::symlink_metadata(data) {
-        Ok(there) if there.is_dir() => Ok(()),
+    match Presence::of(data).map_err(cannot_look_at(data))? {
+        Presence::Folder(_) => Ok(()),
         // through a link every image would leave the export
-        Ok(_) => {
+        Presence::Link(target) => Err(link_in_the_way(data, &target)),
+        Presence::File(_) | Presence::Other(_) => {
             let what = format!("{} is in the way and is no folder; move it away", data.display());
             Err(RunError::Disk(what))
         }
-        Err(_) => std::fs::DirBuilder::new().mode(0o700).create(data).map_err(disk_error("making", data)),
+        Presence::Absent => {
+            std::fs::DirBuilder::new().mode(0o700).create(data).map_err(disk_error("making", data))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::fault::disk_error;
+use super::presence::{self, Presence, cannot_look_at};
 use crate::error::RunError;
 
 /// What the user can do about a file that occupies the path of a folder.
@@ -21,21 +22,39 @@ pub(crate) fn obstacle(path: &Path, kind: &str) -> RunError {
     RunError::Disk(format!("{} is in the way and is {kind}; move it away", path.display()))
 }
 
+/// Says that a link occupies the path of `data` or of a folder in it.
+pub(crate) fn link_in_the_way(path: &Path, target: &Path) -> RunError {
+    RunError::Disk(format!(
+        "{} is in the way and is a symbolic link to {}: links in data/ are not followed, and nothing was marked; put \
+         the folder itself there, or mount it there",
+        path.display(),
+        target.display()
+    ))
+}
+
+/// Refuses a link in the place of `data` or of a folder in it; anything else passes, and so does nothing.
+pub(crate) fn refuse_link(path: &Path) -> Result<(), RunError> {
+    match Presence::of(path).map_err(cannot_look_at(path))? {
+        Presence::Link(target) => Err(link_in_the_way(path, &target)),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a link, a pipe or a device where a file is expected; a path without anything passes.
 pub(crate) fn refuse_special(path: &Path) -> Result<(), RunError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => Err(obstacle(path, "no plain file")),
-        _ => Ok(()),
+    match Presence::of(path).map_err(cannot_look_at(path))? {
+        Presence::Absent | Presence::File(_) => Ok(()),
+        _ => Err(obstacle(path, "no plain file")),
     }
 }
 
 /// Creates a folder, and the folders above it, with mode 0700, each durable in its parent; an existing folder keeps
 /// its mode. Appends the created ones to `made`, the outermost first.
 pub(crate) fn create_private(path: &Path, made: &mut Vec<PathBuf>) -> Result<(), RunError> {
-    if path.is_dir() || path.as_os_str().is_empty() {
+    if path.as_os_str().is_empty() || presence::is_folder(path).map_err(cannot_look_at(path))? {
         return Ok(());
     }
-    if path.symlink_metadata().is_ok() {
+    if presence::exists(path).map_err(cannot_look_at(path))? {
         let advice = io::Error::new(io::ErrorKind::NotADirectory, OBSTACLE_ADVICE);
         return Err(RunError::Io { what: not_a_folder(path), source: advice });
     }

@@ -109,10 +109,34 @@ pub fn known<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The run's error for a look that failed: `cannot look into DIR: Permission denied`.
+/// The run's error for a look into a folder that failed: `cannot look into DIR: Permission denied`.
 pub fn cannot_look(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     let path = path.to_owned();
-    move |error| RunError::Disk(format!("cannot look into {}: {error}", path.display()))
+    move |error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; run as its owner, or give this user access to it",
+            _ => "",
+        };
+        RunError::Disk(format!("cannot look into {}: {error}{advice}", path.display()))
+    }
+}
+
+/// [`cannot_look`] for a look at `path` itself: without the permission, it names the folder that may not be entered.
+pub fn cannot_look_at(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    let path = path.to_owned();
+    move |error| {
+        let closed = match error.kind() {
+            io::ErrorKind::PermissionDenied => closed_folder(&path),
+            _ => &path,
+        };
+        cannot_look(closed)(error)
+    }
+}
+
+/// The nearest folder above `path` that can itself be looked at.
+fn closed_folder(path: &Path) -> &Path {
+    let mut above = path.ancestors().skip(1);
+    above.find(|folder| matches!(metadata(folder), Ok(Some(_)))).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

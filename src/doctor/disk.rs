@@ -4,11 +4,13 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Checks, DoctorOptions, plain};
+use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
+use crate::error::RunError;
 use crate::layout;
 
 /// Bytes of the file that is written.
@@ -24,10 +26,11 @@ const ANOTHER: &str = "choose a folder on another file system with -o";
 
 pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let out = &*options.out;
-    let place = nearest_existing(out);
-    if !folder(out, &place, checks) {
-        return;
-    }
+    let place = match found_folder(out, checks) {
+        Ok(Some(place)) => place,
+        Ok(None) => return,
+        Err(error) => return checks.problem("folder", error.to_string(), ANOTHER),
+    };
     let own = tempfile::Builder::new()
         .prefix(".exporter-doctor-")
         .permissions(PermissionsExt::from_mode(0o700))
@@ -55,25 +58,37 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     }
 }
 
-/// Whether there is, or can be, a folder. False: nothing else need be tried.
-fn folder(out: &Path, place: &Path, checks: &mut Checks) -> bool {
+/// The folder, or the one in which it can be created. `None`: nothing else need be tried.
+fn found_folder(out: &Path, checks: &mut Checks) -> Result<Option<PathBuf>, RunError> {
+    let place = nearest_existing(out)?;
+    Ok(folder(out, &place, checks)?.then_some(place))
+}
+
+/// Whether there is, or can be, a folder.
+fn folder(out: &Path, place: &Path, checks: &mut Checks) -> Result<bool, RunError> {
     const NAME: &str = "folder";
-    if !place.is_dir() {
+    if !presence::is_folder(place).map_err(cannot_look_at(place))? {
         let found = format!("{} is in the way and is no folder", place.display());
         checks.problem(NAME, found, "move it away, or choose another folder with -o");
-        return false;
+        return Ok(false);
     }
     let data = out.join("data");
-    if std::fs::symlink_metadata(&data).is_ok_and(|meta| !meta.is_dir()) {
-        let found = format!("{} is no folder but a link or a file", data.display());
+    let there = Presence::of(&data).map_err(cannot_look_at(&data))?;
+    if !matches!(there, Presence::Absent | Presence::Folder(_)) {
+        let what = match there {
+            Presence::Link(target) => format!("a link to {}", target.display()),
+            _ => "a file".to_owned(),
+        };
+        let found = format!("{} is no folder but {what}", data.display());
         checks.problem(
             NAME,
             found,
             "a run follows no links: make it a folder, or mount the disk at the export folder",
         );
-        return false;
+        return Ok(false);
     }
-    if let (Ok(inner), Ok(outer)) = (std::fs::metadata(&data), std::fs::metadata(out))
+    let outer = presence::metadata_following(out).map_err(cannot_look_at(out))?;
+    if let (Presence::Folder(inner), Some(outer)) = (there, &outer)
         && inner.dev() != outer.dev()
     {
         let found = format!("{} is on another disk than {}", data.display(), out.display());
@@ -82,14 +97,14 @@ fn folder(out: &Path, place: &Path, checks: &mut Checks) -> bool {
             found,
             "mount the disk at the export folder itself: images are moved inside it in one step",
         );
-        return false;
+        return Ok(false);
     }
-    if out.exists() {
+    if outer.is_some() {
         checks.ok(NAME, format!("{} is there", out.display()));
     } else {
         checks.ok(NAME, format!("{} is not there yet; a run makes it", out.display()));
     }
-    true
+    Ok(true)
 }
 
 /// The tries, in a folder of their own.
@@ -135,11 +150,11 @@ fn tries(own: &Path, checks: &mut Checks) {
         ),
         Err(error) => checks.problem("modes", error.to_string(), ANOTHER),
     }
-    match std::fs::write(own.join("Case"), "") {
-        Ok(()) if own.join("cASE").exists() => {
+    match std::fs::write(own.join("Case"), "").and_then(|()| presence::exists(&own.join("cASE"))) {
+        Ok(true) => {
             checks.ok("case", "ignored by the file system: ids that differ in case only get a hash");
         }
-        Ok(()) => checks.ok("case", "told apart"),
+        Ok(false) => checks.ok("case", "told apart"),
         Err(error) => checks.problem("case", error.to_string(), ANOTHER),
     }
     match long_names(own) {
@@ -239,7 +254,7 @@ mod tests {
         std::fs::write(&file, "").expect("written");
         let found = |out: &Path| {
             let mut checks = Checks::default();
-            super::folder(out, &nearest_existing(out), &mut checks);
+            found_folder(out, &mut checks).expect("looked at");
             checks.0.remove(0).result
         };
         assert_eq!(found(&file), Outcome::Problem);

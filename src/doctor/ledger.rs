@@ -1,11 +1,12 @@
 //! Ledger and lock: a database that wants a local disk.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
 use super::{Checks, DoctorOptions, plain};
+use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FileSystem, journal_mode, nearest_existing};
 use crate::error::RunError;
 use crate::ledger;
@@ -14,11 +15,10 @@ const LOCAL: &str = "name a folder on a local disk with --state-dir";
 
 pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let state_dir = options.state_dir.as_deref();
-    let place = nearest_existing(&ledger::state_folder(&options.out, state_dir));
-    if !place.is_dir() {
-        let found = format!("{} is in the way and is no folder", place.display());
-        return checks.problem("state", found, LOCAL);
-    }
+    let place = match state_place(&ledger::state_folder(&options.out, state_dir)) {
+        Ok(place) => place,
+        Err(found) => return checks.problem("state", found, LOCAL),
+    };
     file_system(&place, checks);
     let own = tempfile::Builder::new().prefix(".exporter-doctor-").tempdir_in(&place);
     match own {
@@ -34,6 +34,16 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
         }
     }
     export(&options.out, state_dir, checks);
+}
+
+/// The state folder, or the one in which it can be created; else why it cannot.
+fn state_place(state: &Path) -> Result<PathBuf, String> {
+    let place = nearest_existing(state).map_err(|error| error.to_string())?;
+    match presence::is_folder(&place).map_err(cannot_look_at(&place)) {
+        Ok(true) => Ok(place),
+        Ok(false) => Err(format!("{} is in the way and is no folder", place.display())),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Locks of a share come and go with the connection, and its memory is no other machine's.

@@ -1,17 +1,10 @@
-//! Delivered images after their delivery: whether their files are still there, when they were last checked, and what
-//! makes them undelivered again. No file is touched here.
-
-use std::path::Path;
+//! Delivered images after their delivery: which they are, when they were last checked, and what makes them undelivered
+//! again. No file is touched here.
 
 use rusqlite::{Connection, params};
 
 use crate::error::ErrorCode;
 use crate::item::Sha256;
-
-/// Images inspected at a time: starting the threads costs little beside inspecting them.
-const INSPECTED_AT_ONCE: usize = 8192;
-/// Threads that inspect files: a share answers many requests in the time of one.
-const THREADS: usize = 8;
 
 /// What `verify --repair` found in place of a delivered image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,63 +45,19 @@ pub fn delivered_rows(
     Ok(())
 }
 
-/// Makes images undelivered whose file is gone or has another size. Returns how many of the manifest's images were
-/// inspected, and how many of them are no longer delivered.
+/// Makes images undelivered, all of them or none.
 ///
 /// # Errors
-/// If the ledger cannot be read or written.
-pub fn mark_vanished(connection: &mut Connection, folder: &Path) -> rusqlite::Result<(u64, u64)> {
+/// If the ledger cannot be written.
+pub fn mark_vanished(connection: &mut Connection, images: &[i64]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let (mut inspected, mut vanished) = (0, 0);
     {
         let mut mark = transaction.prepare("UPDATE images SET delivered = 0 WHERE id = ?1")?;
-        let mut inspect = |images: &mut Vec<Image>| {
-            inspected += images.len() as u64;
-            for id in gone(images, folder) {
-                mark.execute([id])?;
-                vanished += 1;
-            }
-            images.clear();
-            Ok(())
-        };
-        let mut images = Vec::with_capacity(INSPECTED_AT_ONCE);
-        delivered_rows(&transaction, |id, path, bytes| {
-            images.push(Image { id, path: path.to_owned(), bytes });
-            if images.len() == INSPECTED_AT_ONCE { inspect(&mut images) } else { Ok(()) }
-        })?;
-        inspect(&mut images)?;
+        for id in images {
+            mark.execute([id])?;
+        }
     }
-    transaction.commit()?;
-    Ok((inspected, vanished))
-}
-
-struct Image {
-    id: i64,
-    path: String,
-    bytes: u64,
-}
-
-/// The images without a regular file of their size under their name.
-fn gone(images: &[Image], folder: &Path) -> Vec<i64> {
-    let whole = |image: &&Image| is_whole(&folder.join(&image.path), image.bytes);
-    let find = |images: &[Image]| {
-        images.iter().filter(|image| !whole(image)).map(|image| image.id).collect::<Vec<_>>()
-    };
-    if images.len() < INSPECTED_AT_ONCE / THREADS {
-        return find(images);
-    }
-    std::thread::scope(|scope| {
-        let share = images.len().div_ceil(THREADS);
-        let threads: Vec<_> = images.chunks(share).map(|images| scope.spawn(move || find(images))).collect();
-        let found = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        found.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
-}
-
-/// Whether a regular file of that size is there.
-#[must_use]
-pub fn is_whole(path: &Path, bytes: u64) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.len() == bytes)
+    transaction.commit()
 }
 
 /// Records `checked_at` for images that were found unchanged, if they are still those of the given hash: one that

@@ -13,6 +13,7 @@ use super::fault::sqlite_error_in;
 use super::paths::ledger_file;
 use crate::disk::fault::disk_error;
 use crate::disk::folder::refuse_special;
+use crate::disk::presence::{self, cannot_look, cannot_look_at};
 use crate::error::{LedgerState, RunError};
 
 /// Version of `schema.sql`, kept in the file as `user_version`.
@@ -61,12 +62,12 @@ pub(super) fn find(out: &Path, state_dir: Option<&Path>) -> Result<PathBuf, RunE
 /// Whether there is a ledger with content. False: none, or an empty one, and no images either; a run that was killed
 /// in its first moment leaves an empty one.
 pub(super) fn check(out: &Path, path: &Path) -> Result<bool, RunError> {
-    if !path.exists() {
+    if !presence::exists(path).map_err(cannot_look_at(path))? {
         refuse_lost(out, path)?;
         return Ok(false);
     }
     match Header::read(path)? {
-        Header::Empty if holds_images(out) => Err(damaged(path, EMPTY)),
+        Header::Empty if holds_images(out)? => Err(damaged(path, EMPTY)),
         Header::Empty => Ok(false),
         Header::Foreign => Err(damaged(path, "is damaged (it is no SQLite file)")),
         Header::Version(version) if version > VERSION => Err(newer(path, version)),
@@ -95,7 +96,7 @@ pub(super) fn check_tables(connection: &Connection, out: &Path, path: &Path) -> 
     if check_version(connection, path)? > 0 {
         return Ok(());
     }
-    if holds_images(out) { Err(damaged(path, EMPTY)) } else { Err(RunError::NoExport(out.to_owned())) }
+    if holds_images(out)? { Err(damaged(path, EMPTY)) } else { Err(RunError::NoExport(out.to_owned())) }
 }
 
 /// Reads the whole ledger for damage; some seconds for a million rows.
@@ -131,7 +132,7 @@ pub(super) fn refuse_unmounted(out: &Path, ledger: &Path) -> Result<(), RunError
 
 /// Refuses a folder that holds images but no ledger.
 fn refuse_lost(out: &Path, path: &Path) -> Result<(), RunError> {
-    if holds_images(out) {
+    if holds_images(out)? {
         let what = "is missing, but data/ holds images".to_owned();
         return Err(RunError::Ledger { path: path.to_owned(), what, kind: LedgerState::Missing });
     }
@@ -150,8 +151,11 @@ fn damaged(path: &Path, what: &str) -> RunError {
     RunError::Ledger { path: path.to_owned(), what: what.to_owned(), kind: LedgerState::Damaged }
 }
 
-fn holds_images(out: &Path) -> bool {
-    std::fs::read_dir(out.join("data")).is_ok_and(|mut entries| entries.next().is_some())
+fn holds_images(out: &Path) -> Result<bool, RunError> {
+    let data = out.join("data");
+    let first = || Ok(presence::known(std::fs::read_dir(&data))?.and_then(|mut entries| entries.next()));
+    let entry = first().and_then(Option::transpose).map_err(cannot_look(&data))?;
+    Ok(entry.is_some())
 }
 
 #[cfg(test)]

@@ -3,18 +3,22 @@
 //! Rows with the same key (a hash of org, note and lower-cased segment) name either the same image, or images whose
 //! files would collide on a file system that ignores case: the first of those keeps the plain name.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::int;
 use crate::layout;
 use crate::manifest::BadRow;
 
-/// One of the images that rows with the same key name.
-struct Identity {
-    note: i64,
-    name: String,
-    first: i64,
-    first_line: i64,
+/// What identifies one of the images that rows with the same key name: its note and its id.
+type Identity = (i64, String);
+
+/// A row of an image.
+struct Asking {
+    seq: i64,
+    line: i64,
     wanted: Option<Vec<u8>>,
 }
 
@@ -47,25 +51,22 @@ pub(super) fn duplicates(connection: &Connection) -> rusqlite::Result<Vec<Contra
 
 /// Links the rows of one key.
 fn group(connection: &Connection, key: i64, contradictions: &mut Vec<Contradiction>) -> rusqlite::Result<()> {
-    let mut identities: Vec<Identity> = Vec::new();
+    let mut first_rows: HashMap<Identity, Asking> = HashMap::new();
     let mut select = connection
         .prepare_cached("SELECT seq, line, note, name, wanted FROM rows WHERE key = ?1 ORDER BY seq")?;
     let mut rows = select.query([key])?;
     while let Some(row) = rows.next()? {
-        let row = Identity {
-            first: row.get(0)?,
-            first_line: row.get(1)?,
-            note: row.get(2)?,
-            name: row.get(3)?,
-            wanted: row.get(4)?,
-        };
-        match identities.iter_mut().find(|it| it.note == row.note && it.name == row.name) {
-            Some(first) => contradictions.extend(repeat(connection, first, row)?),
-            None => {
-                if !identities.is_empty() {
-                    set_segment(connection, row.first, Some(&layout::hashed(&row.name)))?;
+        let asking = Asking { seq: row.get(0)?, line: row.get(1)?, wanted: row.get(4)? };
+        let is_first_of_all = first_rows.is_empty();
+        match first_rows.entry((row.get(2)?, row.get(3)?)) {
+            Entry::Occupied(mut first) => {
+                contradictions.extend(repeat(connection, first.get_mut(), asking)?);
+            }
+            Entry::Vacant(new) => {
+                if !is_first_of_all {
+                    set_segment(connection, asking.seq, Some(&layout::hashed(&new.key().1)))?;
                 }
-                identities.push(row);
+                new.insert(asking);
             }
         }
     }
@@ -75,29 +76,25 @@ fn group(connection: &Connection, key: i64, contradictions: &mut Vec<Contradicti
 /// Marks a later row for the same image as a duplicate, unless it contradicts the first one.
 fn repeat(
     connection: &Connection,
-    first: &mut Identity,
-    later: Identity,
+    first: &mut Asking,
+    later: Asking,
 ) -> rusqlite::Result<Option<Contradiction>> {
     match (&first.wanted, later.wanted) {
         (Some(a), Some(b)) if *a != b => {
-            return Ok(Some(Contradiction {
-                seq: later.first,
-                line: later.first_line,
-                first_line: first.first_line,
-            }));
+            return Ok(Some(Contradiction { seq: later.seq, line: later.line, first_line: first.line }));
         }
         (None, Some(hash)) => {
             // the first row asks for no hash: it takes over this one's, so that nothing is dropped
             connection
                 .prepare_cached("UPDATE rows SET wanted = ?2 WHERE seq = ?1")?
-                .execute(params![first.first, hash])?;
+                .execute(params![first.seq, hash])?;
             first.wanted = Some(hash);
         }
         _ => {}
     }
     connection
         .prepare_cached("UPDATE rows SET first = ?2 WHERE seq = ?1")?
-        .execute([later.first, first.first])?;
+        .execute([later.seq, first.seq])?;
     Ok(None)
 }
 
@@ -131,8 +128,9 @@ impl Contradiction {
 /// a name of its own.
 fn against_delivered(connection: &Connection) -> rusqlite::Result<()> {
     let mut select = connection.prepare(
-        "SELECT r.seq, r.name, r.note FROM rows r JOIN images i ON i.key = r.key
-         WHERE r.first IS NULL AND NOT (i.note = r.note AND i.name = r.name)",
+        "SELECT r.seq, r.name, r.note FROM rows r
+         WHERE r.first IS NULL AND EXISTS (
+             SELECT 1 FROM images i WHERE i.key = r.key AND NOT (i.note = r.note AND i.name = r.name))",
     )?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {

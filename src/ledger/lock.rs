@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::paths::{LOCK_FILE, STATE_DIR, state_folder};
 use crate::disk::fault::disk_error;
 use crate::disk::folder::refuse_special;
+use crate::disk::presence::is_absence;
 use crate::error::{RunError, chain};
 
 /// The command that fills the folder, as it is named in its lock.
@@ -125,7 +126,7 @@ pub fn holder(out: &Path, state_dir: Option<&Path>) -> Result<Option<Holder>, Ru
     let path = state_folder(out, state_dir).join(LOCK_FILE);
     refuse_special(&path)?;
     let mut file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_absence(&error) => return Ok(None),
         file => file.map_err(disk_error("opening", &path))?,
     };
     match file.try_lock_shared() {

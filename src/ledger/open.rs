@@ -13,6 +13,7 @@ use super::inspect::{self, VERSION, check, check_tables, check_version, refuse_u
 use super::lock::{RUN, holder, locks};
 use super::paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
 use crate::disk::folder::{create_private, create_private_file, obstacle, refuse_special};
+use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FileSystem, SAFE_JOURNAL, journal_mode};
 use crate::error::RunError;
 
@@ -52,11 +53,16 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     let mut made = create_folders(out, &state)?;
     let mut new_locks = vec![state.join(LOCK_FILE), out.join(STATE_DIR).join(LOCK_FILE)];
     new_locks.dedup();
-    new_locks.retain(|lock| !lock.exists());
+    let mut made_locks = Vec::new();
+    for lock in new_locks {
+        if !exists(&lock)? {
+            made_locks.push(lock);
+        }
+    }
     let locks = locks(out, &state, RUN)?;
-    made.splice(0..0, new_locks);
+    made.splice(0..0, made_locks);
     check(out, &path)?;
-    if !path.exists() {
+    if !exists(&path)? {
         // SQLite gives its log and index the mode of this file
         create_private_file(&path)?;
         made.insert(0, path.clone());
@@ -66,13 +72,17 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     Ok(State { connection, made, locks })
 }
 
+fn exists(path: &Path) -> Result<bool, RunError> {
+    presence::exists(path).map_err(cannot_look_at(path))
+}
+
 /// Creates the export folder and its state folders; returns what it created, the innermost first.
 fn create_folders(out: &Path, state: &Path) -> Result<Vec<PathBuf>, RunError> {
     let parts = out.join(STATE_DIR);
-    if !parts.is_dir() {
+    if !presence::is_folder(&parts).map_err(cannot_look_at(&parts))? {
         refuse_unmounted(out, &state.join(LEDGER_FILE))?;
     }
-    if parts.is_symlink() {
+    if matches!(Presence::of(&parts).map_err(cannot_look_at(&parts))?, Presence::Link(_)) {
         return Err(obstacle(&parts, "a symbolic link"));
     }
     let mut made = Vec::new();
@@ -103,11 +113,22 @@ pub(super) fn connect(path: &Path) -> Result<Connection, RunError> {
     Connection::open_with_flags(path, flags).map_err(|error| sqlite_error_in(path, error))
 }
 
+/// Gives the ledger of an earlier program the indexes of the schema. With keys alone, ids that differ in case only were
+/// found by reading all of them.
+fn index_names(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "CREATE INDEX IF NOT EXISTS notes_name ON notes (key, name);
+         CREATE INDEX IF NOT EXISTS images_name ON images (key, name);
+         DROP INDEX IF EXISTS notes_key;
+         DROP INDEX IF EXISTS images_key;",
+    )
+}
+
 /// Makes a connection ready for writing: its settings, and the tables if there are none.
 pub(super) fn prepare(connection: &Connection, path: &Path, state: &Path) -> Result<(), RunError> {
     configure(connection, state).map_err(|error| sqlite_error_in(path, error))?;
     if check_version(connection, path)? > 0 {
-        return Ok(());
+        return index_names(connection).map_err(|error| sqlite_error_in(path, error));
     }
     connection
         .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"))

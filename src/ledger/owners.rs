@@ -15,9 +15,11 @@ const REMEMBERED_MAX: usize = 4096;
 pub(super) struct Owners<'c> {
     connection: &'c Connection,
     org_by_name: Statement<'c>,
-    notes_by_key: Statement<'c>,
+    note_by_name: Statement<'c>,
+    note_by_key: Statement<'c>,
     orgs: HashMap<String, i64>,
-    notes: HashMap<i64, Vec<(String, i64)>>,
+    /// The last note of each key.
+    notes: HashMap<i64, (String, i64)>,
 }
 
 impl<'c> Owners<'c> {
@@ -25,7 +27,9 @@ impl<'c> Owners<'c> {
         Ok(Self {
             connection,
             org_by_name: connection.prepare("SELECT id FROM orgs WHERE name = ?1")?,
-            notes_by_key: connection.prepare("SELECT id, org, name FROM notes WHERE key = ?1")?,
+            note_by_name: connection
+                .prepare("SELECT id FROM notes WHERE key = ?1 AND name = ?2 AND org = ?3")?,
+            note_by_key: connection.prepare("SELECT 1 FROM notes WHERE key = ?1")?,
             orgs: HashMap::new(),
             notes: HashMap::new(),
         })
@@ -64,14 +68,14 @@ impl<'c> Owners<'c> {
         let org = self.org(org_name)?;
         let segment = layout::segment(name);
         let key = note_key(org_name, &segment);
-        let same_key = self.notes.get(&key).map_or(&[][..], Vec::as_slice);
-        if let Some((_, id)) = same_key.iter().find(|(known, _)| known == name) {
+        if let Some((_, id)) = self.notes.get(&key).filter(|(known, _)| known == name) {
             return Ok(*id);
         }
-        let (known, taken) = self.find_note(key, org, name)?;
+        let known = self.note_by_name.query_row(params![key, name, org], |row| row.get(0)).optional()?;
         let id = match known {
             Some(id) => id,
             None => {
+                let taken = self.note_by_key.exists([key])?;
                 let own = (taken || layout::needs_hash(&segment)).then(|| layout::hashed(name));
                 insert_note(self.connection, org, name, key, own.as_deref())?
             }
@@ -79,22 +83,8 @@ impl<'c> Owners<'c> {
         if self.notes.len() >= REMEMBERED_MAX {
             self.notes.clear();
         }
-        self.notes.entry(key).or_default().push((name.to_owned(), id));
+        self.notes.insert(key, (name.to_owned(), id));
         Ok(id)
-    }
-
-    /// The number of a note in the ledger, and whether any note has its key.
-    fn find_note(&mut self, key: i64, org: i64, name: &str) -> rusqlite::Result<(Option<i64>, bool)> {
-        let (mut known, mut taken) = (None, false);
-        let mut rows = self.notes_by_key.query([key])?;
-        while let Some(row) = rows.next()? {
-            let (id, its_org, its_name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if its_org == org && its_name == name {
-                known = Some(id);
-            }
-            taken = true;
-        }
-        Ok((known, taken))
     }
 }
 

@@ -9,6 +9,7 @@ use super::fault::sqlite_error_in;
 use super::inspect::{self, check_tables};
 use super::open::BUSY_TIMEOUT;
 use super::paths::with_suffix;
+use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
 
 /// Characters that would end a path in SQLite's `file:` URIs.
@@ -30,7 +31,7 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match check(Connection::open_with_flags(&path, flags)) {
         // on a read-only disk SQLite cannot create those files; no other process writes there either
-        Err(RunError::Disk(_)) if !with_suffix(&path, "-wal").exists() => {
+        Err(RunError::Disk(_)) if is_absent(&with_suffix(&path, "-wal"))? => {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
                 | OpenFlags::SQLITE_OPEN_URI
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -38,6 +39,10 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection
         }
         result => result,
     }
+}
+
+fn is_absent(path: &Path) -> Result<bool, RunError> {
+    presence::exists(path).map(|there| !there).map_err(cannot_look_at(path))
 }
 
 /// The URI under which a connection can attach the ledger that `reader` reads.

@@ -17,6 +17,7 @@ use super::paths::{LEDGER_FILE, SQLITE_SUFFIXES, STATE_DIR, ledger_file, state_f
 use super::read::open_read_only;
 use crate::disk::fault::disk_error;
 use crate::disk::folder::{self, create_private, create_private_file};
+use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
 
 /// The name of a ledger that is not whole yet.
@@ -39,7 +40,7 @@ pub enum Condition {
 /// [`RunError::Ledger`] if a newer program wrote it; any other error that keeps it from being read.
 pub fn condition(out: &Path, state_dir: Option<&Path>) -> Result<Condition, RunError> {
     let path = ledger_file(out, state_dir);
-    if !path.exists() {
+    if !presence::exists(&path).map_err(cannot_look_at(&path))? {
         return Ok(Condition::Lost);
     }
     match Header::read(&path)? {
@@ -95,7 +96,8 @@ impl Rebuild {
         // folds the write-ahead log into the file
         self.connection.close().map_err(|(_, error)| sqlite_error_in(&new, error))?;
         File::open(&new).and_then(|file| file.sync_all()).map_err(disk_error("flushing", &new))?;
-        let aside = path.exists().then(|| with_suffix(&path, suffix));
+        let aside =
+            presence::exists(&path).map_err(cannot_look_at(&path))?.then(|| with_suffix(&path, suffix));
         if let Some(aside) = &aside {
             move_aside(&path, aside)?;
         }

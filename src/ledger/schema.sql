@@ -47,7 +47,8 @@ CREATE TABLE notes (
     key     INTEGER NOT NULL,                      -- 64-bit hash of org and folded segment
     segment TEXT                                   -- NULL: as layout::segment makes it
 ) STRICT;
-CREATE INDEX notes_key ON notes (key);
+-- with the name: ids that differ in case only share a key
+CREATE INDEX notes_name ON notes (key, name);
 
 -- What is delivered, over all manifests.
 CREATE TABLE images (
@@ -69,7 +70,7 @@ CREATE TABLE images (
     run          INTEGER NOT NULL REFERENCES runs,
     warning      TEXT NOT NULL
 ) STRICT;
-CREATE INDEX images_key ON images (key);
+CREATE INDEX images_name ON images (key, name);
 
 -- The rows of the loaded manifest, in its order. A bad row has only seq and line here.
 CREATE TABLE rows (

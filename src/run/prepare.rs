@@ -153,8 +153,10 @@ pub(super) async fn sweep(
     let &LoadedManifest { rows, bad, .. } = loaded;
     let (vanished, skipped, todo) = ledger
         .ask(move |connection| {
-            let (checked, vanished) = ledger::mark_vanished(connection, &root).map_err(sqlite_error)?;
-            let skipped = checked - vanished;
+            let found = ledger::inspect_delivered(connection, &root)?;
+            ledger::mark_vanished(connection, &found.vanished).map_err(sqlite_error)?;
+            let vanished = found.vanished.len() as u64;
+            let skipped = found.inspected - vanished;
             // if every row is delivered or bad, there is no other row to prepare
             let todo = if skipped + bad == rows { Ok(0) } else { ledger::prepare_work(connection) };
             Ok((vanished, skipped, todo.map_err(sqlite_error)?))
