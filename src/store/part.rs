@@ -15,7 +15,7 @@ use super::buffer::{self, Buffer};
 use super::part_file::PartFile;
 use crate::checksum::{Algorithm, Digests, MultiHasher};
 use crate::error::Failure;
-use crate::image::{HEAD, TAIL};
+use crate::image::{EndFinder, HEAD};
 use crate::item::Sha256;
 
 /// A whole part file.
@@ -31,8 +31,8 @@ pub struct Part {
     pub digests: Digests,
     /// The first bytes, at most [`HEAD`].
     pub head: Vec<u8>,
-    /// The last bytes, at most [`TAIL`].
-    pub tail: Vec<u8>,
+    /// Whether the end of an image is among the bytes.
+    pub end: EndFinder,
 }
 
 /// What is known about the bytes received so far.
@@ -41,26 +41,19 @@ struct Received {
     bytes: u64,
     hasher: MultiHasher,
     head: Vec<u8>,
-    tail: Vec<u8>,
+    end: EndFinder,
 }
 
 impl Received {
     fn new(algorithms: &[Algorithm]) -> Self {
-        Self { bytes: 0, hasher: MultiHasher::new(algorithms), head: Vec::new(), tail: Vec::new() }
+        Self { bytes: 0, hasher: MultiHasher::new(algorithms), head: Vec::new(), end: EndFinder::default() }
     }
 
     fn update(&mut self, piece: &[u8]) {
         self.hasher.update(piece);
         let missing = HEAD - self.head.len();
         self.head.extend_from_slice(&piece[..piece.len().min(missing)]);
-        if piece.len() >= TAIL {
-            self.tail.clear();
-            self.tail.extend_from_slice(&piece[piece.len() - TAIL..]);
-        } else {
-            self.tail.extend_from_slice(piece);
-            let surplus = self.tail.len().saturating_sub(TAIL);
-            self.tail.drain(..surplus);
-        }
+        self.end.update(piece);
         self.bytes += piece.len() as u64;
     }
 }
@@ -161,9 +154,9 @@ impl PartWriter {
     /// If it could not be written.
     pub async fn finish(mut self) -> Result<Part, Failure> {
         let file = self.file().await?;
-        let Self { received: Received { bytes, hasher, head, tail }, buffer, .. } = self;
+        let Self { received: Received { bytes, hasher, head, end }, buffer, .. } = self;
         let (path, file) = blocking(move || file.finish(buffer.bytes())).await?;
-        Ok(Part { path, file, bytes, digests: hasher.finish(), head, tail })
+        Ok(Part { path, file, bytes, digests: hasher.finish(), head, end })
     }
 
     /// Writes what is in the buffer and makes the part durable: the number of bytes that a later run can continue

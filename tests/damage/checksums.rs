@@ -103,6 +103,16 @@ fn etags_that_are_no_md5_raise_no_alarm_and_vouch_for_nothing() {
 }
 
 #[test]
+fn a_checksum_that_matches_wins_over_an_etag_that_only_looks_like_an_md5() {
+    let etag = || Fault::Etag(format!("\"{}\"", "d41d8cd98f00b204e9800998ecf8427e"));
+    for (name, value) in headers() {
+        let faults = all([etag(), Fault::header(name, &value)]);
+        case([faults]).stored().checked_by(&format!("length+{name}+image-end")).attempts(1).warning("");
+    }
+    case([etag(), etag()]).arg("--max-attempts", "2").failed("integrity").attempts(2);
+}
+
+#[test]
 fn the_first_answers_checksum_holds_for_a_download_that_is_continued() {
     let (name, value) = headers().remove(4);
     let cut = Fault::Short { after: SIZE / 2 };

@@ -5,17 +5,20 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::checksum::{Checksum, MultiHasher};
+use crate::image::EndFinder;
 
 fn part(bytes: &[u8]) -> Part {
     let mut hashes = MultiHasher::new(&Algorithm::ALL);
     hashes.update(bytes);
+    let mut end = EndFinder::default();
+    end.update(bytes);
     Part {
         path: "x.part".into(),
         file: tempfile::tempfile().expect("a file"),
         bytes: bytes.len() as u64,
         digests: hashes.finish(),
         head: bytes.to_vec(),
-        tail: bytes.to_vec(),
+        end,
     }
 }
 
@@ -115,9 +118,44 @@ fn unknown_bytes_and_an_encoding_are_named_in_warnings() {
 fn an_image_without_its_end_needs_something_else_that_vouches() {
     let part = part(CUT);
     assert!(matches!(validate(&part, &ObjectMeta::default(), None), Err(Failure::Corrupt(_))));
-    let meta = ObjectMeta { length: Some(part.bytes), ..ObjectMeta::default() };
-    let validated = validate(&part, &meta, None).expect("vouched for");
+    let length = ObjectMeta { length: Some(part.bytes), ..ObjectMeta::default() };
+    let validated = validate(&part, &length, None).expect("vouched for");
     assert_eq!((validated.by.join("+").as_str(), validated.warnings.len()), ("length", 1));
+    assert!(validated.warnings[0].contains("has no end"), "{:?}", validated.warnings);
+}
+
+#[test]
+fn a_missing_end_is_no_warning_if_a_hash_vouches_for_the_bytes() {
+    let part = part(CUT);
+    let etag = ObjectMeta { md5: Some(md5(&part)), ..ObjectMeta::default() };
+    let sum = ObjectMeta {
+        checksums: vec![checksum(&part, Algorithm::Crc64Nvme, false)],
+        length: Some(part.bytes),
+        ..ObjectMeta::default()
+    };
+    for (meta, wanted, by) in [
+        (etag, None, "etag-md5"),
+        (sum, None, "length+x-amz-checksum-crc64nvme"),
+        (ObjectMeta::default(), Some(part.digests.sha256), "manifest-sha256"),
+    ] {
+        let validated = validate(&part, &meta, wanted).expect("vouched for");
+        assert_eq!((validated.by.join("+").as_str(), validated.warnings), (by, vec![]));
+    }
+}
+
+#[test]
+fn a_hash_that_matches_wins_over_an_etag_that_only_looks_like_an_md5() {
+    let part = part(JPEG);
+    let bad_sum = checksum(&part, Algorithm::Crc32c, true);
+    let of = |checksums| ObjectMeta { md5: Some([7; 16]), checksums, ..ObjectMeta::default() };
+    let sum = of(vec![checksum(&part, Algorithm::Crc32, false)]);
+    assert_eq!(validate(&part, &sum, None).expect("whole").by, ["x-amz-checksum-crc32", "image-end"]);
+    let hash = validate(&part, &of(vec![]), Some(part.digests.sha256)).expect("whole");
+    assert_eq!(hash.by, ["manifest-sha256", "image-end"]);
+    let asked = Some(Sha256([0; 32]));
+    for (meta, wanted) in [(of(vec![]), None), (of(vec![bad_sum]), None), (sum, asked)] {
+        assert!(matches!(validate(&part, &meta, wanted), Err(Failure::Corrupt(_))), "{meta:?}");
+    }
 }
 
 #[test]

@@ -29,7 +29,6 @@ async fn the_hashed_bytes_are_those_in_the_file() {
     assert_eq!(part.digests.sha256.0, <[u8; 32]>::from(Hasher::digest(&on_disk)));
     assert_eq!(part.digests.of(Algorithm::Md5), Some(&*md5::Md5::digest(&on_disk)));
     assert_eq!(part.head, body[..HEAD]);
-    assert_eq!(part.tail, body[body.len() - TAIL..]);
     assert_eq!(part.bytes, 1_000_003);
 }
 
@@ -128,7 +127,8 @@ async fn small_and_large_parts_are_private_files_of_their_own_name() {
 async fn a_large_part_continues_from_any_byte_in_aligned_writes() {
     let dir = folder();
     let path = dir.path().join("a.part");
-    let body: Vec<u8> = (0..251).cycle().take(4 * BUFFER_SIZE + 77).collect();
+    let mut body: Vec<u8> = (0..251).cycle().take(4 * BUFFER_SIZE + 77).collect();
+    body[..4].copy_from_slice(b"\xff\xd8\xff\xd9");
     for from in [1, 4096, BUFFER_SIZE - 1, BUFFER_SIZE, BUFFER_SIZE + 5000] {
         let mut writer = PartWriter::new(path.clone(), &[]);
         writer.push(Bytes::copy_from_slice(&body[..from])).await.expect("written");
@@ -143,7 +143,7 @@ async fn a_large_part_continues_from_any_byte_in_aligned_writes() {
         let part = writer.finish().await.expect("finished");
         assert!(std::fs::read(&path).expect("readable") == body, "from {from}");
         assert_eq!((part.bytes, part.digests.sha256), (body.len() as u64, hash(&body)), "from {from}");
-        assert_eq!(part.tail, body[body.len() - TAIL..]);
+        assert!(part.end.found(), "in the bytes read again, in those that came later, or in both");
         std::fs::remove_file(&path).expect("removed");
     }
 }

@@ -1,13 +1,18 @@
 //! Events as log lines: what a person should know at once, without a line for every row.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use exporter::event::Event;
 
 use crate::output::{format, log, redact};
 
-/// Failed rows, and rows with a warning, that get a line each by default; the reports list all of them.
+/// Failed rows, and rows with the same warning, that get a line each by default; the reports list all of them.
 const SHOWN_MAX: u32 = 20;
+/// Kinds of warnings that are counted apart. The program has fewer; a warning may quote text of a server.
+const KINDS_MAX: usize = 32;
+/// Words that tell a warning from others. What follows them may differ from row to row.
+const KIND_WORDS: usize = 4;
 /// A wait this long is logged by default; shorter ones come with every window.
 const LONG_WAIT: Duration = Duration::from_mins(1);
 
@@ -15,7 +20,8 @@ const LONG_WAIT: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct EventLog {
     failures: u32,
-    warnings: u32,
+    /// By kind.
+    warnings: HashMap<String, u32>,
 }
 
 /// What to do with the next line of its kind.
@@ -85,7 +91,7 @@ impl EventLog {
 
     fn warning(&mut self, line: Option<u64>, what: &str) {
         let Some(line) = line else { return tracing::warn!("{what}") };
-        let turn = next_turn(&mut self.warnings);
+        let turn = self.warning_turn(what);
         if turn == Turn::Skip {
             tracing::debug!(line, "{what}");
         } else {
@@ -93,9 +99,25 @@ impl EventLog {
         }
         if turn == Turn::ShowLast {
             tracing::warn!(
-                "{SHOWN_MAX} rows have warnings; the column warning of report.csv will list any others"
+                "{SHOWN_MAX} rows have this warning; the column warning of report.csv will list any others"
             );
         }
+    }
+
+    /// A row may have several warnings. Its line is shown if one of them is still to be shown, so no kind of warning
+    /// hides another.
+    fn warning_turn(&mut self, what: &str) -> Turn {
+        let turns: Vec<Turn> = what.split("; ").map(|one| self.count_warning(one)).collect();
+        [Turn::ShowLast, Turn::Show].into_iter().find(|turn| turns.contains(turn)).unwrap_or(Turn::Skip)
+    }
+
+    fn count_warning(&mut self, what: &str) -> Turn {
+        let words: Vec<&str> = what.split(' ').take(KIND_WORDS).collect();
+        let mut kind = words.join(" ");
+        if !self.warnings.contains_key(&kind) && self.warnings.len() >= KINDS_MAX {
+            kind = String::new();
+        }
+        next_turn(self.warnings.entry(kind).or_default())
     }
 }
 
@@ -127,5 +149,22 @@ mod tests {
         let turns: Vec<Turn> = (0..22).map(|_| next_turn(&mut lines)).collect();
         assert!(turns[..19].iter().all(|turn| *turn == Turn::Show));
         assert_eq!(turns[19..], [Turn::ShowLast, Turn::Skip, Turn::Skip]);
+    }
+
+    #[test]
+    fn no_kind_of_warning_hides_another() {
+        let mut log = EventLog::default();
+        let turns = |log: &mut EventLog, what: &str, rows| -> Vec<Turn> {
+            (0..rows).map(|_| log.warning_turn(what)).collect()
+        };
+        let odd = "the bytes are of no known image format";
+        assert!(turns(&mut log, odd, 22).ends_with(&[Turn::ShowLast, Turn::Skip, Turn::Skip]));
+        let both = format!("stored as served, in Content-Encoding gzip; {odd}");
+        assert_eq!(turns(&mut log, &both, 21)[18..], [Turn::Show, Turn::ShowLast, Turn::Skip]);
+        assert_eq!(turns(&mut log, odd, 1), [Turn::Skip]);
+        for n in 0..1000 {
+            log.warning_turn(&format!("{n} is text from a server"));
+        }
+        assert!(log.warnings.len() <= KINDS_MAX + 1, "memory has a bound");
     }
 }
