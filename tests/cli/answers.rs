@@ -41,7 +41,7 @@ fn an_answer_without_the_apis_own_json_is_tried_again_whatever_its_status() {
             answer(status, "application/json", br#"{"message":"Forbidden"}"#),
             answer(status, "", b""),
         ] {
-            let (_, line, _) = one(&[fault.clone()], &[], 0);
+            let (_, line, _) = one(std::slice::from_ref(&fault), &[], 0);
             assert_eq!((&*line["state"], &*line["attempts"]), ("stored", "2"), "{fault:?}");
         }
         let page = ApiFault::html(status);
@@ -218,7 +218,7 @@ fn a_503_with_a_retry_after_is_not_asked_again_before_its_time() {
         body: br#"{"code":"busy","message":"maintenance"}"#.to_vec(),
     };
     let start = Instant::now();
-    let (workspace, line, _) = one(&[busy.clone()], &[], 0);
+    let (workspace, line, _) = one(std::slice::from_ref(&busy), &[], 0);
     assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!((&*line["attempts"], workspace.api_requests()), ("2", 2));
     // many rows: an outage, whose first probe waits as long
@@ -242,6 +242,6 @@ fn the_stall_timeout_ends_a_silent_answer_of_the_api() {
     assert_eq!((&*line["state"], &*line["attempts"]), ("stored", "2"));
     // slow is not silent: 300 bytes, one each 20 ms, are no JSON in the end, but they come
     let drip = ApiFault::Endless { every: Duration::from_millis(20), bytes: 150 };
-    let (_, line, _) = one(&[drip.clone()], &["--stall-timeout", "1s", "--max-attempts", "1"], 3);
+    let (_, line, _) = one(std::slice::from_ref(&drip), &["--stall-timeout", "1s", "--max-attempts", "1"], 3);
     assert_eq!(line["error_code"], "api_error", "{line:?}");
 }
