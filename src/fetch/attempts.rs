@@ -20,7 +20,7 @@ use crate::admission::Probe;
 use crate::error::{Failure, ItemError, Service, clean};
 use crate::item::Sha256;
 use crate::layout::with_extension;
-use crate::ledger::{Delivered, Work};
+use crate::ledger::{Delivered, EndState, Work};
 use crate::remote::{ObjectMeta, PresignedUrl, Remote};
 use crate::store::{Delivery, Part, Receipt};
 use crate::timestamp;
@@ -76,6 +76,12 @@ impl<R: Remote> Fetcher<R> {
                 Next::End(outcome) => break outcome,
             }
         };
+        // at once, in the order in which rows end: the pipeline hears of them only when the ledger has time for it
+        if let Outcome::NotDelivered(ended) | Outcome::OrgRefused(ended) = &outcome
+            && ended.state == EndState::Failed
+        {
+            self.admission.row_failed(&ended.error);
+        }
         attempts.partial.keep(self, &work.item).await;
         outcome
     }

@@ -141,7 +141,7 @@ impl<R: Remote> Pipeline<R> {
             }
             // no row is left that could show an outage: each of them has failed by itself
             for row in std::mem::take(&mut self.parked) {
-                self.record(&row.work, row.ended)?;
+                self.give_up(row)?;
             }
         }
     }

@@ -49,3 +49,12 @@ async fn an_announced_wait_stops_a_run_only_if_a_row_waits_for_the_api() {
     admission.check_announced_wait();
     assert!(admission.drain.is_draining());
 }
+
+#[test]
+fn a_wait_of_hours_that_later_runs_keep_names_the_folder_that_keeps_it() {
+    let throttle = |kept_in| Throttle::new(60 * MINUTE, kept_in);
+    let kept = throttle(Some("/state/exporter".into()));
+    assert!(kept.remedy(24 * 60 * MINUTE).contains("/state/exporter"));
+    assert_eq!(kept.remedy(5 * MINUTE), "", "over before anyone would do anything about it");
+    assert_eq!(throttle(None).remedy(24 * 60 * MINUTE), "", "nothing is kept");
+}

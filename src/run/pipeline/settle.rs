@@ -61,10 +61,16 @@ impl<R: Remote> Pipeline<R> {
             } else if admission.may_be_outage(row.work.item.seq, row.service) {
                 self.parked.push(row);
             } else {
-                self.record(&row.work, row.ended)?;
+                self.give_up(row)?;
             }
         }
         Ok(())
+    }
+
+    /// A parked row has failed by itself.
+    pub(super) fn give_up(&mut self, row: Parked) -> Result<(), RunError> {
+        self.fetcher.admission.row_failed(&row.ended.error);
+        self.record(&row.work, row.ended)
     }
 
     /// Records a row that was not delivered.
@@ -83,8 +89,7 @@ impl<R: Remote> Pipeline<R> {
         Progress::add(&fetcher.progress.failed, 1);
         let error =
             ItemError { error: without_names(&failed.error, fetcher.folder.root()), ..failed.clone() };
-        fetcher.admission.events.send(Event::Failed { line: work.item.line, error: error.clone() });
-        fetcher.admission.row_failed(&error);
+        fetcher.admission.events.send(Event::Failed { line: work.item.line, error });
     }
 
     /// An organization is refused: its other rows fail without a request.

@@ -48,10 +48,7 @@ fn read_with(status: u16, content_type: &str, body: &CappedBody) -> Result<Value
 
 /// `Failure | Verdict | error_code | whole answer or silence`.
 fn line(read: &Result<Value, Failure>) -> String {
-    let failure = match read {
-        Ok(_) => return "data".to_owned(),
-        Err(failure) => failure,
-    };
+    let Err(failure) = read else { return "data".to_owned() };
     let kind = format!("{failure:?}");
     let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
     let answered = if failure.answering_service().is_some() { "an answer" } else { "no answer" };
