@@ -8,6 +8,7 @@ mod input;
 mod interrupt;
 mod key_rotation;
 mod logs;
+mod looks;
 mod manifest;
 mod metrics;
 mod paths;
