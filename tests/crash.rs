@@ -1,6 +1,7 @@
 //! kill -9 of the real program, again and again in one migration, at random and at chosen moments: what the
 //! ledger calls delivered is there, whole and right, after every single kill; and in the end all is as if nothing
 //! had happened. Power cuts, and kills at every durable call, are in `tests/soak/`.
+#![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
 use std::collections::BTreeMap;
 use std::fs;

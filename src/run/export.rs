@@ -116,6 +116,6 @@ impl Export {
 fn roll_back(made: &[PathBuf]) {
     for path in made {
         // best effort; a folder that holds anything else stays
-        let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
+        let _ = std::fs::remove_dir(path).or_else(|_| std::fs::remove_file(path));
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::hash::{FileState, Job, look_at_all};
 use super::{PAGE, Progress, Verified, VerifyOptions, foreign, seconds};
+use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
 use crate::item::{NoteId, OrgId, Sha256};
 use crate::ledger::{self, Condition, ImageRow, Owner, Rebuild, sqlite_error};
@@ -36,8 +37,10 @@ const OWNED: &str =
 pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
     let began = Instant::now();
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
-    let lists = out.join(LIST).is_file();
-    if !lists && !out.join("data").is_dir() {
+    let (list, data) = (out.join(LIST), out.join("data"));
+    let lists =
+        presence::metadata_following(&list).map_err(cannot_look_at(&list))?.is_some_and(|it| it.is_file());
+    if !lists && !presence::is_folder(&data).map_err(cannot_look_at(&data))? {
         let what = format!("{} has no {LIST}: there is nothing to adopt", out.display());
         return Err(RunError::Settings(what));
     }

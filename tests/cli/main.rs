@@ -1,4 +1,5 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
+#![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
 mod answers;
 mod doctor;
@@ -10,6 +11,7 @@ mod input;
 mod interrupt;
 mod key_rotation;
 mod logs;
+mod looks;
 mod manifest;
 mod metrics;
 mod paths;

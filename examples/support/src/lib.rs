@@ -4,6 +4,7 @@
 //!
 //! An `async` caller uses [`Sandbox::start`], a synchronous one [`Sandbox::start_blocking`]. [`workspace`] adds what a test
 //! of the program needs besides.
+#![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
 pub mod api;
 pub mod bulk;

@@ -1,5 +1,6 @@
 //! The program around the library: reads the command line and the settings, starts what the library does, shows its
 //! progress, and turns its result into an exit code. Every decision about an image is the library's.
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "a test may take any error for an absence"))]
 
 mod cli;
 mod commands;

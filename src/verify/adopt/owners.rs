@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
 use crate::layout;
 use crate::ledger::sqlite_error;
@@ -55,7 +56,9 @@ pub(super) struct Lines {
 impl Lines {
     /// Opens it; `None` where there is no such file.
     pub fn open(path: &Path) -> Result<Option<Self>, RunError> {
-        if !path.is_file() {
+        // a pipe of that name would block
+        let found = presence::metadata_following(path).map_err(cannot_look_at(path))?;
+        if !found.is_some_and(|found| found.is_file()) {
             return Ok(None);
         }
         let wrong = |error| wrong(path, error);

@@ -36,8 +36,8 @@ pub(super) fn rows(
     manifest_sha256: &str,
     run: i64,
 ) -> Result<u64, RunError> {
-    let Some(report) = report.is_file().then_some(report) else { return Ok(0) };
-    let entries = Lines::open(report)?.into_iter().flatten().map(|line| {
+    let Some(lines) = Lines::open(report)? else { return Ok(0) };
+    let entries = lines.map(|line| {
         let line = line.map_err(std::io::Error::other)?;
         Ok(if line.get("error_code") == "bad_row" { Entry::Bad(bad(&line)) } else { Entry::Row(row(&line)?) })
     });

@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Component, Path};
 
+use exporter::disk::presence;
+
 use crate::output::redact;
 
 /// Longest value that is shown, in characters.
@@ -46,7 +48,9 @@ pub fn shown(value: &OsStr) -> String {
 pub fn is_path(path: &Path) -> bool {
     let folder =
         path.parent().filter(|folder| folder.components().any(|part| matches!(part, Component::Normal(_))));
-    path.exists() || folder.is_some_and(Path::is_dir)
+    // a value that cannot be looked for stays hidden: it may be the key
+    let exists = presence::exists(path).unwrap_or(false);
+    exists || folder.is_some_and(|folder| presence::is_folder(folder).unwrap_or(false))
 }
 
 /// Whether it is a URL with user info, a query or a fragment.
