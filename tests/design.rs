@@ -178,10 +178,13 @@ fn reachable<'a>(start: &str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) ->
 }
 
 /// Temporary tables and tables of other databases that a file outside `src/ledger/` may write.
-const OTHER_TABLES: [(&str, &str); 10] = [
+const OTHER_TABLES: [(&str, &str); 13] = [
     // the request limiter's own database, which all runs of a user share
     ("limit/shared/table", "messages"),
     // the report's temporary tables
+    ("report/bad_notes", "bad_images"),
+    ("report/bad_notes", "bad_notes"),
+    ("report/bad_notes", "note_totals"),
     ("report/notes", "note_totals"),
     ("report/shared_content", "same"),
     ("report/shared_content", "suspects"),
