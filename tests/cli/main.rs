@@ -2,6 +2,7 @@
 
 mod inject;
 mod doctor;
+mod environment;
 mod failures;
 mod held_report;
 mod hostile;
