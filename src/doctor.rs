@@ -1,7 +1,6 @@
-//! What would break in a long run, told before it: key and network, and the folder on its real disk.
+//! What would break a long run, found before it: key and network, and the folder on its real disk.
 //!
-//! Every check has a name that stays the same, what was found, and what to do where that is not well. Nothing is left
-//! behind.
+//! Every check has a stable name, what was found, and a remedy unless all is well. Nothing is left behind.
 
 mod disk;
 mod ledger;
@@ -17,29 +16,29 @@ use crate::options::{ApiOptions, Rate};
 /// What is to be checked.
 #[derive(Clone, Debug)]
 pub struct DoctorOptions {
-    /// The API; its key is empty where there is none.
+    /// The API; its key is empty if there is none.
     pub api: ApiOptions,
-    /// Why there is no key.
+    /// Why there is no usable key.
     pub no_key: Option<String>,
-    /// The allowance, which its requests count towards.
+    /// The allowance, towards which the checks' requests count.
     pub rate: Rate,
-    /// Folder of the request clock that runs share; `None`: there is none.
+    /// Folder of the request limiter that runs share; `None`: none is shared.
     pub limiter_dir: Option<PathBuf>,
     /// The organization for which the key is checked.
     pub org: Option<OrgId>,
-    /// The export folder, which need not be there.
+    /// The export folder, which need not exist.
     pub out: PathBuf,
-    /// Folder for ledger and lock, where it is not in the export folder.
+    /// Folder for ledger and lock, if not in the export folder.
     pub state_dir: Option<PathBuf>,
-    /// Free space that a run leaves on the disk, in bytes.
+    /// Bytes that a run leaves free on the disk.
     pub min_free: u64,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Nothing to do.
+    /// No action is needed.
     Ok,
     /// A run works, but not as well or as safely as it could.
     Warning,
@@ -50,20 +49,20 @@ pub enum Outcome {
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was checked: a word that stays the same.
+    /// What was checked: a stable word.
     pub name: &'static str,
-    /// How it came out.
+    /// Its result.
     pub result: Outcome,
     /// What was found.
     pub found: String,
-    /// What to do about it; empty where there is nothing to do.
+    /// What to do about it; empty if no action is needed.
     pub remedy: String,
 }
 
 /// All checks. Serialized it is the answer in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
-    /// There is no problem.
+    /// No check found a problem.
     pub ok: bool,
     /// In the order in which a run would meet them.
     pub checks: Vec<Check>,
@@ -79,8 +78,8 @@ pub async fn doctor(options: &DoctorOptions) -> Diagnosis {
     Diagnosis { ok, checks: checks.0 }
 }
 
-/// An error without the path of the try, which nobody knows.
-fn plain(error: &std::io::Error) -> String {
+/// The error without the random path of the doctor's own folder.
+fn without_path(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split_once(" at path ").map_or(text.clone(), |(what, _)| what.to_owned())
 }

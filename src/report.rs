@@ -112,7 +112,7 @@ fn write_files(
     let snapshot = conn.unchecked_transaction()?;
     let payload = write_rows_and_payload(&snapshot, folder, &mut files)?;
     drop(snapshot);
-    files.write("bagit.txt", |out| bag::write_declaration(out))?;
+    files.write("bagit.txt", bag::write_declaration)?;
     files.write("bag-info.txt", |out| bag::write_info(&summary, payload, out))?;
     files.settle();
     let refused = error::refused(folder, files.refused());

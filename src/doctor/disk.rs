@@ -1,5 +1,5 @@
-//! The export folder on its real disk: everything that a run does with files is tried in a folder of its own, which
-//! is removed again.
+//! The export folder on its real disk: everything that a run does with files is tested in a folder of the doctor's own,
+//! which is removed again.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -7,20 +7,20 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Checks, DoctorOptions, plain};
+use super::{Checks, DoctorOptions, without_path};
 use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
 use crate::layout;
 
-/// Bytes of the file that is written.
-const SIZE: usize = 64 * 1024;
-/// A flush that takes longer makes a run wait for the disk.
-const SLOW: Duration = Duration::from_secs(1);
-/// Fewer files than this that can be made are few for an export.
-const FEW_FILES: u64 = 10_000;
-/// Fewer files than this that may be open at a time slow a run down.
-const FEW_OPEN: u64 = 256;
+/// Bytes of the test file.
+const FILE_SIZE: usize = 64 * 1024;
+/// A run waits for a disk whose flush takes longer.
+const SLOW_FLUSH: Duration = Duration::from_secs(1);
+/// Fewer free inodes are few for an export.
+const FREE_FILES_MIN: u64 = 10_000;
+/// A lower limit of open files slows a run down.
+const OPEN_FILES_MIN: u64 = 256;
 
 const ANOTHER: &str = "choose a folder on another file system with -o";
 
@@ -29,32 +29,35 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let place = match found_folder(out, checks) {
         Ok(Some(place)) => place,
         Ok(None) => return,
-        Err(error) => return checks.problem("folder", error.to_string(), ANOTHER),
+        Err(error) => {
+            let advice = "give this user the right to read the export folder";
+            return checks.problem("folder", error.to_string(), advice);
+        }
     };
     let own = tempfile::Builder::new()
         .prefix(".exporter-doctor-")
         .permissions(PermissionsExt::from_mode(0o700))
-        .tempdir_in(&place);
+        .tempdir_in(&nearest);
     match own {
         Ok(own) => {
-            tries(own.path(), checks);
+            file_operations(own.path(), checks);
             if let Err(error) = own.close() {
                 checks.warning("write", format!("a file cannot be removed: {error}"), ANOTHER);
             }
         }
         Err(error) => checks.problem(
             "write",
-            format!("nothing can be made in {}: {}", place.display(), plain(&error)),
+            format!("nothing can be created in {}: {}", nearest.display(), without_path(&error)),
             "give this user the right to write there, or choose another folder with -o",
         ),
     }
-    room(&place, options.min_free, checks);
+    room(&nearest, options.min_free, checks);
     let open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    if open < FEW_OPEN {
+    if open < OPEN_FILES_MIN {
         let found = format!("{open} files may be open at a time");
-        checks.warning("open_files", found, "allow more (ulimit -n 1024): fewer images are in flight else");
+        checks.warning("open_files", found, "allow more (ulimit -n 1024), or fewer images are in flight");
     } else {
-        checks.ok("open_files", format!("{open} may be open at a time"));
+        checks.ok("open_files", format!("{open} files may be open at a time"));
     }
 }
 
@@ -83,7 +86,7 @@ fn folder(out: &Path, place: &Path, checks: &mut Checks) -> Result<bool, RunErro
         checks.problem(
             NAME,
             found,
-            "a run follows no links: make it a folder, or mount the disk at the export folder",
+            "a run does not follow links: make it a folder, or mount the disk at the export folder",
         );
         return Ok(false);
     }
@@ -95,20 +98,20 @@ fn folder(out: &Path, place: &Path, checks: &mut Checks) -> Result<bool, RunErro
         checks.problem(
             NAME,
             found,
-            "mount the disk at the export folder itself: images are moved inside it in one step",
+            "mount the disk at the export folder itself: images are renamed inside it, which needs one file system",
         );
         return Ok(false);
     }
     if outer.is_some() {
         checks.ok(NAME, format!("{} is there", out.display()));
     } else {
-        checks.ok(NAME, format!("{} is not there yet; a run makes it", out.display()));
+        checks.ok(NAME, format!("{} is not there yet; a run creates it", out.display()));
     }
     Ok(true)
 }
 
-/// The tries, in a folder of their own.
-fn tries(own: &Path, checks: &mut Checks) {
+/// What a run does with files, in the doctor's own folder.
+fn file_operations(own: &Path, checks: &mut Checks) {
     let file = own.join("file");
     match write(&file) {
         Ok(()) => checks.ok("write", "files can be written and read back"),
@@ -116,68 +119,88 @@ fn tries(own: &Path, checks: &mut Checks) {
             return checks.problem("write", format!("a file cannot be written: {error}"), ANOTHER);
         }
     }
-    let begun = Instant::now();
-    let flushed = File::open(&file)
+    check_flush(own, &file, checks);
+    check_rename(own, &file, checks);
+    check_modes(own, checks);
+    check_case(own, checks);
+    check_long_names(own, checks);
+}
+
+fn check_flush(own: &Path, file: &Path, checks: &mut Checks) {
+    const NAME: &str = "fsync";
+    let started = Instant::now();
+    let flushed = File::open(file)
         .and_then(|file| file.sync_all())
         .and_then(|()| File::open(own).and_then(|folder| folder.sync_all()));
-    let took = begun.elapsed();
-    let millis = took.as_millis();
+    let took = started.elapsed();
+    let found = format!("a flush took {} ms", took.as_millis());
     match flushed {
         Err(error) => checks.problem(
-            "fsync",
+            NAME,
             format!("the disk does not confirm what was written: {error}"),
-            "choose a file system that does: without that nothing is safe from a power cut",
+            "choose a file system that does: without that no image is safe from a power cut",
         ),
-        Ok(()) if took > SLOW => {
-            checks.warning("fsync", format!("a flush took {millis} ms"), "a faster disk makes runs faster");
-        }
-        Ok(()) => checks.ok("fsync", format!("a flush took {millis} ms")),
+        Ok(()) if took > SLOW_FLUSH => checks.warning(NAME, found, "a faster disk makes runs faster"),
+        Ok(()) => checks.ok(NAME, found),
     }
+}
+
+fn check_rename(own: &Path, file: &Path, checks: &mut Checks) {
+    const NAME: &str = "rename";
     let renamed = std::fs::write(own.join("other"), "other")
-        .and_then(|()| std::fs::rename(own.join("other"), &file))
-        .and_then(|()| std::fs::read(&file));
+        .and_then(|()| std::fs::rename(own.join("other"), file))
+        .and_then(|()| std::fs::read(file));
     match renamed {
-        Ok(bytes) if bytes == b"other" => checks.ok("rename", "a file can take another's place"),
-        Ok(_) => checks.problem("rename", "a renamed file holds other bytes", ANOTHER),
-        Err(error) => checks.problem("rename", format!("no file can take another's place: {error}"), ANOTHER),
+        Ok(bytes) if bytes == b"other" => checks.ok(NAME, "a file can replace another"),
+        Ok(_) => checks.problem(NAME, "a renamed file has other bytes", ANOTHER),
+        Err(error) => checks.problem(NAME, format!("a file cannot replace another: {error}"), ANOTHER),
     }
+}
+
+fn check_modes(own: &Path, checks: &mut Checks) {
+    const NAME: &str = "modes";
     match modes(own) {
-        Ok(true) => checks.ok("modes", "files and folders can be for their owner alone"),
+        Ok(true) => checks.ok(NAME, "files and folders can be restricted to their owner"),
         Ok(false) => checks.warning(
-            "modes",
-            "the file system keeps no modes: others on this machine may read the images",
+            NAME,
+            "the file system keeps no modes: other users of this machine may read the images",
             "mount it for this user alone (umask=077), or choose another file system with -o",
         ),
-        Err(error) => checks.problem("modes", error.to_string(), ANOTHER),
+        Err(error) => checks.problem(NAME, error.to_string(), ANOTHER),
     }
+}
+
+fn check_case(own: &Path, checks: &mut Checks) {
+    const NAME: &str = "case";
     match std::fs::write(own.join("Case"), "").and_then(|()| presence::exists(&own.join("cASE"))) {
-        Ok(true) => {
-            checks.ok("case", "ignored by the file system: ids that differ in case only get a hash");
-        }
-        Ok(false) => checks.ok("case", "told apart"),
-        Err(error) => checks.problem("case", error.to_string(), ANOTHER),
+        Ok(true) => checks.ok(NAME, "ignored by the file system: ids that differ only in case get a hash"),
+        Ok(false) => checks.ok(NAME, "distinguished"),
+        Err(error) => checks.problem(NAME, error.to_string(), ANOTHER),
     }
+}
+
+fn check_long_names(own: &Path, checks: &mut Checks) {
+    const NAME: &str = "long_names";
     match long_names(own) {
-        Ok(()) => checks.ok("long_names", "names of 255 bytes are held"),
-        Err(error) => checks.warning(
-            "long_names",
-            format!("a file with a long id cannot be named, so its row would fail: {error}"),
-            "if the manifest has such ids, choose a file system that holds names of 255 bytes, or a folder with a \
-             shorter path",
+        Ok(()) => checks.ok(NAME, "names of 255 bytes are possible"),
+        Err(error) => checks.problem(
+            NAME,
+            format!("a file with a long id cannot be named: {error}"),
+            "choose a file system that permits names of 255 bytes, or a folder with a shorter path",
         ),
     }
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let bytes: Vec<u8> = (0..SIZE).map(|n| u8::try_from(n % 251).unwrap_or_default()).collect();
+    let bytes: Vec<u8> = (0..FILE_SIZE).map(|n| u8::try_from(n % 251).unwrap_or_default()).collect();
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&bytes)?;
-    let mut back = Vec::with_capacity(SIZE);
+    let mut back = Vec::with_capacity(FILE_SIZE);
     File::open(path)?.read_to_end(&mut back)?;
-    if back == bytes { Ok(()) } else { Err(io::Error::other("other bytes are read back")) }
+    if back == bytes { Ok(()) } else { Err(io::Error::other("the bytes read back are others")) }
 }
 
-/// Whether modes are kept.
+/// Whether the file system keeps modes.
 fn modes(own: &Path) -> io::Result<bool> {
     DirBuilder::new().mode(0o700).create(own.join("private"))?;
     let mode =
@@ -186,7 +209,7 @@ fn modes(own: &Path) -> io::Result<bool> {
     Ok(mode("private")? == 0o700 && mode("private/file")? == 0o600)
 }
 
-/// As the longest ids of organization, note and image make them.
+/// Names as the longest ids of organization, note and image make them.
 fn long_names(own: &Path) -> io::Result<()> {
     let long = "x".repeat(layout::MAX_SEGMENT);
     let folder = own.join(&long).join(&long);
@@ -194,14 +217,14 @@ fn long_names(own: &Path) -> io::Result<()> {
     std::fs::write(folder.join(format!("{long}{}", ".heic")), "")
 }
 
-fn room(place: &Path, min_free: u64, checks: &mut Checks) {
-    let room = match FreeSpace::at(place) {
+fn room(folder: &Path, min_free: u64, checks: &mut Checks) {
+    let room = match FreeSpace::at(folder) {
         Ok(room) => room,
         Err(error) => return checks.problem("free_space", error.to_string(), ANOTHER),
     };
     let found = format!("{} MiB are free", room.bytes >> 20);
     if room.bytes < min_free {
-        let remedy = "make room, or choose another disk with -o: a run leaves --min-free on it";
+        let remedy = "make room, or choose another disk with -o: a run leaves --min-free free";
         checks.problem("free_space", format!("{found}, fewer than --min-free"), remedy);
     } else {
         checks.ok("free_space", found);
@@ -209,14 +232,13 @@ fn room(place: &Path, min_free: u64, checks: &mut Checks) {
     match room.files {
         None => checks.ok("inodes", "not counted by the file system"),
         Some(0) => {
-            checks.problem("inodes", "no file can be made any more", "remove files, or choose another disk");
+            checks.problem("inodes", "no more files can be created", "remove files, or choose another disk");
         }
-        Some(files) if files < FEW_FILES => {
-            let remedy =
-                "compare it with the images of the manifest; a disk formatted for more files has room";
-            checks.warning("inodes", format!("{files} files can be made"), remedy);
+        Some(files) if files < FREE_FILES_MIN => {
+            let remedy = "compare this with the images of the manifest; a disk formatted with more inodes has room for more";
+            checks.warning("inodes", format!("{files} more files can be created"), remedy);
         }
-        Some(files) => checks.ok("inodes", format!("{files} files can be made")),
+        Some(files) => checks.ok("inodes", format!("{files} more files can be created")),
     }
 }
 
@@ -226,12 +248,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_usual_folder_passes_every_try_and_stays_empty() {
+    fn an_ordinary_folder_passes_every_check() {
         let folder = tempfile::tempdir().expect("a folder");
         let own = folder.path().join("own");
         std::fs::create_dir(&own).expect("made");
         let mut checks = Checks::default();
-        tries(&own, &mut checks);
+        file_operations(&own, &mut checks);
         let names: Vec<_> = checks.0.iter().map(|check| check.name).collect();
         assert_eq!(names, ["write", "fsync", "rename", "modes", "case", "long_names"]);
         for check in &checks.0 {
@@ -240,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_with_less_than_must_stay_free_is_a_problem() {
+    fn a_disk_with_less_space_than_must_stay_free_is_a_problem() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut checks = Checks::default();
         room(folder.path(), u64::MAX, &mut checks);

@@ -1,11 +1,11 @@
-//! Ledger and lock: a database that wants a local disk.
+//! Ledger and lock: a database needs a local disk.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::{Checks, DoctorOptions, plain};
+use super::{Checks, DoctorOptions, without_path};
 use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FileSystem, journal_mode, nearest_existing};
 use crate::error::RunError;
@@ -15,12 +15,12 @@ const LOCAL: &str = "name a folder on a local disk with --state-dir";
 
 pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let state_dir = options.state_dir.as_deref();
-    let place = match state_place(&ledger::state_folder(&options.out, state_dir)) {
-        Ok(place) => place,
+    let folder = match state_place(&ledger::state_folder(&options.out, state_dir)) {
+        Ok(folder) => folder,
         Err(found) => return checks.problem("state", found, LOCAL),
     };
-    file_system(&place, checks);
-    let own = tempfile::Builder::new().prefix(".exporter-doctor-").tempdir_in(&place);
+    file_system(&folder, checks);
+    let own = tempfile::Builder::new().prefix(".exporter-doctor-").tempdir_in(&folder);
     match own {
         Ok(own) => {
             locks(own.path(), checks);
@@ -29,7 +29,7 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
             }
         }
         Err(error) => {
-            let found = format!("nothing can be made in {}: {}", place.display(), plain(&error));
+            let found = format!("nothing can be created in {}: {}", folder.display(), without_path(&error));
             checks.problem("locks", found, LOCAL);
         }
     }
@@ -38,18 +38,18 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
 
 /// The state folder, or the one in which it can be created; else why it cannot.
 fn state_place(state: &Path) -> Result<PathBuf, String> {
-    let place = nearest_existing(state).map_err(|error| error.to_string())?;
-    match presence::is_folder(&place).map_err(cannot_look_at(&place)) {
-        Ok(true) => Ok(place),
-        Ok(false) => Err(format!("{} is in the way and is no folder", place.display())),
+    let nearest = nearest_existing(state).map_err(|error| error.to_string())?;
+    match presence::is_folder(&nearest).map_err(cannot_look_at(&nearest)) {
+        Ok(true) => Ok(nearest),
+        Ok(false) => Err(format!("{} is in the way and is no folder", nearest.display())),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Locks of a share come and go with the connection, and its memory is no other machine's.
-fn file_system(place: &Path, checks: &mut Checks) {
+/// Locks on a share end with its connection, and write-ahead mode needs memory that only one machine sees.
+fn file_system(folder: &Path, checks: &mut Checks) {
     const NAME: &str = "file_system";
-    let volume = FileSystem::of(place);
+    let volume = FileSystem::of(folder);
     match volume.network_share() {
         Some(share) => {
             checks.warning(NAME, format!("ledger and lock would be on a share ({share})"), LOCAL);
@@ -63,7 +63,7 @@ fn file_system(place: &Path, checks: &mut Checks) {
     }
 }
 
-/// A lock that keeps a second holder out, and a database as the ledger is one.
+/// A lock must keep a second process out, and a database like the ledger must be writable.
 fn locks(own: &Path, checks: &mut Checks) {
     const NAME: &str = "locks";
     let path = own.join("lock");
@@ -75,7 +75,7 @@ fn locks(own: &Path, checks: &mut Checks) {
     };
     match held() {
         Ok(true) => {}
-        Ok(false) => return checks.problem(NAME, "a lock keeps nobody out", LOCAL),
+        Ok(false) => return checks.problem(NAME, "a lock does not keep a second process out", LOCAL),
         Err(error) => return checks.problem(NAME, format!("no lock can be taken: {error}"), LOCAL),
     }
     let database = || {
@@ -86,12 +86,12 @@ fn locks(own: &Path, checks: &mut Checks) {
         connection.close().map_err(|(_, error)| error)
     };
     match database() {
-        Ok(()) => checks.ok(NAME, "locks hold, and a database can be written"),
+        Ok(()) => checks.ok(NAME, "locks work, and a database can be written"),
         Err(error) => checks.problem(NAME, format!("no database can be written: {error}"), LOCAL),
     }
 }
 
-/// The export that is there already, if one is.
+/// The ledger of an earlier run, if there is one.
 fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
     const NAME: &str = "ledger";
     match ledger::open_read_only(out, state_dir) {
@@ -103,11 +103,15 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
         Ok(_) => {}
     }
     match ledger::holder(out, state_dir) {
-        Ok(None) => checks.ok(NAME, "there, and nobody works with it"),
+        Ok(None) => checks.ok(NAME, "there, and not in use"),
         Ok(Some(holder)) => {
             let process = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            let found = format!("another exporter works with it now{process}");
-            checks.warning(NAME, found, "a run that is started now is refused: wait for its end");
+            let found = format!("in use by another exporter{process}");
+            checks.warning(
+                NAME,
+                found,
+                "a run that is started now would be refused: wait until that one has ended",
+            );
         }
         Err(error) => checks.problem(NAME, error.to_string(), "see locks"),
     }

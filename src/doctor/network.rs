@@ -11,16 +11,16 @@ use crate::options::STALL_TIMEOUT;
 use crate::remote::Remote;
 use crate::remote::http::{AppContext, Http, ProxySettings, WhoAmI, certificates, check_system_certificates};
 
-/// A clock that is off by less does no harm: certificates and signed addresses live for an hour and longer.
-const CLOCK: Duration = Duration::from_mins(2);
-/// Off by so much a certificate may be taken for expired.
-const CLOCK_WRONG: Duration = Duration::from_hours(24);
-/// The scope that notes are read with; the vendor's pages do not say which one the images need.
+/// A smaller difference does no harm: certificates and presigned URLs are valid for an hour and longer.
+const CLOCK_DRIFT_MAX: Duration = Duration::from_mins(2);
+/// With a larger difference a valid certificate may look expired.
+const CLOCK_DRIFT_FATAL: Duration = Duration::from_hours(24);
+/// The scope that reads notes; the vendor's documentation does not say which one images need.
 const SCOPE: &str = "read:notes";
-/// A request waits so long for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request waits for a permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// An id that no note and no image has.
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const NO_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 const GRANT: &str = "ask the clinic to grant the app what the message names, then try again";
 
@@ -38,7 +38,7 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
     };
     let limiter = limiter(options);
     let requests = 1 + u64::from(options.org.is_some());
-    let Some(mut permit) = limiter.acquire_within(requests, PATIENCE).await else {
+    let Some(mut permit) = limiter.acquire_within(requests, PERMIT_TIMEOUT).await else {
         return not_asked(options, checks);
     };
     permit.sent();
@@ -51,7 +51,7 @@ pub(super) async fn check(options: &DoctorOptions, checks: &mut Checks) {
         (Some(org), Ok(_) | Err(Failure::Forbidden(_) | Failure::NotFound(_)))
             if options.no_key.is_none() =>
         {
-            ask_for_nobody(&http, &limiter, org).await
+            ask_for_no_image(&http, &limiter, org).await
         }
         _ => None,
     };
@@ -88,7 +88,7 @@ fn ca(options: &DoctorOptions, checks: &mut Checks) -> bool {
     true
 }
 
-/// The clock that runs with this key share; one of its own where there is no key to share.
+/// The limiter that runs with this key share; without a key, one of its own.
 fn limiter(options: &DoctorOptions) -> Limiter {
     match &options.limiter_dir {
         Some(folder) if options.no_key.is_none() => {
@@ -98,11 +98,11 @@ fn limiter(options: &DoctorOptions) -> Limiter {
     }
 }
 
-/// A run has used up the allowance: what is asked now would be its request too many.
+/// Runs have used up the allowance: a request now would be one too many.
 fn not_asked(options: &DoctorOptions, checks: &mut Checks) {
-    let seconds = PATIENCE.as_secs();
+    let seconds = PERMIT_TIMEOUT.as_secs();
     let found = format!("not asked: runs with this key leave no request free within {seconds} s");
-    checks.warning("api", found, "try again when they need less");
+    checks.warning("api", found, "try again when fewer runs are going on");
     for name in ["key", "organization", "scopes", "clock"] {
         if name != "organization" || options.org.is_some() {
             checks.warning(name, "not known: the API was not asked", "see api");
@@ -110,27 +110,27 @@ fn not_asked(options: &DoctorOptions, checks: &mut Checks) {
     }
 }
 
-/// Asks for an image that is not there: what the API says shows whether it would hand out one that is.
-async fn ask_for_nobody(http: &Http, limiter: &Limiter, org: &OrgId) -> Option<Failure> {
+/// Asks for an image that does not exist: the answer shows whether the API would grant one that does.
+async fn ask_for_no_image(http: &Http, limiter: &Limiter, org: &OrgId) -> Option<Failure> {
     let item = Item {
         seq: 0,
         line: 0,
         org: org.clone(),
-        note: NoteId::new(NOBODY),
-        image: ImageId::new(NOBODY),
+        note: NoteId::new(NO_ID),
+        image: ImageId::new(NO_ID),
         wanted: None,
         stem: String::new(),
         part: String::new(),
         replaces: None,
     };
-    let mut permit = limiter.acquire_within(1, PATIENCE).await?;
+    let mut permit = limiter.acquire_within(1, PERMIT_TIMEOUT).await?;
     permit.sent();
     let resolved = http.signed_url(&item).await;
     permit.answered(&resolved.rate_headers);
     resolved.url.err()
 }
 
-/// Whether the API is where we look for it, and answers.
+/// Whether there is an API at the address, and it answers.
 fn api(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
     const NAME: &str = "api";
     let host = options.api.url.host_str().unwrap_or_default();
@@ -153,8 +153,8 @@ fn api(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
         Failure::NotFound(_) | Failure::ApiRejected(_) | Failure::ApiMalformed(_) => {
             "check --api-url (MAXAI_API_URL): a base address such as https://api.maxcare.ai/v2"
         }
-        Failure::ApiDown(_) => "try again later; a run waits out an outage of --max-outage",
-        _ => "check the address (--api-url), the name lookup, the firewall and the proxy",
+        Failure::ApiDown(_) => "try again later; a run waits up to --max-outage for an outage to end",
+        _ => "check the address (--api-url), DNS, the firewall and the proxy",
     };
     checks.problem(NAME, found, remedy);
 }
@@ -167,21 +167,25 @@ fn key(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
     }
     match &asked.context {
         Ok(_) => checks.ok(NAME, "accepted"),
-        // refused for what it may not do, not for what it is
+        // the key is known, but not permitted to do this
         Err(Failure::Forbidden(_)) => checks.ok(NAME, "accepted, but see scopes"),
         Err(Failure::Unauthorized(said)) => checks.problem(
             NAME,
             format!("the API refuses it: {said}"),
-            "check MAXAI_API_KEY or --api-key-file: a revoked key, or one of another environment",
+            "check MAXAI_API_KEY or --api-key-file: the key may be revoked, or be one of another environment",
         ),
         Err(Failure::RateLimited(_)) => {
-            checks.warning(NAME, "not known: the API's allowance is spent", "try again in a minute");
+            checks.warning(
+                NAME,
+                "not known: the API answered 429, its allowance is used up",
+                "try again in a minute",
+            );
         }
         Err(_) => checks.warning(NAME, "not known: the API gave no answer to it", "see api"),
     }
 }
 
-/// The organization that was asked for, where one was.
+/// The organization that was asked for, if one was.
 fn organization(options: &DoctorOptions, asked: &WhoAmI, tried: Option<&Failure>, checks: &mut Checks) {
     const NAME: &str = "organization";
     let Some(org) = &options.org else { return };
@@ -198,7 +202,7 @@ fn organization(options: &DoctorOptions, asked: &WhoAmI, tried: Option<&Failure>
     match &asked.context {
         Ok(AppContext { organization: Some(other), .. }) if !same_id(other, org.as_str()) => checks.warning(
             NAME,
-            format!("the API answers for {other}, asked for was {shown}"),
+            format!("the API answers for {other}, not for {shown}"),
             "check the id of the clinic",
         ),
         Ok(_) => checks.ok(NAME, shown),
@@ -206,7 +210,7 @@ fn organization(options: &DoctorOptions, asked: &WhoAmI, tried: Option<&Failure>
     }
 }
 
-/// `org_` and a UUID without dashes is the same as the UUID, in later versions of the API.
+/// Later versions of the API write `org_` and the UUID without dashes.
 fn same_id(a: &str, b: &str) -> bool {
     let bare = |id: &str| id.strip_prefix("org_").unwrap_or(id).replace('-', "").to_ascii_lowercase();
     bare(a) == bare(b)
@@ -219,36 +223,38 @@ fn scopes(asked: &WhoAmI, tried: Option<&Failure>, checks: &mut Checks) {
         (Some(Failure::Forbidden(said)), _) | (None, Err(Failure::Forbidden(said))) => {
             checks.problem(NAME, refused(said), GRANT);
         }
-        // it looked for the image: so it would give one
-        (Some(Failure::NotFound(_)), Ok(_)) => checks.ok(NAME, "images may be asked for"),
+        // the API looked for the image, so it grants those that exist
+        (Some(Failure::NotFound(_)), Ok(_)) => checks.ok(NAME, "images may be requested"),
         (_, Ok(AppContext { scopes: Some(scopes), .. })) if scopes.iter().any(|scope| scope == SCOPE) => {
             checks.ok(NAME, scopes.join(" "));
         }
         (_, Ok(AppContext { scopes: Some(scopes), .. })) => {
             let list = if scopes.is_empty() { "none".to_owned() } else { scopes.join(" ") };
             let remedy =
-                "ask the clinic to grant read:notes, which images most likely need; --org ORG tries it";
+                "ask the clinic to grant read:notes, which images most likely need; --org ORG tests it";
             checks.warning(NAME, format!("{SCOPE} is not among them: {list}"), remedy);
         }
-        (_, Ok(_)) => checks.warning(NAME, "the API does not tell them", "--org ORG tries one clinic"),
+        (_, Ok(_)) => {
+            checks.warning(NAME, "not known: the API does not list them", "--org ORG tests one clinic");
+        }
         (_, Err(_)) => checks.warning(NAME, "not known: the API gave no answer to it", "see api and key"),
     }
 }
 
 fn clock(date: Option<SystemTime>, now: SystemTime, checks: &mut Checks) {
     const NAME: &str = "clock";
-    const SET: &str = "set the machine's clock (NTP): certificates and --until go by it";
+    const SET: &str = "set the machine's clock (NTP): certificates and --until depend on it";
     let Some(date) = date else {
-        return checks.warning(NAME, "not known: the API told no time", "see api");
+        return checks.warning(NAME, "not known: the API sent no time", "see api");
     };
     let (off, word) = match now.duration_since(date) {
         Ok(off) => (off, "ahead of"),
         Err(behind) => (behind.duration(), "behind"),
     };
     let found = format!("{} s {word} the API's", off.as_secs());
-    if off <= CLOCK {
+    if off <= CLOCK_DRIFT_MAX {
         checks.ok(NAME, found);
-    } else if off <= CLOCK_WRONG {
+    } else if off <= CLOCK_DRIFT_FATAL {
         checks.warning(NAME, found, SET);
     } else {
         checks.problem(NAME, found, SET);

@@ -147,6 +147,25 @@ fn a_folder_that_cannot_be_used_is_a_problem() {
 }
 
 #[test]
+fn a_system_without_certificates_is_the_problem_and_not_the_proxy() {
+    let workspace = Workspace::new();
+    workspace.write("none.pem", "");
+    let none = workspace.path("none.pem");
+    for url in [workspace.sandbox.api_url(), "https://127.0.0.1:1"] {
+        let mut command = workspace.command(&["doctor", "--json", "--api-url", url]);
+        command.env("SSL_CERT_FILE", &none).env("SSL_CERT_DIR", "/nonexistent");
+        let ran = Run::wait(command.spawn().expect("started")).assert_code(1);
+        let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let (result, text) = check(&answer, "ca");
+        assert_eq!(result, "problem", "{url}: {text}");
+        assert!(text.contains("ca-certificates") && text.contains("--ca-file"), "{text}");
+        assert_eq!(check(&answer, "proxy").0, "ok", "{url}");
+        let api = if url.starts_with("https") { "warning" } else { "ok" };
+        assert_eq!(check(&answer, "api").0, api, "{answer}");
+    }
+}
+
+#[test]
 fn no_secret_is_shown() {
     let workspace = Workspace::new();
     for args in [&["-vv"][..], &["-vv", "--api-url", "http://127.0.0.1:1"]] {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod doctor;
+mod environment;
 mod failures;
 mod held_report;
 mod hostile;

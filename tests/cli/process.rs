@@ -123,7 +123,7 @@ fn process_1_of_a_container_obeys_signals() {
 #[test]
 fn the_environment_of_the_process_is_closed_to_others() {
     let workspace = Workspace::new();
-    let mut plan = waiting_plan(&workspace);
+    let plan = waiting_plan(&workspace);
     // as root all files of /proc are root's: so another user has to run it, from where that user may read
     let program = std::path::Path::new(plan.get_program()).to_owned();
     let copy = std::env::temp_dir().join(format!("exporter-test-{}", std::process::id()));

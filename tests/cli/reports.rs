@@ -58,3 +58,26 @@ fn notes_are_complete_or_not() {
     assert_eq!(summary["notes"]["incomplete"], 1);
     assert_eq!(summary["orgs"][1]["complete"], false);
 }
+
+#[test]
+fn a_note_that_a_bad_row_names_is_not_complete() {
+    let workspace = Workspace::with_images(8);
+    let text = std::fs::read_to_string(workspace.path("manifest.csv")).expect("the manifest");
+    workspace.manifest(&format!("{text}org0,note0, i9\norg1,note0,\norg9,note9, i1\n"));
+    workspace.run(&["--on-bad-row", "skip"]).assert_code(3);
+    let notes = workspace.read("notes.csv");
+    for line in [
+        "org0,note0,3,2,false",
+        "org1,note0,2,2,false",
+        "org0,note1,2,2,true",
+        "org1,note1,2,2,true",
+        "org9,note9,1,0,false",
+    ] {
+        assert!(notes.lines().any(|there| there == line), "{line} is not in:\n{notes}");
+    }
+    let counted = &workspace.summary()["notes"];
+    assert_eq!(
+        (&counted["total"], &counted["complete"], &counted["incomplete"]),
+        (&5.into(), &2.into(), &3.into())
+    );
+}

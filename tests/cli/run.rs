@@ -104,10 +104,25 @@ fn the_same_bytes_under_two_ids_are_stored_twice_and_named() {
         workspace.sandbox.add_image("o", "n", image, jpeg(7, 3000), "image/jpeg");
     }
     workspace.manifest("org,note,image\no,n,a\no,n,b\n");
-    workspace.run(&[]).assert_code(0);
+    let ran = workspace.run(&[]).assert_code(0);
+    assert!(ran.stderr.contains("warning: line 3: same bytes as line 2"), "{}", ran.stderr);
     assert_eq!(workspace.images().len(), 2);
     assert_eq!(workspace.count("same_content"), 1);
     assert!(workspace.report()[1]["warning"].contains("same bytes as line 2"));
+}
+
+#[test]
+fn of_many_rows_with_the_same_bytes_twenty_are_named_and_the_others_counted() {
+    let workspace = Workspace::new();
+    let mut manifest = "org,note,image\n".to_owned();
+    for n in 0..24 {
+        workspace.sandbox.add_image("o", "n", &format!("i{n}"), jpeg(7, 3000), "image/jpeg");
+        manifest.push_str(&format!("o,n,i{n}\n"));
+    }
+    workspace.manifest(&manifest);
+    let ran = workspace.run(&[]).assert_code(0);
+    assert_eq!(ran.stderr.matches("same bytes as line 2\n").count(), 20, "{}", ran.stderr);
+    assert!(ran.stderr.contains("3 more rows"), "{}", ran.stderr);
 }
 
 #[test]

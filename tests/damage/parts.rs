@@ -14,10 +14,17 @@ const CUT: usize = 2 << 20;
 
 /// A run that gave up in the middle of a large image, and its part.
 fn cut(with: Fault) -> (Workspace, PathBuf) {
+    let (workspace, mut parts) = cut_at(with, SIZE, CUT);
+    assert_eq!(parts.len(), 1, "{parts:?}");
+    (workspace, parts.remove(0))
+}
+
+/// As [`cut`], of any size; the parts that are kept.
+fn cut_at(with: Fault, size: usize, cut: usize) -> (Workspace, Vec<PathBuf>) {
     let workspace = Workspace::new();
-    workspace.sandbox.add_image("o", "n", "i", jpeg(1, SIZE), "image/jpeg");
+    workspace.sandbox.add_image("o", "n", "i", jpeg(1, size), "image/jpeg");
     workspace.manifest("org,note,image\no,n,i\n");
-    workspace.sandbox.script().storage("i", all([with, Fault::Short { after: CUT }]));
+    workspace.sandbox.script().storage("i", all([with, Fault::Short { after: cut }]));
     // given up for a reason that has nothing to do with the bytes at hand
     for _ in 0..2 {
         workspace.sandbox.script().storage("i", Fault::error("AccessDenied"));
@@ -29,9 +36,8 @@ fn cut(with: Fault) -> (Workspace, PathBuf) {
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "part"))
         .collect();
-    assert_eq!(parts.len(), 1, "{parts:?}");
     workspace.sandbox.clear_requests();
-    (workspace, parts.into_iter().next().expect("one"))
+    (workspace, parts)
 }
 
 /// Runs again: the bytes are these, and nothing is left but ledger and lock. The ranges that were asked for.
@@ -58,6 +64,16 @@ fn a_later_run_goes_on_behind_the_bytes_at_hand() {
     let ranges = again(&workspace, &jpeg(1, SIZE));
     assert_eq!(ranges, [format!("bytes={CUT}-")]);
     assert_eq!(workspace.report()[0]["checked_by"], "length+etag-md5+image-end");
+}
+
+#[test]
+fn a_part_of_64_kib_is_kept_and_a_smaller_one_is_not() {
+    for (cut, kept) in [(64 << 10, 1), ((64 << 10) - 1, 0)] {
+        let (workspace, parts) = cut_at(nothing(), 200 << 10, cut);
+        assert_eq!(parts.len(), kept, "{cut}");
+        let range = if kept == 1 { format!("bytes={cut}-") } else { String::new() };
+        assert_eq!(again(&workspace, &jpeg(1, 200 << 10)), [range]);
+    }
 }
 
 #[test]

@@ -151,7 +151,7 @@ async fn watched(
     result.unwrap_or_else(|_| Err(RunError::Internal("a panic, see above".to_owned())))
 }
 
-/// Two images of one patient with the same bytes may be a mistake of whoever uploaded them.
+/// Two images with the same bytes may be an error of the upload. The column `warning` of `report.csv` names all.
 fn warn_same_bytes(summary: &Summary) {
     for SameBytes { line, earlier } in &summary.same_bytes {
         tracing::warn!(line, "same bytes as line {earlier}");
