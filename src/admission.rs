@@ -8,23 +8,28 @@
 //! Tasks come here before each attempt and wait if they have to; every wait ends at once when the run drains. An
 //! outage, a 401 and a 429 are states of the run and are kept here; they are never failures of an image.
 //!
+//! Beside the gates, [`disk`] tells the disk's trouble from that of single rows.
+//!
 //! It does not decide what becomes of a row (that is `fetch`), and it does not count requests (that is `limit`).
 
 pub(crate) mod breaker;
+mod disk;
 pub(crate) mod drain;
 pub(crate) mod orgs;
 pub(crate) mod throttle;
 mod watched;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
 use self::breaker::{Admit, Breaker, Charge, Transition};
+use self::disk::DiskStreak;
 use self::drain::Drain;
 use self::orgs::Orgs;
 use self::throttle::Throttle;
-use self::watched::{Step, Watched};
+use self::watched::{Step, Watched, lock};
 use crate::error::{ErrorCode, Failure, RunError, Service, StopReason};
 use crate::event::{Event, Events};
 use crate::limit::Limiter;
@@ -37,6 +42,7 @@ pub(crate) struct Admission {
     breaker: Watched<Breaker>,
     orgs: Watched<Orgs>,
     throttle: Throttle,
+    disk: Mutex<DiskStreak>,
     pub(crate) limiter: Limiter,
     pub(crate) events: Events,
     /// Rows that have not ended.
@@ -55,6 +61,7 @@ impl Admission {
             breaker: Watched::new(Breaker::new(options.max_outage, MAX_OUTAGE_AT_START)),
             orgs: Watched::default(),
             throttle: Throttle::new(options.max_outage),
+            disk: Mutex::default(),
             limiter,
             events,
             remaining: AtomicU64::new(0),
@@ -136,6 +143,27 @@ impl Admission {
     /// Whether row `seq`'s last failure may yet turn out to be the beginning of an outage.
     pub(crate) fn may_be_outage(&self, seq: i64, service: Service) -> bool {
         self.breaker.lock().may_be_outage(seq, service)
+    }
+
+    /// An image was delivered: the disk works.
+    pub(crate) fn disk_delivered(&self) {
+        lock(&self.disk).delivered();
+    }
+
+    /// The disk failed an attempt of row `seq`; `shown` is the error without names. Returns whether the disk is at
+    /// fault, which stops the run.
+    pub(crate) fn disk_failed(&self, seq: i64, failure: &Failure, shown: &str) -> bool {
+        let Some(rows) = lock(&self.disk).failed(seq, matches!(failure, Failure::FileHeld(_))) else {
+            return false;
+        };
+        let what = format!("the disk failed for {rows} images in succession and took none between: {shown}");
+        self.drain.stop(StopReason::Error(RunError::Disk(what)));
+        true
+    }
+
+    /// Whether row `seq`'s last failure may yet turn out to be the disk's.
+    pub(crate) fn may_be_disk(&self, seq: i64) -> bool {
+        lock(&self.disk).suspects(seq)
     }
 
     /// Whether a service is out.

@@ -1,6 +1,7 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
 
 mod inject;
+mod disk_trouble;
 mod doctor;
 mod failures;
 mod hostile;
