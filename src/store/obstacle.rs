@@ -75,7 +75,7 @@ fn folder_at(path: &Path) -> Way {
 pub(super) fn linked(path: &Path, target: &Path) -> String {
     let (path, target) = (path.display(), target.display());
     format!(
-        "{path} is a link to {target}, and images are not written through links; put the folder itself there"
+        "{path} is in the way: it is a link to {target}, and images are not written through links; move it away"
     )
 }
 

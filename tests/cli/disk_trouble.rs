@@ -1,5 +1,6 @@
 //! The disk fails one row or all of them; and what becomes of old files that are replaced.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use sandbox::config::Config;
@@ -144,6 +145,7 @@ fn renamed_away(args: &[&str]) {
     let ran = Run::wait(child).assert_code(1);
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert!(ran.stderr.contains("export"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("failed.csv"), "no report is named that is not there: {}", ran.stdout);
     assert!(!workspace.out().exists(), "nothing is made in its place");
 }
 
@@ -203,7 +205,6 @@ fn an_edited_file_is_moved_to_replaced_and_never_overwritten() {
     assert_eq!(kept("i.jpg"), b"edited once");
     assert_eq!(kept("i.jpg.2"), vec![7; 20_000]);
     assert_eq!(kept("i.jpg.3"), b"edited a third time");
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(workspace.out().join("replaced/o/n")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     Run::wait(workspace.command(&["verify", "export"]).spawn().expect("started")).assert_code(0);

@@ -63,9 +63,13 @@ pub fn text(finished: &Finished, context: &SummaryContext) -> String {
     if summary.same_content > 0 {
         facts.add("note", lines::same_content(summary.same_content));
     }
-    facts.add("reports", reports(counts, context));
+    // those of an earlier run, if there are any: nothing to point to
+    let written = finished.reports.is_none();
+    if written {
+        facts.add("reports", reports(counts, context));
+    }
     // `sha256sum -c` refuses an empty list
-    if counts.stored + counts.skipped > 0 {
+    if written && counts.stored + counts.skipped > 0 {
         let out = redact::shell(&context.out);
         facts.add("check", format!("cd {out} && sha256sum -c --quiet manifest-sha256.txt"));
     }
