@@ -10,10 +10,13 @@
 //! Tasks come here before each attempt and wait if they have to; every wait ends at once when the run drains. An
 //! outage, a 401 and a 429 are states of the run and are kept here; they are never failures of an image.
 //!
+//! Beside the gates, [`disk`] tells the disk's trouble from that of single rows.
+//!
 //! It does not decide what becomes of a row (that is `fetch`), and it does not count requests (that is `limit`).
 
 mod alike;
 pub(crate) mod breaker;
+mod disk;
 pub(crate) mod drain;
 pub(crate) mod orgs;
 pub(crate) mod throttle;
@@ -26,6 +29,7 @@ use tokio::time::Instant;
 
 use self::alike::Alike;
 use self::breaker::{Admit, Breaker, Charge, Transition};
+use self::disk::DiskStreak;
 use self::drain::Drain;
 use self::orgs::Orgs;
 use self::throttle::Throttle;
@@ -43,6 +47,7 @@ pub(crate) struct Admission {
     orgs: Watched<Orgs>,
     throttle: Throttle,
     alike: Mutex<Alike>,
+    disk: Mutex<DiskStreak>,
     pub(crate) limiter: Limiter,
     pub(crate) events: Events,
     /// Rows that have not ended.
@@ -62,6 +67,7 @@ impl Admission {
             orgs: Watched::default(),
             throttle: Throttle::new(options.max_outage, options.limiter_dir.clone()),
             alike: Mutex::default(),
+            disk: Mutex::default(),
             limiter,
             events,
             remaining: AtomicU64::new(0),
@@ -155,6 +161,27 @@ impl Admission {
     /// Whether row `seq`'s last failure may yet turn out to be the beginning of an outage.
     pub(crate) fn may_be_outage(&self, seq: i64, service: Service) -> bool {
         self.breaker.lock().may_be_outage(seq, service)
+    }
+
+    /// An image was delivered: the disk works.
+    pub(crate) fn disk_delivered(&self) {
+        lock(&self.disk).delivered();
+    }
+
+    /// The disk failed an attempt of row `seq`; `shown` is the error without names. Returns whether the disk is at
+    /// fault, which stops the run.
+    pub(crate) fn disk_failed(&self, seq: i64, failure: &Failure, shown: &str) -> bool {
+        let Some(rows) = lock(&self.disk).failed(seq, matches!(failure, Failure::FileHeld(_))) else {
+            return false;
+        };
+        let what = format!("the disk failed for {rows} images in succession and took none between: {shown}");
+        self.drain.stop(StopReason::Error(RunError::Disk(what)));
+        true
+    }
+
+    /// Whether row `seq`'s last failure may yet turn out to be the disk's.
+    pub(crate) fn may_be_disk(&self, seq: i64) -> bool {
+        lock(&self.disk).suspects(seq)
     }
 
     /// Whether a service is out.

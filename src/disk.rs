@@ -66,6 +66,11 @@ impl FileSystem {
         matches!(self.0, Some(EXT | XFS | BTRFS | F2FS | TMPFS))
     }
 
+    /// Whether a folder keeps its number while it is there. A share or a FUSE program may give it another one.
+    pub(crate) const fn has_stable_inodes(self) -> bool {
+        matches!(self.0, Some(EXT | XFS | BTRFS | F2FS | TMPFS))
+    }
+
     /// Whether large writes may bypass the page cache (`O_DIRECT`, open(2)). A share would wait for its server at each
     /// of them, and Btrfs copies the bytes for its checksums.
     pub(crate) const fn supports_direct_io(self) -> bool {

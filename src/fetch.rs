@@ -17,4 +17,4 @@ mod signed_url;
 mod tests;
 pub(crate) mod validate;
 
-pub(crate) use context::{Fetcher, Outcome, open_files};
+pub(crate) use context::{Fetcher, Outcome, Suspect, open_files};

@@ -35,6 +35,20 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every format.
+    pub const ALL: [Self; 10] = [
+        Self::Jpeg,
+        Self::Png,
+        Self::WebP,
+        Self::Gif,
+        Self::Heic,
+        Self::Avif,
+        Self::Tiff,
+        Self::Bmp,
+        Self::Pdf,
+        Self::Dicom,
+    ];
+
     /// The extension of its files.
     #[must_use]
     pub const fn extension(self) -> &'static str {

@@ -119,8 +119,19 @@ pub struct Item {
     pub stem: String,
     /// Name of this image's part file in the state folder.
     pub part: String,
-    /// Path under which the image was delivered before, where it has to be fetched again.
-    pub replaces: Option<String>,
+    /// What was delivered before, if it has to be fetched again.
+    pub replaces: Option<Earlier>,
+}
+
+/// The delivery of an image that a new one replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Relative to the export folder.
+    pub path: String,
+    /// Size.
+    pub bytes: u64,
+    /// Of the bytes that were delivered.
+    pub sha256: Sha256,
 }
 
 #[cfg(test)]

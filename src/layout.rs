@@ -140,11 +140,18 @@ pub fn with_extension(stem: &str, extension: &str) -> String {
 /// its line.
 #[must_use]
 pub fn without_names(text: &str, root: &Path) -> String {
-    let start = root.join("data").display().to_string() + "/";
+    let delivered = root.join("data").display().to_string() + "/";
+    names_cut_below(&names_cut_below(text, &delivered), REPLACED)
+}
+
+/// Where files that somebody edited are moved before they are replaced, relative to the export folder.
+pub(crate) const REPLACED: &str = "replaced/";
+
+fn names_cut_below(text: &str, start: &str) -> String {
     let in_segment = |byte: u8| byte.is_ascii_alphanumeric() || b"._-=".contains(&byte);
     let mut safe = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(&start) {
+    while let Some(at) = rest.find(start) {
         let (before, names) = rest.split_at(at + start.len());
         let org = names.bytes().take_while(|byte| in_segment(*byte)).count();
         let below = names.bytes().skip(org).take_while(|byte| in_segment(*byte) || *byte == b'/').count();

@@ -8,25 +8,31 @@ mod buffer;
 pub(crate) mod commit;
 mod create;
 mod direct_io;
+mod folders;
+mod held;
+mod inspect;
+mod obstacle;
 mod part;
 mod part_file;
 mod publish;
+mod replaced;
 mod sync;
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 pub use commit::CommitterThread;
 pub(crate) use commit::{Committer, Receipt};
+pub(crate) use obstacle::Obstacles;
 pub use part::{Part, PartWriter};
 pub(crate) use publish::Delivery;
 
-use crate::disk::FreeSpace;
 use crate::disk::fault::disk_error;
 use crate::disk::folder::link_in_the_way;
 use crate::disk::presence::{Presence, cannot_look_at};
-use crate::error::{Failure, RunError};
+use crate::error::RunError;
 use crate::ledger::STATE_DIR;
 
 /// The suffix of part files.
@@ -40,6 +46,8 @@ pub struct Folder {
     handle: File,
     device: u64,
     min_free: u64,
+    /// Held while a file is written to see whether any can be.
+    probing: Mutex<()>,
 }
 
 impl Folder {
@@ -59,7 +67,14 @@ impl Folder {
                 root.display()
             )));
         }
-        Ok(Self { root: root.to_owned(), parts: root.join(STATE_DIR), handle, device, min_free })
+        Ok(Self {
+            root: root.to_owned(),
+            parts: root.join(STATE_DIR),
+            handle,
+            device,
+            min_free,
+            probing: Mutex::default(),
+        })
     }
 
     /// What the user should know about its mode: only its owner can read the images, but others may see or change
@@ -84,28 +99,6 @@ impl Folder {
         self.parts.join(name)
     }
 
-    /// Checks that the disk is still the one of the start, and that `more` bytes fit on it beside those that must stay
-    /// free.
-    ///
-    /// # Errors
-    /// [`Failure::DiskFatal`] if it is not, or they do not.
-    pub(crate) fn ensure_free(&self, more: u64) -> Result<(), Failure> {
-        let fatal = |what: String| Failure::DiskFatal { what };
-        let shown = self.root.display();
-        let now = std::fs::metadata(&self.root).map_err(|error| fatal(format!("{shown}: {error}")))?;
-        if now.dev() != self.device {
-            return Err(fatal(format!("{shown} is another file system than at the start (unmounted?)")));
-        }
-        let free = FreeSpace::of(&self.handle).map_err(|error| fatal(format!("{shown}: {error}")))?.bytes;
-        if free < self.min_free.saturating_add(more) {
-            return Err(fatal(format!(
-                "{shown} has {free} bytes free; {more} more must leave {} free (--min-free)",
-                self.min_free
-            )));
-        }
-        Ok(())
-    }
-
     /// Removes a part file, if there is one.
     pub(crate) fn remove_part(&self, name: &str) {
         // best effort: what stays is removed at the next start
@@ -122,7 +115,8 @@ impl Folder {
     fn sweep_digit_folders(&self) -> Result<(), RunError> {
         for digit in "0123456789abcdef".chars() {
             let folder = self.parts.join(digit.to_string());
-            if std::fs::symlink_metadata(&folder).is_ok_and(|there| there.is_dir()) {
+            let there = Presence::of(&folder).map_err(cannot_look_at(&folder))?;
+            if matches!(there, Presence::Folder(_)) {
                 sweep(&folder, |_| false)?;
                 // a folder that holds anything else stays
                 let _ = std::fs::remove_dir(folder);

@@ -15,6 +15,8 @@ use crate::error::{Failure, RunError};
 enum Fault {
     /// Another file may well be written.
     OneFile,
+    /// The file system cannot have a file of this name, at any time.
+    Name,
     /// Every file would fail, although the disk itself may be sound: no permission, no file handles, or it is gone.
     EveryFile,
     /// The file system takes no more: full, over quota, or read-only.
@@ -33,6 +35,7 @@ impl Fault {
             | ErrorKind::CrossesDevices => Self::EveryFile,
             _ => match Errno::from_io_error(error) {
                 Some(Errno::MFILE | Errno::NFILE | Errno::NODEV | Errno::NXIO) => Self::EveryFile,
+                Some(Errno::NAMETOOLONG) => Self::Name,
                 _ => Self::OneFile,
             },
         }
@@ -45,9 +48,26 @@ pub(crate) fn failure(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Fai
         let what = format!("{doing} {}: {error}", path.display());
         match Fault::of(&error) {
             Fault::OneFile => Failure::Disk(what),
+            Fault::Name => Failure::Obstacle(what),
             Fault::EveryFile | Fault::NoSpace => Failure::DiskFatal { what },
         }
     }
+}
+
+/// For `map_err` around a rename, which a permission error need not make impossible: a scanner or another program may
+/// hold the file for a moment.
+pub(crate) fn rename_failure(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| {
+        if error.kind() == ErrorKind::PermissionDenied {
+            return Failure::FileHeld(format!("{doing} {}: {error}", path.display()));
+        }
+        failure(doing, path)(error)
+    }
+}
+
+/// Whether every file would meet this error.
+pub(crate) fn concerns_every_file(error: &io::Error) -> bool {
+    matches!(Fault::of(error), Fault::EveryFile | Fault::NoSpace)
 }
 
 /// For `map_err` around the run's own files, without which it cannot go on: [`RunError::Disk`], with the advice to make
@@ -56,7 +76,7 @@ pub(crate) fn disk_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> 
     let what = format!("{doing} {}", path.display());
     move |error| match Fault::of(&error) {
         Fault::NoSpace => RunError::Disk(format!("{what}: {error}")),
-        Fault::OneFile | Fault::EveryFile => RunError::Io { what, source: error },
+        Fault::OneFile | Fault::Name | Fault::EveryFile => RunError::Io { what, source: error },
     }
 }
 
@@ -85,7 +105,7 @@ mod tests {
             (Errno::ISDIR, Fault::OneFile),
             (Errno::NOTDIR, Fault::OneFile),
             (Errno::LOOP, Fault::OneFile),
-            (Errno::NAMETOOLONG, Fault::OneFile),
+            (Errno::NAMETOOLONG, Fault::Name),
             (Errno::INVAL, Fault::OneFile),
         ] {
             let path = Path::new("/export/a.part");
@@ -93,11 +113,17 @@ mod tests {
             assert_eq!(Fault::of(&error()), fault, "{errno:?}");
             let failure = failure("writing", path)(error());
             assert_eq!(matches!(failure, Failure::Disk(_)), fault == Fault::OneFile, "{failure:?}");
+            assert_eq!(matches!(failure, Failure::Obstacle(_)), fault == Fault::Name, "{failure:?}");
             assert!(failure.describe().error.starts_with("writing /export/a.part: "), "{failure:?}");
             let run_error = disk_error("writing", path)(error());
             assert_eq!(matches!(run_error, RunError::Disk(_)), fault == Fault::NoSpace, "{run_error:?}");
             assert!(run_error.to_string().starts_with("writing /export/a.part"), "{run_error}");
         }
+        let held = |errno: Errno| rename_failure("naming", Path::new("/export/a.jpg"))(errno.into());
+        assert!(matches!(held(Errno::ACCESS), Failure::FileHeld(_)));
+        assert!(matches!(held(Errno::PERM), Failure::FileHeld(_)));
+        assert!(matches!(held(Errno::ROFS), Failure::DiskFatal { .. }));
+        assert!(matches!(held(Errno::IO), Failure::Disk(_)));
         // without a number, as the standard library makes some itself
         assert_eq!(Fault::of(&ErrorKind::WriteZero.into()), Fault::OneFile);
         assert_eq!(Fault::of(&ErrorKind::StorageFull.into()), Fault::NoSpace);

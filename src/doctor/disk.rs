@@ -26,8 +26,8 @@ const ANOTHER: &str = "choose a folder on another file system with -o";
 
 pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let out = &*options.out;
-    let place = match found_folder(out, checks) {
-        Ok(Some(place)) => place,
+    let nearest = match found_folder(out, checks) {
+        Ok(Some(nearest)) => nearest,
         Ok(None) => return,
         Err(error) => {
             let advice = "give this user the right to read the export folder";

@@ -152,6 +152,10 @@ pub enum Failure {
     NotAnImage(String),
     /// The disk failed for this file only.
     Disk(String),
+    /// What stands in the place of this file, or its name, makes it impossible: permanent.
+    Obstacle(String),
+    /// The file could not be renamed for as long as that was tried: another program holds it.
+    FileHeld(String),
     /// The disk fails for every file: full, read-only, gone, no file handles left.
     DiskFatal {
         /// Path and reason.
@@ -210,6 +214,8 @@ impl Failure {
             | Self::StaleConnection { .. }
             | Self::Timeout { .. }
             | Self::Disk(_)
+            | Self::Obstacle(_)
+            | Self::FileHeld(_)
             | Self::DiskFatal { .. }
             | Self::OrgClosed(_)
             | Self::Stopped => None,
@@ -219,6 +225,11 @@ impl Failure {
     /// How long the service asks not to be asked again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.response()?.retry_after
+    }
+
+    /// Whether the disk failed in a way that may be this file's trouble, or every file's.
+    pub(crate) const fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Disk(_) | Self::FileHeld(_))
     }
 
     /// The ledger cannot be written.
@@ -266,7 +277,7 @@ impl Failure {
             Self::Timeout { .. } => ErrorCode::Timeout,
             Self::Corrupt(_) => ErrorCode::Integrity,
             Self::NotAnImage(_) => ErrorCode::NotAnImage,
-            Self::Disk(_) | Self::DiskFatal { .. } => ErrorCode::Disk,
+            Self::Disk(_) | Self::Obstacle(_) | Self::FileHeld(_) | Self::DiskFatal { .. } => ErrorCode::Disk,
         }
     }
 
@@ -304,6 +315,8 @@ impl Failure {
             | Self::Corrupt(what)
             | Self::NotAnImage(what)
             | Self::Disk(what)
+            | Self::Obstacle(what)
+            | Self::FileHeld(what)
             | Self::DiskFatal { what } => what.clone(),
             Self::OrgClosed(refusal) => refusal.error.clone(),
             Self::Stopped => "the run stopped first".to_owned(),

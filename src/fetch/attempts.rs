@@ -63,7 +63,10 @@ impl<R: Remote> Fetcher<R> {
         let mut attempts = Attempts::new(self, work);
         let outcome = loop {
             let failed = match attempts.attempt().await {
-                Ok(receipt) => return Outcome::Stored(receipt),
+                Ok(receipt) => {
+                    self.admission.disk_delivered();
+                    return Outcome::Stored(receipt);
+                }
                 Err(failed) => failed,
             };
             match attempts.on_failure(failed).await {

@@ -49,9 +49,18 @@ pub(crate) enum Outcome {
     NotDelivered(NotDelivered),
     /// Failed, and its refusal closed its organization: the other rows of it fail too.
     OrgRefused(NotDelivered),
-    /// Out of attempts since then because of that service, but it may yet turn out to be the beginning of an outage.
-    /// No bytes of the image are kept.
-    Parked(NotDelivered, Service, Instant),
+    /// Out of attempts, but something else than the image may yet turn out to be at fault. No bytes of the image are
+    /// kept.
+    Parked(NotDelivered, Suspect),
+}
+
+/// What may turn out to be at fault for a row that is out of attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Suspect {
+    /// This service, which failed the row at that time: an outage may be beginning.
+    Outage(Service, Instant),
+    /// The disk, which may fail for every row.
+    Disk,
 }
 
 impl<R> Fetcher<R> {

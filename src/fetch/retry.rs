@@ -32,6 +32,8 @@ pub(crate) enum Verdict {
     RestartFree,
     /// The row has failed: another attempt cannot help.
     GiveUp,
+    /// The row has failed, unless the disk turns out to be at fault.
+    Hold,
     /// The API asks all requests to wait. Not an attempt.
     RateLimited,
     /// The API refuses the key: no row can go on.
@@ -49,7 +51,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// Whether the bytes received so far are of no use: they are the wrong ones, or no attempt follows.
     pub(super) const fn discards_partial(self) -> bool {
-        matches!(self, Self::Restart | Self::RestartFree | Self::GiveUp)
+        matches!(self, Self::Restart | Self::RestartFree | Self::GiveUp | Self::Hold)
     }
 }
 
@@ -66,7 +68,9 @@ pub(crate) const fn verdict(failure: &Failure) -> Verdict {
         | Failure::UrlNotVerbatim(_)
         | Failure::Missing(_)
         | Failure::Archived(_)
+        | Failure::Obstacle(_)
         | Failure::TooLarge { .. } => Verdict::GiveUp,
+        Failure::FileHeld(_) => Verdict::Hold,
         // no status of the storage that has no meaning of its own is final: what sent it may be gone the next moment
         Failure::StorageRefused(_)
         | Failure::ApiDown(_)
@@ -180,6 +184,8 @@ mod tests {
             (Failure::TooLarge { bytes: 2, limit: 1 }, Verdict::GiveUp, true),
             (Failure::StorageRefused(ErrorResponse::default()), Verdict::Retry, false),
             (Failure::Disk(what()), Verdict::Restart, true),
+            (Failure::Obstacle(what()), Verdict::GiveUp, true),
+            (Failure::FileHeld(what()), Verdict::Hold, true),
             (Failure::DiskFatal { what: what() }, Verdict::StopRun(ErrorCode::Disk), false),
             (Failure::Stopped, Verdict::Stopped, false),
         ] {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 use super::columns::int;
 use super::write::PartRecord;
 use crate::error::{ErrorCode, ItemError};
-use crate::item::{ImageId, Item, NoteId, OrgId, Sha256, hex};
+use crate::item::{Earlier, ImageId, Item, NoteId, OrgId, Sha256, hex};
 use crate::layout;
 
 /// A position in the work: every row up to it has been handed out.
@@ -73,7 +73,7 @@ pub fn prepare_work(connection: &Connection) -> rusqlite::Result<u64> {
 pub fn next_items(connection: &Connection, cursor: &mut Cursor, limit: u32) -> rusqlite::Result<Vec<Work>> {
     let mut select = connection.prepare_cached(
         "SELECT w.round, w.org, r.seq, r.line, o.name, n.name, r.name, r.wanted, o.segment, n.segment, r.segment,
-                i.path, p.etag, p.object, p.length, p.durable, p.sha256
+                i.path, i.bytes, i.sha256, p.etag, p.object, p.length, p.durable, p.sha256
          FROM temp.work w JOIN rows r ON r.seq = w.row JOIN notes n ON n.id = r.note JOIN orgs o ON o.id = n.org
          LEFT JOIN images i ON i.key = r.key AND i.note = r.note AND i.name = r.name
          LEFT JOIN parts p ON p.note = r.note AND p.name = r.name
@@ -102,22 +102,29 @@ fn item(row: &Row) -> rusqlite::Result<Item> {
         ),
         part: part_name(&org, &note, &image),
         wanted: row.get::<_, Option<[u8; 32]>>(7)?.map(Sha256),
-        replaces: row.get(11)?,
+        replaces: earlier(row)?,
         org: OrgId::new(org),
         note: NoteId::new(note),
         image: ImageId::new(image),
     })
 }
 
+/// The earlier delivery of a row that [`next_items`] selects.
+fn earlier(row: &Row) -> rusqlite::Result<Option<Earlier>> {
+    let Some(path) = row.get(11)? else { return Ok(None) };
+    let bytes = row.get::<_, i64>(12)?.unsigned_abs();
+    Ok(Some(Earlier { path, bytes, sha256: Sha256(row.get(13)?) }))
+}
+
 /// The partial download of a row that [`next_items`] selects.
 fn part(row: &Row) -> rusqlite::Result<Option<PartRecord>> {
-    let Some(etag) = row.get::<_, Option<String>>(12)? else { return Ok(None) };
+    let Some(etag) = row.get::<_, Option<String>>(14)? else { return Ok(None) };
     Ok(Some(PartRecord {
         etag,
-        object: Sha256(row.get(13)?),
-        length: row.get::<_, i64>(14)?.unsigned_abs(),
-        durable: row.get::<_, i64>(15)?.unsigned_abs(),
-        sha256: Sha256(row.get(16)?),
+        object: Sha256(row.get(15)?),
+        length: row.get::<_, i64>(16)?.unsigned_abs(),
+        durable: row.get::<_, i64>(17)?.unsigned_abs(),
+        sha256: Sha256(row.get(18)?),
     }))
 }
 

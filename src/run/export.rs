@@ -103,8 +103,8 @@ impl Export {
         stop: &StopHandle,
     ) -> Result<Result<Finished, RunError>, RunError> {
         let Self { ledger, ledger_thread, locks, folder, loaded } = self;
-        let root = folder.root().to_owned();
-        let finished = or_aborted(stop, finish::finish(&ledger, loaded.run, stopped, counters, root)).await?;
+        let finished =
+            or_aborted(stop, finish::finish(&ledger, loaded.run, stopped, counters, folder)).await?;
         drop(ledger);
         join_within(JOIN_TIMEOUT, move || ledger_thread.join()).await?;
         drop(locks);

@@ -1,6 +1,7 @@
 //! How a run ends: recorded and reported, as far as that is still possible if it had to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -8,6 +9,7 @@ use super::Finished;
 use crate::error::{ErrorCode, RunError, StopReason};
 use crate::ledger::{self, Ledger, RunCounters, sqlite_error};
 use crate::report::{self, Written};
+use crate::store::Folder;
 use crate::timestamp;
 
 /// Records how the run ended and writes the reports.
@@ -19,9 +21,17 @@ pub(super) async fn finish(
     run: i64,
     stopped: Option<StopReason>,
     counters: RunCounters,
-    folder: PathBuf,
+    folder: Arc<Folder>,
 ) -> Result<Finished, RunError> {
-    ledger.ask(move |connection| record_and_report(connection, run, stopped, &counters, &folder)).await
+    ledger
+        .ask(move |connection| match folder.ensure_in_place() {
+            Ok(()) => record_and_report(connection, run, stopped, &counters, folder.root()),
+            // nothing is written to what is there now, such as an empty mount point
+            Err(gone) => {
+                record_only(connection, run, stopped, &counters, RunError::Disk(gone.describe().error))
+            }
+        })
+        .await
 }
 
 fn record_and_report(
@@ -53,16 +63,27 @@ fn record_and_report(
             let exit_code = if refused.is_some() { 1 } else { code };
             Ok(Finished { summary, exit_code, stopped, reports: refused })
         }
-        Err(error) => {
-            // best effort: the disk that the reports are missing from may be the ledger's too
-            let why = error.to_string();
-            let stop = stop.or(Some((ErrorCode::Disk.as_str(), &why)));
-            let _ = ledger::finish_run(connection, run, &finished_at, 1, stop, counters);
-            // the user needs the counts even more if there are no reports
-            let summary = report::summary(connection).map_err(sqlite_error)?;
-            Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
-        }
+        Err(error) => record_only(connection, run, stopped, counters, error),
     }
+}
+
+/// Records how a run ended whose reports cannot be written, because of `error`.
+fn record_only(
+    connection: &Connection,
+    run: i64,
+    stopped: Option<StopReason>,
+    counters: &RunCounters,
+    error: RunError,
+) -> Result<Finished, RunError> {
+    // best effort: the disk that the reports are missing from may be the ledger's too
+    let (code, why) = match &stopped {
+        Some(stopped) => (stopped.code().map_or("", ErrorCode::as_str), stopped.to_string()),
+        None => (ErrorCode::Disk.as_str(), error.to_string()),
+    };
+    let _ = ledger::finish_run(connection, run, &timestamp::now(), 1, Some((code, &why)), counters);
+    // the user needs the counts even more if there are no reports
+    let summary = report::summary(connection).map_err(sqlite_error)?;
+    Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
 }
 
 /// Records that a run could not start its work, and writes the reports of that.

@@ -4,7 +4,9 @@
 //! The loop waits for one [`Wake`] at a time and handles it; what is recorded of rows that have ended is in
 //! [`settle`]. Delivered rows are recorded by the committing thread before they arrive here.
 
+mod blocked;
 mod settle;
+mod watch;
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn, ready};
@@ -16,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet, unconstrained};
+use tokio::task::{JoinError, JoinHandle, JoinSet, unconstrained};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use self::settle::Parked;
@@ -81,6 +83,8 @@ struct Pipeline<R> {
     parked: Vec<Parked>,
     /// When the time for what is in flight is up: then it is cut, and a little later dropped.
     time_up: Option<Instant>,
+    /// The latest look at the folder.
+    watching: Option<JoinHandle<()>>,
 }
 
 /// What the loop wakes for. The first that is due counts, in this order.
@@ -109,6 +113,7 @@ impl<R: Remote> Pipeline<R> {
             unread: todo,
             parked: Vec::new(),
             time_up: None,
+            watching: None,
         }
     }
 
@@ -190,11 +195,16 @@ impl<R: Remote> Pipeline<R> {
                 self.time_up = Some(Instant::now() + CUT_TIMEOUT);
             }
             Wake::RecordCounters => {
+                self.watch_folder();
                 let counters = counters(&self.fetcher, self.started);
                 self.fetcher.ledger.post(Write::Counters(self.run, counters))?;
             }
             Wake::Sample => {
                 admission.check_announced_wait();
+                if admission.drain.is_cut() {
+                    // the watch has cut what is in flight: whatever does not end by itself is dropped
+                    self.time_up.get_or_insert_with(|| Instant::now() + CUT_TIMEOUT);
+                }
                 self.sample();
             }
             Wake::Ended(ended) => {
@@ -212,8 +222,12 @@ impl<R: Remote> Pipeline<R> {
 
     async fn start_rows(&mut self) -> Result<(), RunError> {
         while self.tasks.len() < self.tasks_max && !self.fetcher.admission.drain.is_draining() {
-            if self.ready.is_empty() && self.unread > 0 {
+            // every row of a chunk may be blocked
+            while self.ready.is_empty() && self.unread > 0 && !self.fetcher.admission.drain.is_draining() {
                 self.read_chunk().await?;
+            }
+            if self.fetcher.admission.drain.is_draining() {
+                break;
             }
             let Some(work) = self.ready.pop_front() else { break };
             self.start(work).await;
@@ -233,8 +247,7 @@ impl<R: Remote> Pipeline<R> {
             .await?;
         self.cursor = cursor;
         self.unread = if chunk.is_empty() { 0 } else { self.unread.saturating_sub(chunk.len() as u64) };
-        self.ready.extend(chunk);
-        Ok(())
+        self.accept(chunk).await
     }
 
     /// Starts a row and polls it to where it first waits, and only then makes it a task: so rows queue for slots and

@@ -8,12 +8,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvError, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::Folder;
+use super::held::HeldSince;
 use super::publish::{Delivery, record, remove_replaced, rename_into_place, revoke_replaced};
 use super::sync::SyncStrategy;
 use crate::error::{Failure, RunError};
@@ -74,7 +76,7 @@ impl Committer {
     pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt, Failure> {
         let (answer, receipt) = oneshot::channel();
         let gone = || Failure::DiskFatal { what: "the committing thread ended early".to_owned() };
-        self.jobs.send(Job { delivery, answer }).map_err(|_| gone())?;
+        self.jobs.send(Job { delivery, answer, held: None }).map_err(|_| gone())?;
         receipt.await.map_err(|_| gone())?
     }
 }
@@ -84,9 +86,21 @@ impl Committer {
 struct Job {
     delivery: Delivery,
     answer: oneshot::Sender<Result<Receipt, Failure>>,
+    /// Another program held its file at the last attempt.
+    held: Option<HeldSince>,
 }
 
 impl Job {
+    /// Whether its rename is attempted again, which [`Job::due`] says when.
+    fn is_worth_another_attempt(&mut self) -> bool {
+        self.held = HeldSince::after_attempt(self.held, Instant::now());
+        self.held.is_some() && !self.answer.is_closed()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.held.as_ref().map(HeldSince::due)
+    }
+
     fn fail(self, failure: Failure) {
         // a task that was dropped does not need to know
         drop(self.answer.send(Err(failure)));
@@ -122,19 +136,22 @@ impl Worker {
     fn serve(&self, inbox: &Receiver<Job>) {
         // a sync that failed may have been about the bytes of any part: nothing that comes later can be trusted
         let mut fatal: Option<Failure> = None;
-        while let Ok(first) = inbox.recv() {
-            let batch = std::iter::once(first).chain(inbox.try_iter()).take(BATCH_MAX).collect();
+        let mut held = Vec::new();
+        while let Ok(first) = next_job(inbox, &held) {
+            let mut batch = take_due(&mut held);
+            batch.extend(first.into_iter().chain(inbox.try_iter()).take(BATCH_MAX));
             match &fatal {
                 Some(failure) => fail_all(batch, failure),
-                None => fatal = self.deliver(batch).err(),
+                None => fatal = self.deliver(batch, &mut held).err(),
             }
         }
     }
 
     /// Delivers what can be delivered. An error means that no other batch can be; every task has its answer then.
-    fn deliver(&self, batch: Vec<Job>) -> Result<(), Failure> {
+    /// Jobs whose file another program holds go to `held`.
+    fn deliver(&self, batch: Vec<Job>, held: &mut Vec<Job>) -> Result<(), Failure> {
         let flushed = self.flush(batch)?;
-        let named = self.rename(flushed)?;
+        let named = self.rename(flushed, held)?;
         let durable = self.flush_names(named)?;
         self.record(durable)
     }
@@ -147,14 +164,18 @@ impl Worker {
         Ok(Flushed(keep_successful(jobs.into_iter().zip(results))))
     }
 
-    fn rename(&self, Flushed(jobs): Flushed) -> Result<Named, Failure> {
+    fn rename(&self, Flushed(jobs): Flushed, held: &mut Vec<Job>) -> Result<Named, Failure> {
         let revoked = revoke_replaced(jobs.iter().map(|job| &job.delivery), &self.ledger);
         let (jobs, ()) = or_fail_all(jobs, revoked)?;
         // many files share a folder: it is made durable once
         let mut folders = BTreeSet::new();
-        let renamed = jobs.into_iter().map(|mut job| {
+        let renamed = jobs.into_iter().filter_map(|mut job| {
             let result = rename_into_place(&mut job.delivery, &self.folder, &mut folders);
-            (job, result)
+            if matches!(result, Err(Failure::FileHeld(_))) && job.is_worth_another_attempt() {
+                held.push(job);
+                return None;
+            }
+            Some((job, result))
         });
         let jobs = keep_successful(renamed);
         Ok(Named { jobs, folders })
@@ -176,6 +197,25 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// The next job; `None` if it is time for one of those that wait for their rename.
+///
+/// # Errors
+/// If there will be no other job: no task waits for one any more.
+fn next_job(inbox: &Receiver<Job>, held: &[Job]) -> Result<Option<Job>, RecvError> {
+    let Some(due) = held.iter().filter_map(Job::due).min() else { return inbox.recv().map(Some) };
+    match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
+        Ok(job) => Ok(Some(job)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+    }
+}
+
+/// Takes out the jobs whose next attempt is due.
+fn take_due(held: &mut Vec<Job>) -> Vec<Job> {
+    let now = Instant::now();
+    held.extract_if(.., |job| job.due().is_none_or(|due| due <= now)).collect()
 }
 
 /// The jobs that succeeded; the others get their failure as an answer.

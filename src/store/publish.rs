@@ -4,16 +4,17 @@
 //! through or removed, except a regular file of that very name.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
+use super::folders::make_folders;
+use super::obstacle::not_a_file;
+use super::replaced::{keep_edited, make_way};
 use super::{Folder, Part};
-use crate::disk::fault::failure;
+use crate::disk::fault::{failure, rename_failure};
+use crate::disk::presence::{self, Presence};
 use crate::error::Failure;
 use crate::ledger::{Delivered, Ledger, Write};
-use crate::manifest::fingerprint;
 
 /// A part to deliver.
 #[derive(Debug)]
@@ -27,7 +28,17 @@ pub struct Delivery {
 impl Delivery {
     /// Whether the final name belongs to an earlier delivery of this image.
     fn replaces_same_name(&self) -> bool {
-        self.record.item.replaces.as_deref() == Some(&*self.record.path)
+        self.record.item.replaces.as_ref().is_some_and(|earlier| earlier.path == self.record.path)
+    }
+
+    /// Adds a warning to the row, once.
+    fn warn(&mut self, remark: Option<String>) {
+        let warning = &mut self.record.warning;
+        let Some(remark) = remark.filter(|remark| !warning.contains(remark.as_str())) else { return };
+        if !warning.is_empty() {
+            warning.push_str("; ");
+        }
+        warning.push_str(&remark);
     }
 }
 
@@ -56,17 +67,19 @@ pub(super) fn rename_into_place(
     let target = folder.root.join(&delivery.record.path);
     let parent = target.parent().unwrap_or(&folder.root);
     make_folders(parent, folder, folders)?;
-    match std::fs::symlink_metadata(&target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failure("inspecting", &target)(error)),
-        Ok(there) if !there.is_file() => {
-            let what = format!("{} is in the way and is no plain file; move it away", target.display());
-            return Err(Failure::Disk(what));
-        }
-        Ok(_) => warn_of_replacement(delivery, &target)?,
+    let remark = match Presence::of(&target).map_err(failure("inspecting", &target))? {
+        Presence::Absent => None,
+        Presence::File(there) => make_way(&delivery.record, folder, &target, &there)?,
+        _ => return Err(Failure::Obstacle(not_a_file(&target))),
+    };
+    // remembered at once: a second attempt at the rename finds nothing in its place any more
+    delivery.warn(remark);
+    if let Some(old) = delivery.record.item.replaces.as_ref().filter(|old| old.path != delivery.record.path) {
+        let kept = keep_edited(old, folder)?;
+        delivery.warn(kept);
     }
     check_same_file(&delivery.part)?;
-    std::fs::rename(&delivery.part.path, &target).map_err(failure("naming", &target))?;
+    std::fs::rename(&delivery.part.path, &target).map_err(rename_failure("naming", &target))?;
     folders.insert(parent.to_owned());
     Ok(())
 }
@@ -84,54 +97,12 @@ fn check_same_file(part: &Part) -> Result<(), Failure> {
     }
 }
 
-/// The final name exists, and the ledger does not count it as delivered. It is replaced; if its bytes differ, the row
-/// gets a warning.
-fn warn_of_replacement(delivery: &mut Delivery, target: &Path) -> Result<(), Failure> {
-    let expected = delivery.replaces_same_name();
-    let there = File::open(target).and_then(fingerprint).map_err(failure("reading", target))?;
-    if there == delivery.record.sha256 {
-        return Ok(());
-    }
-    let warning = &mut delivery.record.warning;
-    if !warning.is_empty() {
-        warning.push_str("; ");
-    }
-    warning.push_str(match (expected, delivery.record.item.wanted) {
-        (true, None) => "replaced a file that had changed since it was delivered",
-        // the file may be as it was delivered, and the manifest asks for another hash
-        (true, Some(_)) => "replaced a file of other content from an earlier delivery",
-        (false, _) => "replaced a file of other content that was not recorded as delivered",
-    });
-    Ok(())
-}
-
-/// Makes `data/<org>/<note>`, and adds every folder above it to those to be made durable: one that exists may have been
-/// made moments before an earlier run was killed. A link in the way is refused: the image would leave the export.
-fn make_folders(path: &Path, folder: &Folder, folders: &mut BTreeSet<PathBuf>) -> Result<(), Failure> {
-    if path == folder.root || folders.contains(path) {
-        return Ok(());
-    }
-    let parent = path.parent().unwrap_or(&folder.root);
-    make_folders(parent, folder, folders)?;
-    folders.insert(parent.to_owned());
-    match std::fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => Ok(()),
-        Ok(_) => {
-            Err(Failure::Disk(format!("{} is in the way and is no folder; move it away", path.display())))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            std::fs::DirBuilder::new().mode(0o700).create(path).map_err(failure("making", path))
-        }
-        Err(error) => Err(failure("inspecting", path)(error)),
-    }
-}
-
 /// Removes the file of an earlier delivery under another extension, which is no longer this image's.
 pub(super) fn remove_replaced(delivery: &Delivery, folder: &Folder) {
     if let Some(old) = &delivery.record.item.replaces
-        && *old != delivery.record.path
-        && let Err(error) = std::fs::remove_file(folder.root.join(old))
-        && error.kind() != io::ErrorKind::NotFound
+        && old.path != delivery.record.path
+        && let Err(error) = std::fs::remove_file(folder.root.join(&old.path))
+        && !presence::is_absence(&error)
     {
         tracing::warn!(line = delivery.record.item.line, "the file of an earlier delivery stays: {error}");
     }
@@ -139,6 +110,8 @@ pub(super) fn remove_replaced(delivery: &Delivery, folder: &Folder) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::store::PartWriter;
 

@@ -65,12 +65,16 @@ impl SyncStrategy {
         if self.at_once(files) {
             return sync_file_system(folder);
         }
-        for path in folders {
-            let synced = File::open(path).and_then(|handle| handle.sync_all());
-            synced.map_err(|error| lost(path, &error))?;
-        }
-        Ok(())
+        sync_each(folders)
     }
+}
+
+/// Makes the names in each of these folders durable.
+pub(super) fn sync_each(folders: &BTreeSet<PathBuf>) -> Result<(), Failure> {
+    folders.iter().try_for_each(|path| {
+        let synced = File::open(path).and_then(|handle| handle.sync_all());
+        synced.map_err(|error| lost(path, &error))
+    })
 }
 
 fn sync_file_system(folder: &Folder) -> Result<(), Failure> {

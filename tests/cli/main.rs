@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
 mod answers;
+mod disk_trouble;
 mod doctor;
 mod environment;
 mod failures;

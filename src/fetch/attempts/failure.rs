@@ -4,6 +4,7 @@
 //! and whether an outage pays.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,9 +13,9 @@ use super::Attempts;
 use crate::admission::breaker::Charge;
 use crate::error::{ErrorCode, Failure, ItemError, RunError, StopReason};
 use crate::event::{Event, Progress};
-use crate::fetch::Outcome;
 use crate::fetch::retry::{Verdict, verdict};
 use crate::fetch::signed_url::{Effect, FailedAttempt};
+use crate::fetch::{Outcome, Suspect};
 use crate::layout::without_names;
 use crate::ledger::{EndState, NotDelivered};
 use crate::remote::Remote;
@@ -42,11 +43,37 @@ impl<R: Remote> Attempts<'_, R> {
             admission.answered(seq, service, self.started);
         }
         let charge = admission.failed(seq, &failure, probe);
+        let failure = self.reach(failure).await;
+        if self.stops_for_disk(&failure) {
+            self.partial.discard().await;
+            return self.end_charged(EndState::Untried, failure.describe());
+        }
         let verdict = verdict(&failure);
         if verdict.discards_partial() {
             self.partial.discard().await;
         }
         self.next(verdict, &failure, effect, charge).await
+    }
+
+    /// What a failure of the disk is once the folder was inspected: every row's trouble if the folder is gone, full or
+    /// cannot be written, whatever the error said.
+    async fn reach(&self, failure: Failure) -> Failure {
+        if !failure.is_of_disk() {
+            return failure;
+        }
+        let folder = Arc::clone(&self.ctx.folder);
+        match tokio::task::spawn_blocking(move || folder.inspect()).await {
+            Ok(Err(fatal)) => fatal,
+            _ => failure,
+        }
+    }
+
+    /// Whether the disk is at fault by this failure, after those of other rows: then the run stops.
+    fn stops_for_disk(&self, failure: &Failure) -> bool {
+        failure.is_of_disk() && {
+            let shown = without_names(&failure.describe().error, self.ctx.folder.root());
+            self.ctx.admission.disk_failed(self.work.item.seq, failure, &shown)
+        }
     }
 
     async fn next(&mut self, verdict: Verdict, failure: &Failure, effect: Effect, charge: Charge) -> Next {
@@ -69,6 +96,10 @@ impl<R: Remote> Attempts<'_, R> {
                 Next::End(Outcome::OrgRefused(self.ended(EndState::Failed, error)))
             }
             Verdict::OrgRefused | Verdict::GiveUp => self.end_charged(EndState::Failed, error),
+            Verdict::Hold => {
+                self.budget.charge();
+                Next::End(Outcome::Parked(self.ended(EndState::Failed, error), Suspect::Disk))
+            }
             Verdict::OrgClosed => self.end(EndState::Failed, error),
             Verdict::NewUrl => self.with_new_url(failure, error),
             // without a partial download this cannot happen again: nothing to charge, nothing to wait for
@@ -122,11 +153,14 @@ impl<R: Remote> Attempts<'_, R> {
     async fn out_of_attempts(&mut self, failure: &Failure, error: ItemError, now: Instant) -> Outcome {
         let (admission, seq) = (&self.ctx.admission, self.work.item.seq);
         let ended = self.ended(EndState::Failed, error);
+        if failure.is_of_disk() {
+            return Outcome::Parked(ended, Suspect::Disk);
+        }
         match failure.silent_service() {
             Some(service) if admission.may_be_outage(seq, service) || admission.was_outage(service, now) => {
                 // if it was an outage, the row starts again from its first byte
                 self.partial.forget(self.ctx, &self.work.item).await;
-                Outcome::Parked(ended, service, now)
+                Outcome::Parked(ended, Suspect::Outage(service, now))
             }
             _ => Outcome::NotDelivered(ended),
         }

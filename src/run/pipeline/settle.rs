@@ -4,61 +4,62 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::Pipeline;
-use crate::error::{ItemError, RunError, Service};
+use crate::error::{ItemError, RunError};
 use crate::event::{Event, Progress};
-use crate::fetch::Outcome;
+use crate::fetch::{Outcome, Suspect};
 use crate::layout::without_names;
 use crate::ledger::{self, EndState, NotDelivered, Work, Write, sqlite_error};
 use crate::remote::Remote;
 use crate::store::Receipt;
 
-/// A row that ran out of attempts at that time because of that service: it waits until it is clear whether an outage
-/// was to blame.
+/// A row that is out of attempts: it waits until it is clear what is to blame.
 pub(super) struct Parked {
     pub work: Work,
     pub ended: NotDelivered,
-    service: Service,
-    when: Instant,
+    suspect: Suspect,
 }
 
 impl<R: Remote> Pipeline<R> {
     pub(super) async fn settle(&mut self, work: Work, outcome: Outcome) -> Result<(), RunError> {
         match outcome {
-            Outcome::Stored(receipt) => self.count_stored(&work, receipt),
+            Outcome::Stored(receipt) => self.count_stored(&work, &receipt),
             Outcome::NotDelivered(ended) => self.record(&work, ended)?,
             Outcome::OrgRefused(ended) => {
                 let refusal = ended.error.clone();
                 self.record(&work, ended)?;
                 self.drop_org(&work, refusal).await?;
             }
-            Outcome::Parked(ended, service, when) => {
-                self.parked.push(Parked { work, ended, service, when });
-            }
+            Outcome::Parked(ended, suspect) => self.parked.push(Parked { work, ended, suspect }),
         }
         self.resolve_parked()
     }
 
-    fn count_stored(&mut self, work: &Work, receipt: Receipt) {
+    fn count_stored(&mut self, work: &Work, receipt: &Receipt) {
         let progress = &self.fetcher.progress;
         Progress::add(&progress.stored, 1);
         Progress::add(&progress.bytes, receipt.bytes);
         if !receipt.warning.is_empty() {
-            let (line, what) = (Some(work.item.line), receipt.warning);
+            let line = Some(work.item.line);
+            let what = without_names(&receipt.warning, self.fetcher.folder.root());
             self.fetcher.admission.events.send(Event::Warning { line, what });
         }
     }
 
-    /// Settles parked rows once it is clear whether an outage was to blame.
+    /// Settles parked rows once it is clear what was to blame.
     fn resolve_parked(&mut self) -> Result<(), RunError> {
         for row in std::mem::take(&mut self.parked) {
-            let admission = &self.fetcher.admission;
-            if admission.was_outage(row.service, row.when) {
+            let (admission, seq) = (&self.fetcher.admission, row.work.item.seq);
+            let (acquitted, open) = match row.suspect {
+                Suspect::Outage(service, when) => {
+                    (admission.was_outage(service, when), admission.may_be_outage(seq, service))
+                }
+                Suspect::Disk => (false, admission.may_be_disk(seq)),
+            };
+            if acquitted {
                 // the row starts again, from its first byte
                 self.ready.push_front(Work { part: None, ..row.work });
-            } else if admission.may_be_outage(row.work.item.seq, row.service) {
+            } else if open {
                 self.parked.push(row);
             } else {
                 self.give_up(row)?;

@@ -1,0 +1,113 @@
+//! The file of an earlier delivery that a new one replaces.
+//!
+//! It is replaced whether or not it can be read, but no bytes are lost that somebody may have put there: a file that is
+//! not as it was delivered, or cannot be read, is moved to `replaced/` first, durably, and never over another file.
+
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::Path;
+
+use super::Folder;
+use super::folders::make_folders;
+use super::sync::sync_each;
+use crate::disk::fault::{failure, rename_failure};
+use crate::disk::presence::{self, Presence};
+use crate::error::Failure;
+use crate::item::{Earlier, Sha256};
+use crate::layout::REPLACED;
+use crate::ledger::Delivered;
+use crate::manifest::fingerprint;
+
+/// A plain file has the final name. Returns the warning for the row, if it deserves one.
+pub(super) fn make_way(
+    record: &Delivered,
+    folder: &Folder,
+    target: &Path,
+    there: &Metadata,
+) -> Result<Option<String>, Failure> {
+    let earlier = record.item.replaces.as_ref().filter(|earlier| earlier.path == record.path);
+    let Some(earlier) = earlier else {
+        return Ok(match hash(target) {
+            Ok(found) if found == record.sha256 => None,
+            Ok(_) => Some("replaced a file of other content that was not recorded as delivered".to_owned()),
+            Err(error) => Some(format!("replaced a file that could not be read: {error}")),
+        });
+    };
+    let sizes = [earlier.bytes, record.bytes];
+    match compare(target, there, sizes, &[record.sha256, earlier.sha256]) {
+        Content::Known(found) if found == record.sha256 => Ok(None),
+        Content::Known(_) => Ok(Some("replaced a file of other content from an earlier delivery".to_owned())),
+        unknown => set_aside(folder, earlier, &unknown).map(Some),
+    }
+}
+
+/// The earlier delivery had another name, which is about to be removed. Returns the warning for the row, if somebody
+/// may have edited that file.
+pub(super) fn keep_edited(earlier: &Earlier, folder: &Folder) -> Result<Option<String>, Failure> {
+    let path = folder.root.join(&earlier.path);
+    let Presence::File(there) = Presence::of(&path).map_err(failure("inspecting", &path))? else {
+        return Ok(None);
+    };
+    match compare(&path, &there, [earlier.bytes; 2], &[earlier.sha256]) {
+        Content::Known(_) => Ok(None),
+        unknown => set_aside(folder, earlier, &unknown).map(Some),
+    }
+}
+
+/// What a file holds.
+enum Content {
+    /// Bytes of one of the hashes that were asked about.
+    Known(Sha256),
+    Other,
+    Unreadable(io::Error),
+}
+
+fn compare(path: &Path, there: &Metadata, sizes: [u64; 2], known: &[Sha256]) -> Content {
+    if !sizes.contains(&there.len()) {
+        return Content::Other;
+    }
+    match hash(path) {
+        Ok(found) if known.contains(&found) => Content::Known(found),
+        Ok(_) => Content::Other,
+        Err(error) => Content::Unreadable(error),
+    }
+}
+
+fn hash(path: &Path) -> io::Result<Sha256> {
+    File::open(path).and_then(fingerprint)
+}
+
+/// Moves the file of an earlier delivery to `replaced/`, durably. Returns the warning that names it.
+fn set_aside(folder: &Folder, earlier: &Earlier, content: &Content) -> Result<String, Failure> {
+    let old = folder.root.join(&earlier.path);
+    let natural = REPLACED.to_owned() + earlier.path.strip_prefix("data/").unwrap_or(&earlier.path);
+    let mut folders = BTreeSet::new();
+    let parent = folder.root.join(&natural);
+    let parent = parent.parent().unwrap_or(&folder.root);
+    make_folders(parent, folder, &mut folders)?;
+    let name = free_name(folder, &natural)?;
+    std::fs::rename(&old, folder.root.join(&name)).map_err(rename_failure("moving away", &old))?;
+    folders.insert(parent.to_owned());
+    // durable before the name gets other bytes
+    sync_each(&folders)?;
+    Ok(match content {
+        Content::Unreadable(error) => {
+            format!("replaced a file that could not be read ({error}): it is now {name}")
+        }
+        _ => format!("replaced a file that had changed since it was delivered: it is now {name}"),
+    })
+}
+
+/// The name, or with the first of `.2`, `.3` … behind it that is free.
+fn free_name(folder: &Folder, natural: &str) -> Result<String, Failure> {
+    let mut name = natural.to_owned();
+    for number in 2_u64.. {
+        let path = folder.root.join(&name);
+        if !presence::exists(&path).map_err(failure("inspecting", &path))? {
+            break;
+        }
+        name = format!("{natural}.{number}");
+    }
+    Ok(name)
+}
