@@ -168,7 +168,10 @@ fn insert_row(insert: &mut Statement, owners: &mut Owners, seq: i64, row: &Row) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::layout;
     use crate::ledger::open_state;
     use crate::manifest::{Manifest, ManifestOptions, fingerprint};
 
@@ -203,5 +206,43 @@ mod tests {
         let rows: i64 =
             state.connection.query_row("SELECT count(*) FROM rows", [], |row| row.get(0)).expect("readable");
         assert_eq!(rows, 1);
+    }
+
+    #[test]
+    fn ids_that_differ_in_case_only_get_paths_that_differ_when_folded_and_keep_them() {
+        const IDS: usize = 1000;
+        let id = |number: usize| -> String {
+            let letter = |(at, letter): (usize, char)| {
+                if number >> at & 1 == 1 { letter.to_ascii_uppercase() } else { letter }
+            };
+            "abcdefghij".chars().enumerate().map(letter).collect()
+        };
+        let rows = (0..IDS).map(|number| format!("o,{0},i\no,n,{0}\n", id(number)));
+        let text: String = std::iter::once("org,note,image\n".to_owned()).chain(rows).collect();
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut state = open_state(dir.path(), None).expect("a ledger");
+        let mut paths = || {
+            let loaded = load(&mut state.connection, loading(&text), |_| Ok(())).expect("loaded");
+            assert_eq!((loaded.rows, loaded.bad), (2 * IDS as u64, 0));
+            let mut select = state
+                .connection
+                .prepare(
+                    "SELECT n.name, n.segment, r.name, r.segment, r.first FROM rows r JOIN notes n ON n.id = r.note
+                     ORDER BY r.seq",
+                )
+                .expect("prepared");
+            let path = |row: &rusqlite::Row<'_>| {
+                assert_eq!(row.get::<_, Option<i64>>(4)?, None, "no duplicate");
+                let segment = |id: String, own: Option<String>| own.unwrap_or_else(|| layout::segment(&id));
+                Ok((segment(row.get(0)?, row.get(1)?), segment(row.get(2)?, row.get(3)?)))
+            };
+            let paths = select.query_map([], path).expect("read").collect::<rusqlite::Result<Vec<_>>>();
+            paths.expect("read")
+        };
+        let first = paths();
+        let folded: HashSet<_> =
+            first.iter().map(|(note, image)| (layout::fold(note), layout::fold(image))).collect();
+        assert_eq!(folded.len(), 2 * IDS);
+        assert_eq!(paths(), first, "loaded again, each has the path that it had");
     }
 }

@@ -145,7 +145,7 @@ fn an_export_of_another_owner_is_not_called_no_export() {
 }
 
 #[test]
-fn twenty_thousand_ids_that_differ_in_case_only_are_loaded_in_time_and_get_paths_of_their_own() {
+fn twenty_thousand_ids_that_differ_in_case_only_are_loaded_in_time() {
     const IDS: usize = 20_000;
     let id = |number: usize| -> String {
         let bit =
