@@ -191,11 +191,11 @@ const OTHER_TABLES: [(&str, &str); 14] = [
     ("report/shared_content", "same"),
     ("report/shared_content", "suspects"),
     // the verification's temporary tables
-    ("verify", "chosen"),
-    ("verify/adopt", "listed"),
+    ("verify/chosen", "chosen"),
+    ("verify/adopt/list", "listed"),
     ("verify/adopt/owners", "known"),
-    ("verify/foreign", "foreign_files"),
     ("verify/foreign", "owned"),
+    ("verify/pending", "foreign_files"),
     ("doctor/ledger", "t"),
 ];
 

@@ -13,6 +13,8 @@ pub enum Damage {
     Missing,
     /// A file with other bytes, or something that is not a regular file.
     Changed,
+    /// A file whose bytes the disk cannot return, while it returns those of others.
+    Unreadable,
 }
 
 impl Damage {
@@ -21,6 +23,7 @@ impl Damage {
         match self {
             Self::Missing => "verify found no file where the image was delivered",
             Self::Changed => "verify found another file than the one that was delivered",
+            Self::Unreadable => "verify could not read the file that was delivered",
         }
     }
 }
@@ -60,21 +63,21 @@ pub fn mark_vanished(connection: &mut Connection, images: &[i64]) -> rusqlite::R
     transaction.commit()
 }
 
-/// Records `checked_at` for images that were found unchanged, if they are still those of the given hash: one that
-/// was delivered again meanwhile keeps the time of its delivery.
+/// Records `checked_at` for images that were checked, whatever was found, if they are still those of the given hash: one
+/// that was delivered again meanwhile keeps the time of its delivery.
 ///
 /// # Errors
 /// If the ledger cannot be written.
 pub fn mark_checked(
     connection: &Connection,
-    unchanged: &[(i64, Sha256)],
+    checked: &[(i64, Sha256)],
     checked_at: &str,
 ) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     {
         let mut update = transaction
             .prepare("UPDATE images SET checked_at = ?1 WHERE id = ?2 AND delivered = 1 AND sha256 = ?3")?;
-        for (id, sha256) in unchanged {
+        for (id, sha256) in checked {
             update.execute(params![checked_at, id, sha256.0])?;
         }
     }
@@ -115,8 +118,13 @@ pub fn mark_damaged(
 pub fn repaired(connection: &Connection) -> rusqlite::Result<u64> {
     let rows: i64 = connection.query_row(
         "SELECT count(*) FROM rows
-         WHERE run = (SELECT max(id) FROM runs) AND failed = 0 AND code = ?1 AND error IN (?2, ?3)",
-        params![ErrorCode::Disk.as_str(), Damage::Missing.reason(), Damage::Changed.reason()],
+         WHERE run = (SELECT max(id) FROM runs) AND failed = 0 AND code = ?1 AND error IN (?2, ?3, ?4)",
+        params![
+            ErrorCode::Disk.as_str(),
+            Damage::Missing.reason(),
+            Damage::Changed.reason(),
+            Damage::Unreadable.reason()
+        ],
         |row| row.get(0),
     )?;
     Ok(rows.unsigned_abs())

@@ -66,7 +66,7 @@ CREATE TABLE images (
     checked_by   TEXT NOT NULL,                    -- joined by '+'
     attempts     INTEGER NOT NULL,
     stored_at    TEXT NOT NULL,
-    checked_at   TEXT NOT NULL,                    -- last time its bytes were read back; delivery counts
+    checked_at   TEXT NOT NULL,                    -- last time its file was checked; delivery counts
     run          INTEGER NOT NULL REFERENCES runs,
     warning      TEXT NOT NULL
 ) STRICT;

@@ -1,67 +1,43 @@
-//! A new ledger from what is on the disk: every file that matches its line in `manifest-sha256.txt` is delivered
-//! again, under the ids that the reports or its path tell. Files and reports stay as they are.
+//! A new ledger from what is on the disk: every file that matches its line in `manifest-sha256.txt` is delivered again,
+//! under the ids that the reports or its path give. Files and reports stay as they are.
 
+mod list;
 mod owners;
 mod rows;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Instant;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::hash::{FileState, Job, look_at_all};
-use super::{PAGE, Progress, Verified, VerifyOptions, foreign, seconds};
-use crate::disk::presence::{self, cannot_look_at};
+use super::file_state::{FileState, HashJob};
+use super::findings::Findings;
+use super::hash::hash_all;
+use super::links::refuse_link;
+use super::{Progress, Verified, VerifyOptions, foreign};
+use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
-use crate::item::{NoteId, OrgId, Sha256};
+use crate::item::{NoteId, OrgId};
 use crate::ledger::{self, Condition, ImageRow, Owner, Rebuild, sqlite_error};
 use crate::report::{self, archive};
 use crate::timestamp;
+use list::LIST;
 
-/// The list of what was delivered.
-const LIST: &str = "manifest-sha256.txt";
 /// What the table of runs says of an adoption.
 const STOP: &str = "the ledger was rebuilt by verify --adopt; run again";
 /// Exit code of an adoption that restored no row.
-const NOTHING_KNOWN: u8 = 1;
-/// Owners of paths after an adoption: images, and files that are listed but are not what they were.
-const OWNED: &str =
-    "SELECT path, 1 FROM images UNION SELECT path, 1 FROM listed WHERE changed = 1 ORDER BY path";
+const NO_ROWS_CODE: u8 = 1;
 
 /// Rebuilds the ledger of an export.
 ///
 /// # Errors
-/// [`RunError::Settings`] where there is nothing to adopt, [`RunError::Ledger`] where the ledger is newer,
-/// [`RunError::InUse`], and any file error. The ledger is then as it was.
+/// [`RunError::Settings`] if there is nothing to adopt, [`RunError::Ledger`] if the ledger is newer,
+/// [`RunError::InUse`], and any file error but those of a single image. The ledger is then as it was.
 pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
-    let began = Instant::now();
+    let start = Instant::now();
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
-    let (list, data) = (out.join(LIST), out.join("data"));
-    let lists =
-        presence::metadata_following(&list).map_err(cannot_look_at(&list))?.is_some_and(|it| it.is_file());
-    if !lists && !presence::is_folder(&data).map_err(cannot_look_at(&data))? {
-        let what = format!("{} has no {LIST}: there is nothing to adopt", out.display());
-        return Err(RunError::Settings(what));
-    }
-    let damaged = match ledger::condition(out, state_dir)? {
-        Condition::Sound => {
-            let mut what = format!("the ledger of {} is sound: there is nothing to adopt", out.display());
-            if !lists {
-                what.push_str("; `exporter report` writes manifest-sha256.txt again");
-            }
-            return Err(RunError::Settings(what));
-        }
-        Condition::Lost => None,
-        Condition::Damaged(why) => Some(why),
-    };
-    if !lists {
-        return Err(RunError::Settings(format!(
-            "{} has no {LIST}: there is nothing to adopt. Move data/ and the ledger aside, or name another folder \
-             with -o, and run again: all images are fetched",
-            out.display()
-        )));
-    }
+    let damage = check(out, state_dir)?;
+    refuse_link(out, "data")?;
     let mut rebuild = Rebuild::start(out, state_dir)?;
     let mut verified = match fill(&mut rebuild.connection, out, progress) {
         Ok(verified) => verified,
@@ -72,22 +48,62 @@ pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, R
     };
     let now = timestamp::now().replace(':', "-");
     let aside = rebuild.finish(&format!(".damaged-{now}"))?;
-    if let (Some(path), Some(why)) = (aside, damaged) {
+    if let (Some(path), Some(why)) = (aside, damage) {
         verified.notices.push(format!("the old ledger {why}; it is kept as {}", path.display()));
     }
-    verified.bytes = progress.read.load(std::sync::atomic::Ordering::Relaxed);
-    verified.seconds = seconds(began);
-    Ok(verified)
+    Ok(verified.measured(progress, start))
 }
 
+/// Refuses an export whose ledger is sound, and one without a list. Returns what is wrong with a damaged ledger.
+fn check(out: &Path, state_dir: Option<&Path>) -> Result<Option<String>, RunError> {
+    let is_listed = matches!(
+        presence::metadata_following(&out.join(LIST)).map_err(cannot_look(out))?,
+        Some(there) if there.is_file()
+    );
+    if !is_listed && !presence::exists(&out.join("data")).map_err(cannot_look(out))? {
+        let what = format!("{} has no {LIST}: there is nothing to adopt", out.display());
+        return Err(RunError::Settings(what));
+    }
+    let damage = match ledger::condition(out, state_dir)? {
+        Condition::Sound => {
+            let mut what = format!("the ledger of {} is sound: there is nothing to adopt", out.display());
+            if !is_listed {
+                what.push_str("; `exporter report` writes manifest-sha256.txt again");
+            }
+            return Err(RunError::Settings(what));
+        }
+        Condition::Lost => None,
+        Condition::Damaged(why) => Some(why),
+    };
+    if !is_listed {
+        return Err(RunError::Settings(format!(
+            "{} has no {LIST}: there is nothing to adopt. Move data/ and the ledger aside, or name another folder \
+             with -o, and run again: all images are fetched",
+            out.display()
+        )));
+    }
+    Ok(damage)
+}
+
+/// Fills the new ledger: runs, images, rows.
 fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<Verified, RunError> {
-    let listed = list(connection, out)?;
+    let listed = list::load(connection, out)?;
     Progress::set(&progress.images, listed);
-    let mut verified = Verified { checked: listed, ..Verified::default() };
+    let mut verified = Verified::default();
     let last = learn(connection, out, &mut verified.notices)?;
-    images(connection, out, progress, &mut verified)?;
-    verified.foreign = foreign::find(connection, out, OWNED)?.foreign;
+    adopt_files(connection, out, progress, &mut verified)?;
+    foreign::find(connection, out, list::OWNED)?.report(&mut verified);
     let manifest_sha256 = last.map(|run| run.manifest_sha256).unwrap_or_default();
+    restore_rows(connection, out, manifest_sha256, &mut verified.notices).map(|()| verified)
+}
+
+/// Restores the rows of the last report, and adds the adoption to the table of runs.
+fn restore_rows(
+    connection: &mut Connection,
+    out: &Path,
+    manifest_sha256: String,
+    notices: &mut Vec<String>,
+) -> Result<(), RunError> {
     let now = timestamp::now();
     let run = ledger::insert_run(
         connection,
@@ -97,58 +113,16 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
     let restored = rows::rows(connection, &out.join("report.csv"), &manifest_sha256, run);
     if let Err(error) = &restored {
         // the next run reads its manifest anyway
-        verified.notices.push(format!("the rows of report.csv are not known again: {error}"));
+        notices.push(format!("the rows of report.csv are not known again: {error}"));
     }
-    let end = || {
+    let finish = || {
         let counts = report::counts(connection)?;
-        // what nobody knows the rows of is no success
-        let known = restored.is_ok_and(|rows| rows > 0);
-        let code = if known { report::exit_code(&counts, None) } else { NOTHING_KNOWN };
+        // an export of unknown rows is no success
+        let is_known = restored.is_ok_and(|rows| rows > 0);
+        let code = if is_known { report::exit_code(&counts, None) } else { NO_ROWS_CODE };
         ledger::finish_run(connection, run, &now, code, Some(("", STOP)), &ledger::RunCounters::default())
     };
-    end().map_err(sqlite_error)?;
-    Ok(verified)
-}
-
-/// Reads the list into the temporary table `listed`; returns its length.
-fn list(connection: &Connection, out: &Path) -> Result<u64, RunError> {
-    let path = out.join(LIST);
-    let reading = || format!("reading {}", path.display());
-    connection
-        .execute_batch(
-            "CREATE TEMP TABLE listed (
-                n INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL,
-                changed INTEGER NOT NULL DEFAULT 0
-             ) STRICT",
-        )
-        .map_err(sqlite_error)?;
-    let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
-    let mut lines = 0;
-    {
-        let mut insert =
-            transaction.prepare("INSERT INTO listed (path, sha256) VALUES (?1, ?2)").map_err(sqlite_error)?;
-        let file = std::fs::File::open(&path).map_err(RunError::io(reading()))?;
-        for line in BufReader::new(file).lines() {
-            let line = line.map_err(RunError::io(reading()))?;
-            lines += 1;
-            let wrong = || {
-                let what = format!("line {lines} of {} is no checksum of a file in data/", path.display());
-                RunError::Settings(what)
-            };
-            let (hash, name) = read(&line).ok_or_else(wrong)?;
-            insert.execute(params![name, hash.0]).map_err(|_| wrong())?;
-        }
-    }
-    transaction.commit().map_err(sqlite_error)?;
-    Ok(lines)
-}
-
-/// `<64 hex digits>  data/…`.
-fn read(line: &str) -> Option<(Sha256, &str)> {
-    let (hash, name) = line.split_once(' ')?;
-    let name = name.strip_prefix([' ', '*'])?;
-    let plain = name.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    (plain && name.starts_with("data/")).then_some((Sha256::from_hex(hash)?, name))
+    finish().map_err(sqlite_error)
 }
 
 /// Learns the runs and the ids of images from all reports, the oldest first. Returns the newest run.
@@ -157,7 +131,7 @@ fn learn(
     out: &Path,
     notices: &mut Vec<String>,
 ) -> Result<Option<ledger::RunRow>, RunError> {
-    owners::begin(connection).map_err(sqlite_error)?;
+    owners::create(connection).map_err(sqlite_error)?;
     let mut folders =
         archive::folders(out).map_err(RunError::io(format!("reading {}", out.join("reports").display())))?;
     folders.push(out.to_owned());
@@ -170,7 +144,7 @@ fn learn(
         };
         match owners::learn(connection, &folder.join("report.csv"), run) {
             Err(error @ RunError::Io { .. }) => {
-                notices.push(format!("{error}: ids that it would tell are read from the paths"));
+                notices.push(format!("{error}: the ids that it would give are read from the paths"));
             }
             learnt => learnt?,
         }
@@ -179,8 +153,8 @@ fn learn(
     Ok(last)
 }
 
-/// Looks at every listed file; the right ones become images.
-fn images(
+/// Checks every listed file; the right ones become images.
+fn adopt_files(
     connection: &Connection,
     out: &Path,
     progress: &Progress,
@@ -188,13 +162,12 @@ fn images(
 ) -> Result<(), RunError> {
     let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
     let now = timestamp::now();
-    let mut after = 0;
-    let mut nameless = 0_u64;
-    let next = || page(connection, &mut after).map_err(sqlite_error);
-    look_at_all(out, next, progress, |job, seen| {
-        match seen {
+    let (mut after, mut nameless) = (0, 0_u64);
+    let mut findings = Findings::default();
+    let next = || list::page(connection, &mut after).map_err(sqlite_error);
+    hash_all(out, next, progress, |job, state| {
+        match state {
             FileState::Right(bytes) => {
-                verified.ok += 1;
                 let stored_at = || modified(&out.join(&job.path)).unwrap_or_else(|| now.clone());
                 if adopt_file(connection, &job, bytes, &now, stored_at).map_err(sqlite_error)? {
                     verified.adopted += 1;
@@ -202,45 +175,30 @@ fn images(
                     nameless += 1;
                 }
             }
-            FileState::Missing => verified.missing.push(job.path),
-            FileState::Changed => {
-                connection
-                    .prepare_cached("UPDATE listed SET changed = 1 WHERE n = ?1")
-                    .and_then(|mut update| update.execute([job.id]))
-                    .map_err(sqlite_error)?;
-                verified.changed.push(job.path);
+            FileState::Missing => {}
+            FileState::Changed { .. } | FileState::Unreadable(_) => {
+                list::keep(connection, job.id).map_err(sqlite_error)?;
             }
         }
+        findings.add(job, state);
         Ok(())
     })?;
+    findings.refuse_unreadable_medium()?;
     transaction.commit().map_err(sqlite_error)?;
-    verified.missing.sort_unstable();
-    verified.changed.sort_unstable();
+    findings.report(verified);
     if nameless > 0 {
         verified.notices.push(format!(
-            "{nameless} of the files match, but no report tells whose they are: they are listed as foreign"
+            "{nameless} of the files match, but no report says whose they are: they are listed as foreign"
         ));
     }
     Ok(())
 }
 
-fn page(connection: &Connection, after: &mut i64) -> rusqlite::Result<Vec<Job>> {
-    let mut select =
-        connection.prepare_cached("SELECT n, path, sha256 FROM listed WHERE n > ?1 ORDER BY n LIMIT ?2")?;
-    let mut rows = select.query(params![*after, PAGE])?;
-    let mut jobs = Vec::with_capacity(PAGE as usize);
-    while let Some(row) = rows.next()? {
-        *after = row.get(0)?;
-        jobs.push(Job { id: *after, path: row.get(1)?, bytes: None, sha256: Sha256(row.get(2)?) });
-    }
-    Ok(jobs)
-}
-
-/// Adds a file to the ledger as a delivered image. False: neither a report nor its path names its ids, or the ledger
-/// knows another file for them.
+/// Adds a file to the ledger as a delivered image. Returns false if neither a report nor its path gives its ids, or the
+/// ledger knows another file for them.
 fn adopt_file(
     connection: &Connection,
-    job: &Job,
+    job: &HashJob,
     bytes: u64,
     now: &str,
     modified: impl FnOnce() -> String,
@@ -274,33 +232,9 @@ fn adopt_file(
     ledger::adopt_image(connection, &image)
 }
 
-/// When a file was written: what is left of the time of its delivery where no report tells it.
+/// When a file was written: what is left of the time of its delivery if no report has it.
 fn modified(path: &Path) -> Option<String> {
     let time = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
     let time = jiff::Timestamp::try_from(time).ok()?;
     Some(time.round(jiff::Unit::Millisecond).unwrap_or(time).to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_list_names_a_file_in_data_and_nothing_else() {
-        let hash = "a".repeat(64);
-        let line = format!("{hash}  data/o/n/i.jpg");
-        assert_eq!(read(&line).map(|(_, name)| name), Some("data/o/n/i.jpg"));
-        assert_eq!(read(&format!("{hash} *data/o/n/i.jpg")).map(|(_, name)| name), Some("data/o/n/i.jpg"));
-        for line in [
-            "",
-            "short  data/o",
-            &format!("{hash} data/o/n/i.jpg"),
-            &format!("{hash}  ../data/o"),
-            &format!("{hash}  data/../../etc/passwd"),
-            &format!("{hash}  /data/o"),
-            &format!("{hash}  report.csv"),
-        ] {
-            assert_eq!(read(line), None, "{line}");
-        }
-    }
 }

@@ -1,40 +1,51 @@
-//! Files in `data/` that no image owns.
+//! Files in `data/` that belong to no image.
 //!
-//! The tree is walked in the order of its paths' bytes, beside the ledger's paths in the same order: memory grows
-//! with the largest folder and with what is found, not with the images.
+//! The tree is walked in the order of its paths' bytes, beside the ledger's paths in the same order: memory grows with
+//! the largest folder and with what is found, not with the images. Links are not followed.
 
 use std::fs::DirEntry;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Rows};
 
+use super::litter::is_litter;
+use super::verified::Verified;
+use crate::disk::presence::{cannot_look, known};
 use crate::error::RunError;
 use crate::ledger::sqlite_error;
 
-/// Paths that have an owner, in the order of their bytes, and whether it is delivered. One that is not has a file
-/// that the next run replaces: an image that no row asks for any more owns none.
+/// Paths that belong to an image, in the order of their bytes, and whether it is delivered. The file of one that is not
+/// will be replaced by the next run, unless no row asks for it any more: then it owns no path.
 pub(super) const OWNED: &str = "SELECT path, delivered FROM images i
      WHERE delivered = 1 OR EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name)
      ORDER BY path";
 
-/// What lies in `data/` besides delivered images.
+/// What is in `data/` besides delivered images.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Nobody owns these.
+    /// These belong to no image.
     pub foreign: Vec<String>,
-    /// So many lie where an image was delivered that has to be fetched again.
+    /// Nor do these, but an operating system left them.
+    pub litter: Vec<String>,
+    /// Files of images that have to be fetched again.
     pub waiting: u64,
 }
 
-/// A run names a file a moment before it writes that down.
-const MOMENT: Duration = Duration::from_secs(2);
+impl Found {
+    /// Moves the lists into the result.
+    pub fn report(self, verified: &mut Verified) {
+        (verified.foreign, verified.litter, verified.waiting) = (self.foreign, self.litter, self.waiting);
+    }
+}
 
-/// Finds them; `owned` selects as [`OWNED`] does. Links are not followed:
-/// one without an owner is foreign itself.
+/// Searches `data/`; `owned` selects as [`OWNED`] does. A link that belongs to no image is foreign itself.
+///
+/// # Errors
+/// If the ledger cannot be read or a folder cannot be listed.
 pub(super) fn find(connection: &Connection, root: &Path, owned: &str) -> Result<Found, RunError> {
-    // a copy: a ledger that is read for as long as a tree is walked could not be written by a run, on some disks
+    // a copy: on some disks, a ledger that is read for as long as the walk takes could not be written by a run
     connection
         .execute_batch(&format!(
             "CREATE TEMP TABLE owned (n INTEGER PRIMARY KEY, path TEXT NOT NULL, delivered INTEGER NOT NULL)
@@ -44,63 +55,61 @@ pub(super) fn find(connection: &Connection, root: &Path, owned: &str) -> Result<
         .map_err(sqlite_error)?;
     let mut owned =
         connection.prepare("SELECT path, delivered FROM owned ORDER BY n").map_err(sqlite_error)?;
-    let mut owned = owned.query([]).map_err(sqlite_error)?;
-    let mut mine: Option<(Vec<u8>, bool)> = None;
-    let mut exhausted = false;
+    let mut owned = Owned { rows: owned.query([]).map_err(sqlite_error)?, current: None, exhausted: false };
     let mut found = Found::default();
     walk(root, |path| {
-        while !exhausted && mine.as_ref().is_none_or(|(mine, _)| &**mine < path) {
-            let row = owned.next().map_err(sqlite_error)?;
-            exhausted = row.is_none();
-            mine = match row {
-                None => None,
-                Some(row) => {
-                    let path: String = row.get(0).map_err(sqlite_error)?;
-                    Some((path.into_bytes(), row.get(1).map_err(sqlite_error)?))
-                }
-            };
-        }
-        match &mine {
-            Some((mine, delivered)) if mine == path => found.waiting += u64::from(!delivered),
-            _ => found.foreign.push(String::from_utf8_lossy(path).into_owned()),
+        let text = || String::from_utf8_lossy(path).into_owned();
+        match owned.find(path).map_err(sqlite_error)? {
+            Some(delivered) => found.waiting += u64::from(!delivered),
+            None if is_litter(path) => found.litter.push(text()),
+            None => found.foreign.push(text()),
         }
         Ok(())
     })?;
     Ok(found)
 }
 
-/// Takes out what a run has delivered meanwhile.
-pub(super) fn look_again(connection: &Connection, found: &mut Vec<String>) -> Result<(), RunError> {
-    std::thread::sleep(MOMENT);
-    let look = || {
-        connection.execute_batch("CREATE TEMP TABLE foreign_files (path TEXT PRIMARY KEY) WITHOUT ROWID")?;
-        let mut insert = connection.prepare("INSERT OR IGNORE INTO foreign_files VALUES (?1)")?;
-        for path in found.iter() {
-            insert.execute([path])?;
-        }
-        let mut owned = connection.prepare(
-            "SELECT i.path FROM images i JOIN foreign_files f ON f.path = i.path WHERE i.delivered = 1",
-        )?;
-        let owned = owned.query_map([], |row| row.get(0))?;
-        owned.collect::<rusqlite::Result<std::collections::HashSet<String>>>()
-    };
-    let owned = look().map_err(sqlite_error)?;
-    found.retain(|path| !owned.contains(path));
-    Ok(())
+/// The owned paths, read along with the walk.
+struct Owned<'a> {
+    rows: Rows<'a>,
+    current: Option<(Vec<u8>, bool)>,
+    exhausted: bool,
 }
 
-/// Calls `file` for everything in `data/` that is no folder, in the order of the paths' bytes.
+impl Owned<'_> {
+    /// Whether the image that owns `path` is delivered; `None` if no image owns it. Paths come in ascending order.
+    fn find(&mut self, path: &[u8]) -> rusqlite::Result<Option<bool>> {
+        while !self.exhausted && self.current.as_ref().is_none_or(|(owned, _)| &**owned < path) {
+            self.current = match self.rows.next()? {
+                Some(row) => Some((row.get::<_, String>(0)?.into_bytes(), row.get(1)?)),
+                None => {
+                    self.exhausted = true;
+                    None
+                }
+            };
+        }
+        Ok(self.current.as_ref().filter(|(owned, _)| owned == path).map(|(_, delivered)| *delivered))
+    }
+}
+
+/// Calls `file` for everything in `data/` that is not a folder, in the order of the paths' bytes.
 fn walk(root: &Path, mut file: impl FnMut(&[u8]) -> Result<(), RunError>) -> Result<(), RunError> {
     // what is still to do, the next one last
     let mut stack = vec![b"data/".to_vec()];
     while let Some(path) = stack.pop() {
-        if path.last() != Some(&b'/') {
+        let Some(folder) = path.strip_suffix(b"/") else {
             file(&path)?;
             continue;
+        };
+        match list(root, &path) {
+            Ok(mut entries) => {
+                entries.sort_unstable_by(|a, b| b.cmp(a));
+                stack.append(&mut entries);
+            }
+            // a file server's own folder, which the user often may not enter
+            Err(_) if is_litter(folder) => file(folder)?,
+            Err(error) => return Err(error),
         }
-        let mut entries = list(root, &path)?;
-        entries.sort_unstable_by(|a, b| b.cmp(a));
-        stack.append(&mut entries);
     }
     Ok(())
 }
@@ -108,22 +117,22 @@ fn walk(root: &Path, mut file: impl FnMut(&[u8]) -> Result<(), RunError>) -> Res
 /// What is in a folder; folders with a `/` behind, so that they sort as the paths below them do.
 fn list(root: &Path, folder: &[u8]) -> Result<Vec<Vec<u8>>, RunError> {
     let path = root.join(std::ffi::OsString::from_vec(folder.to_vec()));
-    let wrong = |error| RunError::io(format!("reading {}", path.display()))(error);
-    let entries = match std::fs::read_dir(&path) {
-        // `data/` is missing where all its images are, too
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(wrong)?,
+    // `data/` is missing if all its images are; any folder may be removed after it was seen
+    let Some(entries) = known(std::fs::read_dir(&path)).map_err(cannot_look(&path))? else {
+        return Ok(Vec::new());
     };
-    let whole = |entry: std::io::Result<DirEntry>| {
+    let whole = |entry: io::Result<DirEntry>| -> io::Result<Option<Vec<u8>>> {
         let entry = entry?;
+        let Some(kind) = known(entry.file_type())? else { return Ok(None) };
         let mut whole = folder.to_vec();
         whole.append(&mut entry.file_name().into_vec());
-        if entry.file_type()?.is_dir() {
+        if kind.is_dir() {
             whole.push(b'/');
         }
-        Ok(whole)
+        Ok(Some(whole))
     };
-    entries.map(whole).collect::<std::io::Result<_>>().map_err(wrong)
+    let entries = entries.filter_map(|entry| whole(entry).transpose());
+    entries.collect::<io::Result<_>>().map_err(cannot_look(&path))
 }
 
 #[cfg(test)]
@@ -131,13 +140,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_without_an_owner_are_found_whatever_their_place() {
+    fn files_without_an_owner_are_found_in_any_folder() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         let owned = ["data/a-b/n/i.jpg", "data/a/n/i.jpg", "data/a/n-1/i.jpg", "data/b/n/gone.jpg"];
         let foreign =
             ["data/a/n/j.jpg", "data/a.txt", "data/a/n/.hidden", "data/zz/deep/er/x", "data/\u{e9}/n/x"];
-        for path in owned[..3].iter().chain(&foreign) {
+        let litter = ["data/.DS_Store", "data/@eaDir/n/i.jpg", "data/a/n/._i.jpg"];
+        for path in owned[..3].iter().chain(&foreign).chain(&litter) {
             std::fs::create_dir_all(root.join(path).parent().expect("a folder")).expect("made");
             std::fs::write(root.join(path), "x").expect("written");
         }
@@ -161,7 +171,9 @@ mod tests {
         let mut expected: Vec<&str> = foreign.into_iter().chain(["data/link", owned[1]]).collect();
         expected.sort_unstable();
         let found = find(&connection, root, OWNED).expect("found");
-        assert_eq!((found.foreign, found.waiting), (expected.into_iter().map(str::to_owned).collect(), 1));
+        let texts = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!((found.foreign, found.waiting), (texts(expected), 1));
+        assert_eq!(found.litter, texts(litter.to_vec()));
         connection.execute_batch("DROP TABLE owned").expect("dropped");
         std::fs::remove_dir_all(root.join("data")).expect("removed");
         assert_eq!(find(&connection, root, OWNED).expect("nothing"), Found::default());

@@ -32,4 +32,5 @@ mod tls;
 mod trouble;
 mod usage;
 mod verify;
+mod verify_medium;
 mod wire;

@@ -36,7 +36,7 @@ Exit codes:
   0    every row is delivered
   1    the run had to stop; doctor: there is a problem
   2    wrong usage, settings or manifest: nothing was attempted
-  3    at least one row failed; verify: an image is missing or changed, or a file is foreign
+  3    at least one row failed; verify: a file is missing, changed, unreadable or foreign
   4    stopped at --until or --max-duration
   130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)";
 

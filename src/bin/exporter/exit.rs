@@ -12,7 +12,7 @@ use crate::output::{format, log};
 pub const USAGE: u8 = 2;
 /// The run had to stop.
 pub const FAILURE: u8 = 1;
-/// `verify` found something missing, changed or foreign.
+/// `verify` found something missing, changed, unreadable or foreign.
 pub const FINDINGS: u8 = 3;
 
 /// Prints why nothing was attempted.

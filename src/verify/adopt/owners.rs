@@ -1,14 +1,13 @@
-//! Whose image a path is: as a report says, else as the path itself can be read.
+//! Whose image a path is: by a report, else by the path itself.
 //!
-//! A report may have been opened and saved by a spreadsheet; what it says is believed only where the path is the one
-//! that these ids get.
+//! A report may have been opened and saved by a spreadsheet. Its ids count only if the path is the one that they get.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::disk::presence::{self, cannot_look_at};
+use crate::disk::presence::metadata_following;
 use crate::error::RunError;
 use crate::layout;
 use crate::ledger::sqlite_error;
@@ -32,7 +31,7 @@ const COLUMNS: [&str; 15] = [
     "warning",
 ];
 
-/// One line of a report, by the order of [`COLUMNS`].
+/// One line of a report, in the order of [`COLUMNS`].
 pub(super) struct Line(Vec<String>);
 
 impl Line {
@@ -49,23 +48,23 @@ impl Line {
 /// A `report.csv`, line by line.
 pub(super) struct Lines {
     records: csv::ByteRecordsIntoIter<File>,
-    places: [Option<usize>; COLUMNS.len()],
+    positions: [Option<usize>; COLUMNS.len()],
     path: PathBuf,
 }
 
 impl Lines {
-    /// Opens it; `None` where there is no such file.
+    /// Opens a report; `None` if there is no such file.
     pub fn open(path: &Path) -> Result<Option<Self>, RunError> {
         // a pipe of that name would block
-        let found = presence::metadata_following(path).map_err(cannot_look_at(path))?;
-        if !found.is_some_and(|found| found.is_file()) {
-            return Ok(None);
+        match metadata_following(path).map_err(RunError::io(format!("reading {}", path.display())))? {
+            Some(there) if there.is_file() => {}
+            _ => return Ok(None),
         }
         let wrong = |error| wrong(path, error);
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(wrong)?;
         let header = reader.byte_headers().map_err(wrong)?;
-        let places = COLUMNS.map(|column| header.iter().position(|name| name == column.as_bytes()));
-        Ok(Some(Self { records: reader.into_byte_records(), places, path: path.to_owned() }))
+        let positions = COLUMNS.map(|column| header.iter().position(|name| name == column.as_bytes()));
+        Ok(Some(Self { records: reader.into_byte_records(), positions, path: path.to_owned() }))
     }
 }
 
@@ -77,11 +76,11 @@ impl Iterator for Lines {
             Ok(record) => record,
             Err(error) => return Some(Err(wrong(&self.path, error))),
         };
-        let field = |place: Option<usize>| {
-            String::from_utf8_lossy(place.and_then(|place| record.get(place)).unwrap_or_default())
+        let field = |position: Option<usize>| {
+            String::from_utf8_lossy(position.and_then(|position| record.get(position)).unwrap_or_default())
                 .into_owned()
         };
-        Some(Ok(Line(self.places.into_iter().map(field).collect())))
+        Some(Ok(Line(self.positions.into_iter().map(field).collect())))
     }
 }
 
@@ -101,12 +100,12 @@ pub(super) struct Known {
     pub attempts: u32,
     pub stored_at: String,
     pub warning: String,
-    /// The run that delivered it; 0 where nobody knows.
+    /// The run that delivered it; 0 if that is unknown.
     pub run: i64,
 }
 
-/// Makes the temporary table `known`.
-pub(super) fn begin(connection: &Connection) -> rusqlite::Result<()> {
+/// Creates the temporary table `known`.
+pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "CREATE TEMP TABLE known (
             path TEXT PRIMARY KEY, org TEXT, note TEXT, image TEXT, content_type TEXT, etag TEXT, checked_by TEXT,
@@ -115,7 +114,7 @@ pub(super) fn begin(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Takes the delivered rows of a report. A later one counts more; `run` is the run that wrote it.
+/// Reads the delivered rows of a report, which override those of an earlier one; `run` is the run that wrote it.
 pub(super) fn learn(connection: &Connection, report: &Path, run: i64) -> Result<(), RunError> {
     let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
     {
@@ -155,7 +154,7 @@ pub(super) fn learn(connection: &Connection, report: &Path, run: i64) -> Result<
     transaction.commit().map_err(sqlite_error)
 }
 
-/// Whose image lies at `path`; `None` where neither a report nor the path tells.
+/// Whose image is at `path`; `None` if neither a report nor the path says so.
 pub(super) fn of(connection: &Connection, path: &str) -> rusqlite::Result<Option<Known>> {
     let Some([org, note, stem]) = segments(path) else { return Ok(None) };
     let known = connection
@@ -193,12 +192,12 @@ pub(super) fn segments(path: &str) -> Option<[&str; 3]> {
     (parts.next().is_none()).then_some([org, note, stem])
 }
 
-/// Whether an id may own that segment.
+/// Whether an id may own a segment.
 fn is_of(segment: &str, id: &str) -> bool {
     !id.is_empty() && (layout::segment(id) == segment || layout::hashed(id) == segment)
 }
 
-/// A report puts a `'` before what a spreadsheet would take for a formula.
+/// Removes the `'` that a report puts before what a spreadsheet would read as a formula.
 fn unquoted(text: &str) -> &str {
     text.strip_prefix('\'').filter(|rest| rest.starts_with(['=', '+', '-', '@'])).unwrap_or(text)
 }
@@ -215,12 +214,12 @@ mod tests {
 
     fn connection() -> Connection {
         let connection = Connection::open_in_memory().expect("memory");
-        begin(&connection).expect("begun");
+        create(&connection).expect("created");
         connection
     }
 
     #[test]
-    fn a_report_is_believed_where_the_path_is_that_of_its_ids() {
+    fn a_report_counts_if_the_path_is_that_of_its_ids() {
         let connection = connection();
         let folder = tempfile::tempdir().expect("a folder");
         let report = folder.path().join("report.csv");
@@ -239,7 +238,7 @@ mod tests {
         assert_eq!((&*spoilt.image, &*spoilt.etag, spoilt.run), ("001", "", 0), "a spreadsheet made it 1");
         let known = of(&format!("data/o/n/{hashed}.png")).expect("known");
         assert_eq!((known.image, &*known.etag, &*known.warning, known.run), (long, "tag", "odd", 7));
-        assert_eq!(of("data/o/n/A=h0.png"), None, "neither tells");
+        assert_eq!(of("data/o/n/A=h0.png"), None, "neither says so");
         assert_eq!(of("data/o/n/a=2Fb.jpg").map(|known| known.image), Some("a/b".to_owned()));
         for path in ["data/o/i.jpg", "data/o/n/deep/i.jpg", "o/n/i.jpg", "data/o/n/noext"] {
             assert_eq!(of(path), None, "{path}");
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_report_added_is_taken_away() {
+    fn what_a_report_added_is_removed() {
         assert_eq!(unquoted("'=cmd"), "=cmd");
         assert_eq!(unquoted("'quoted"), "'quoted");
         assert_eq!(own_warning("same bytes as line 2; same object in the storage as line 2"), "");

@@ -11,12 +11,12 @@ use crate::item::{ImageId, NoteId, OrgId, Sha256};
 use crate::ledger::{self, Loading, RowEnd, RunRow, sqlite_error};
 use crate::manifest::{BadRow, Entry, Row};
 
-/// Of a manifest that was not read: the next run reads its own.
+/// How the manifest was read: it was not, and the next run reads its own.
 const READING: &str = "adopted";
-/// The columns that the rows are known by.
+/// The columns of the restored rows.
 const HEADER: &[u8] = b"org,note,image";
 
-/// The run that a `summary.json` tells of; `None` if there is no summary that can be read.
+/// The run of a `summary.json`; `None` if there is no summary that can be read.
 pub(super) fn summarized_run(path: &Path) -> Option<RunRow> {
     // a pipe of that name would block
     let text = std::fs::symlink_metadata(path).ok()?.is_file().then(|| std::fs::read(path).ok())??;
@@ -29,7 +29,7 @@ pub(super) fn summarized_run(path: &Path) -> Option<RunRow> {
 }
 
 /// Loads the rows of `report.csv` as a manifest is loaded, linked to the images that are in the ledger already, and
-/// gives those that failed their reasons, as of run `run`. Returns how many there are.
+/// records why rows failed, as of run `run`. Returns their number.
 pub(super) fn rows(
     connection: &mut Connection,
     report: &Path,
@@ -54,7 +54,7 @@ pub(super) fn rows(
     Ok(loaded.rows)
 }
 
-/// Records the reasons of the rows that a report names as failed or untried; they were loaded in its order.
+/// Records why a report names rows as failed or untried; they were loaded in its order.
 fn reasons(connection: &Connection, report: &Path, run: i64) -> Result<(), RunError> {
     let transaction = connection.unchecked_transaction().map_err(sqlite_error)?;
     for (line, seq) in Lines::open(report)?.into_iter().flatten().zip(1..) {

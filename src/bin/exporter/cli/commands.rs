@@ -156,8 +156,9 @@ fn verify(parser: Parser) -> Parser {
         parser,
         "Read every delivered image again and compare it with its SHA-256",
         "\
-Hashes on all cores and names every file that is missing, changed or foreign (in data/, but not part of the export). \
-Does not use the network. The exit code is 0 if all is well and 3 if a file is missing, changed or foreign.",
+Hashes on all cores and names every file that is missing, changed, unreadable or foreign (in data/, but not part of the \
+export). Does not use the network. The exit code is 3 if there is such a file, 1 if a folder cannot be entered or is a \
+symbolic link, and else 0.",
     )
     .after_help("Example: exporter verify export")
     .after_long_help(
@@ -173,7 +174,9 @@ Examples:
         switch(REPAIR, "Mark missing and changed images as undelivered, so that the next run fetches them")
             .long_help(
                 "Mark missing and changed images as undelivered, so that the next run fetches them\n\nThe exit code is \
-                 still 3. A changed file stays until it is replaced.",
+                 still 3. A changed file stays until it is replaced. An unreadable file is marked if the disk returns \
+                 an I/O error for it but not for others; if five in succession cannot be read, it is the disk: nothing is \
+                 marked, and the exit code is 1.",
             )
             .help_heading(WHAT_TO_DO),
         valued(OLDEST, "N/M")

@@ -48,7 +48,7 @@ pub fn run(args: &ArgMatches) -> ExitCode {
     commands::answer(&text, if verified.is_well() { 0 } else { exit::FINDINGS })
 }
 
-/// Flags of the commands that the answer names, a blank before each.
+/// Flags for the commands that the answer names, a blank before each.
 #[derive(Default)]
 struct Flags {
     run: String,
@@ -93,8 +93,13 @@ fn progress_line(progress: &Progress, time: Duration) -> String {
 }
 
 /// Everything that is not well: what it is called, and its files.
-fn findings(verified: &Verified) -> [(&'static str, &[String]); 3] {
-    [("missing", &verified.missing), ("changed", &verified.changed), ("foreign", &verified.foreign)]
+fn findings(verified: &Verified) -> [(&'static str, &[String]); 4] {
+    [
+        ("missing", &verified.missing),
+        ("changed", &verified.changed),
+        ("unreadable", &verified.unreadable),
+        ("foreign", &verified.foreign),
+    ]
 }
 
 /// The answer, one fact a line, and then every file that is not well.
@@ -114,10 +119,14 @@ fn text(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bo
         let files = format::counted(verified.waiting, "file");
         facts.add("waiting", format!("{files} of images to be fetched again: the next run replaces them"));
     }
+    if !verified.litter.is_empty() {
+        let files = format::counted(verified.litter.len() as u64, "file");
+        facts.add("litter", format!("{files} that an operating system left in data/"));
+    }
     if let Some(next) = next(verified, options, flags, adopted) {
         facts.add("next", next);
     }
-    for (name, paths) in findings(verified) {
+    for (name, paths) in findings(verified).into_iter().chain([("litter", &*verified.litter)]) {
         for path in paths {
             facts.add(name, redact::safe(path));
         }
@@ -138,24 +147,36 @@ fn checked(verified: &Verified) -> String {
     format!("{text}, {}/s", format::bytes(rate))
 }
 
+/// The first line. It never sounds better than the result: what was not checked is not called well.
 fn headline(verified: &Verified, adopted: bool) -> String {
-    if verified.is_well() {
-        return match (verified.checked, adopted) {
-            (_, true) => "all well: the ledger is rebuilt, every listed image is there and unchanged",
-            (0, false) if verified.waiting == 0 => "all well: no image has been delivered, and none is there",
-            (_, false) => "all well: every image that was checked is there and unchanged",
-        }
-        .to_owned();
+    if !verified.is_well() {
+        let counts = findings(verified).map(|(name, paths)| (paths.len() as u64, name));
+        return format!("not well: {}", facts::counts(&counts, ", "));
     }
-    let counts = findings(verified).map(|(name, paths)| (paths.len() as u64, name));
-    format!("not well: {}", facts::counts(&counts, ", "))
+    match (verified.checked, adopted) {
+        (0, true) => "the ledger is rebuilt, but the list names no image".to_owned(),
+        (_, true) => "all well: the ledger is rebuilt, every listed image is there and unchanged".to_owned(),
+        (0, false) if verified.waiting == 0 => "nothing to check: no image is delivered".to_owned(),
+        (0, false) => {
+            let files = format::counted(verified.waiting, "file");
+            format!("nothing to check: no image is delivered, and {files} will be replaced by the next run")
+        }
+        (_, false) => "all well: every image that was checked is there and unchanged".to_owned(),
+    }
 }
 
 /// What to do about what was found.
 fn next(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bool) -> Option<String> {
     let Flags { run, state_dir } = flags;
-    if adopted {
+    let folder = redact::shell(&options.out);
+    if adopted && verified.unreadable.is_empty() {
         return Some(format!("to fetch the images that are missing: exporter run MANIFEST{run}"));
+    }
+    if adopted {
+        return Some(format!(
+            "mend the disk or the permissions before the next run: it fetches the unreadable images, too: \
+             exporter run MANIFEST{run}"
+        ));
     }
     if verified.repaired > 0 {
         let images = match verified.repaired {
@@ -165,9 +186,13 @@ fn next(verified: &Verified, options: &VerifyOptions, flags: &Flags, adopted: bo
         return Some(format!("to fetch the {images} again: exporter run MANIFEST{run}"));
     }
     if !verified.missing.is_empty() || !verified.changed.is_empty() {
-        let folder = redact::shell(&options.out);
         return Some(format!(
             "to fetch them again: exporter verify {folder}{state_dir} --repair, then exporter run MANIFEST{run}"
+        ));
+    }
+    if !verified.unreadable.is_empty() {
+        return Some(format!(
+            "mend the disk or the permissions, then check again: exporter verify {folder}{state_dir}"
         ));
     }
     (!verified.foreign.is_empty()).then(|| "inspect the foreign files, and move them out of data/".to_owned())
@@ -218,5 +243,40 @@ mod tests {
         checked   3 images, 5.9 KiB in 0 s
         unchanged 3
         ");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_called_changed_and_litter_alone_is_well() {
+        let litter = vec!["data/.DS_Store".to_owned()];
+        let verified = Verified { checked: 2, ok: 2, litter: litter.clone(), ..Verified::default() };
+        assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @"
+        all well: every image that was checked is there and unchanged
+        checked   2 images, 0 B in 0 s
+        unchanged 2
+        litter    1 file that an operating system left in data/
+        litter    data/.DS_Store
+        ");
+        let unreadable = vec!["data/o/n/a.jpg".to_owned(), "data/o/n/b.jpg".to_owned()];
+        let verified = Verified { checked: 2, unreadable, litter, ..Verified::default() };
+        assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @"
+        not well: 2 unreadable
+        checked    2 images, 0 B in 0 s
+        unchanged  0
+        unreadable 2
+        litter     1 file that an operating system left in data/
+        next       mend the disk or the permissions, then check again: exporter verify export
+        unreadable data/o/n/a.jpg
+        unreadable data/o/n/b.jpg
+        litter     data/.DS_Store
+        ");
+    }
+
+    #[test]
+    fn a_check_of_nothing_is_not_called_well() {
+        let verified = Verified { waiting: 2, ..Verified::default() };
+        let expected =
+            "nothing to check: no image is delivered, and 2 files will be replaced by the next run";
+        assert_eq!(headline(&verified, false), expected);
+        assert_eq!(headline(&Verified::default(), false), "nothing to check: no image is delivered");
     }
 }

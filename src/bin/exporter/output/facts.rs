@@ -4,22 +4,25 @@ use std::fmt::{Display, Write as _};
 
 use super::format;
 
-/// Where values start; the longest names (`delivered`) leave a blank before it.
-const WIDTH: usize = 10;
+/// Where values start, unless a longer name moves them to the right.
+const WIDTH_MIN: usize = 10;
 
 /// Text that grows line by line.
 #[derive(Debug)]
-pub struct Facts(String);
+pub struct Facts {
+    headline: String,
+    lines: Vec<(String, String)>,
+}
 
 impl Facts {
     /// Starts with the headline.
     pub fn new(headline: impl Display) -> Self {
-        Self(format!("{headline}\n"))
+        Self { headline: headline.to_string(), lines: Vec::new() }
     }
 
     /// Adds the line `name      value`.
     pub fn add(&mut self, name: &str, value: impl Display) {
-        let _ = writeln!(self.0, "{name:<WIDTH$}{value}");
+        self.lines.push((name.to_owned(), value.to_string()));
     }
 
     /// Adds a line below the last value, for a command that a narrow terminal should not wrap.
@@ -29,7 +32,13 @@ impl Facts {
 
     /// All lines.
     pub fn into_text(self) -> String {
-        self.0
+        let longest = self.lines.iter().map(|(name, _)| name.len() + 1).max();
+        let width = longest.unwrap_or_default().max(WIDTH_MIN);
+        let mut text = format!("{}\n", self.headline);
+        for (name, value) in self.lines {
+            let _ = writeln!(text, "{name:<width$}{value}");
+        }
+        text
     }
 }
 
