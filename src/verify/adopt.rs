@@ -94,23 +94,23 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
     adopt_files(connection, out, progress, &mut verified)?;
     foreign::find(connection, out, list::OWNED)?.report(&mut verified);
     let manifest_sha256 = last.map(|run| run.manifest_sha256).unwrap_or_default();
-    restore_rows(connection, out, manifest_sha256, &mut verified.notices).map(|()| verified)
+    restore_rows(connection, out, &manifest_sha256, &mut verified.notices).map(|()| verified)
 }
 
 /// Restores the rows of the last report, and adds the adoption to the table of runs.
 fn restore_rows(
     connection: &mut Connection,
     out: &Path,
-    manifest_sha256: String,
+    manifest_sha256: &str,
     notices: &mut Vec<String>,
 ) -> Result<(), RunError> {
     let now = timestamp::now();
     let run = ledger::insert_run(
         connection,
-        &ledger::RunRow { started_at: now.clone(), ..ledger::RunRow::starting(manifest_sha256.clone()) },
+        &ledger::RunRow { started_at: now.clone(), ..ledger::RunRow::starting(manifest_sha256.to_owned()) },
     )
     .map_err(sqlite_error)?;
-    let restored = rows::rows(connection, &out.join("report.csv"), &manifest_sha256, run);
+    let restored = rows::rows(connection, &out.join("report.csv"), manifest_sha256, run);
     if let Err(error) = &restored {
         // the next run reads its manifest anyway
         notices.push(format!("the rows of report.csv are not known again: {error}"));
