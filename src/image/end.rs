@@ -234,7 +234,9 @@ mod tests {
 
     fn jpeg(segments: &[Vec<u8>], scan: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0xff, SOI];
-        segments.iter().for_each(|segment| bytes.extend(segment));
+        for segment in segments {
+            bytes.extend(segment);
+        }
         bytes.extend(segment(SOS, &[1, 1, 0, 0, 63, 0]));
         bytes.extend(scan);
         bytes
