@@ -4,7 +4,8 @@
 //! lost, and none is guessed. Memory does not grow with the file. No row is remembered: the ledger finds duplicates
 //! and images that were delivered before.
 //!
-//! A record passes through `source` (bytes, hash, lines) → `record` (CSV) → `header` and `columns`, once → `row`.
+//! A record passes through `source` (bytes, hash, lines) → `record` (CSV) → `start`, `header` and `columns`, once →
+//! `row`. What is odd but can be fetched becomes a `warning`.
 
 mod check;
 mod columns;
@@ -14,8 +15,10 @@ mod open;
 mod record;
 mod row;
 mod source;
+mod start;
 #[cfg(test)]
 mod tests;
+mod warning;
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
@@ -28,10 +31,12 @@ pub use error::ManifestError;
 pub use header::{Header, REASON_COLUMNS};
 pub use open::{Source, open};
 pub use row::{BadRow, Entry, MAX_ID, Row};
+pub use warning::{ManifestWarning, WarningKind};
 
 use crate::item::Sha256;
 use record::Records;
-use source::{ByteSource, Encoding};
+use source::{ByteSource, Container, Encoding};
+use warning::Findings;
 
 /// How a manifest is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +74,7 @@ impl ManifestOptions {
 pub struct Manifest<R> {
     records: Records<R>,
     header: Header,
+    findings: Findings,
     ended: bool,
 }
 
@@ -81,17 +87,18 @@ impl<R: BufRead> Manifest<R> {
     /// each.
     pub fn open(reader: R, options: &ManifestOptions) -> Result<Self, ManifestError> {
         let delimiter = options.delimiter.unwrap_or(b',');
-        if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n' | 0) {
+        if !start::is_delimiter(delimiter) {
             return Err(ManifestError::Delimiter);
         }
         let (source, encoding) = ByteSource::open(reader)?;
-        if encoding == Encoding::Utf16 {
-            return Err(ManifestError::Utf16);
+        match encoding {
+            Encoding::Utf8 => {}
+            Encoding::Utf16 => return Err(ManifestError::Utf16),
+            Encoding::Compressed(container) => return Err(compressed(&container)),
         }
         let mut records = Records::new(source, delimiter);
-        let first = records.read()?.ok_or(ManifestError::Empty)?;
-        let header = Header::read(&first, &options.columns, delimiter)?;
-        Ok(Self { records, header, ended: false })
+        let header = start::read(&mut records, &options.columns, delimiter)?;
+        Ok(Self { records, header, findings: Findings::default(), ended: false })
     }
 
     /// Its columns.
@@ -112,7 +119,18 @@ impl<R: BufRead> Manifest<R> {
         self.ended = true;
         let Some(record) = self.records.read()? else { return Ok(None) };
         self.ended = false;
-        Ok(Some(row::judge(&record, &self.header)))
+        if record.unterminated && record.len() < self.header.width() {
+            self.findings.note_cut(record.line);
+        }
+        let entry = row::judge(&record, &self.header);
+        self.findings.note(&entry);
+        Ok(Some(entry))
+    }
+
+    /// What is odd about the rows that were read so far, and about the header.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<ManifestWarning> {
+        self.findings.warnings(&self.header)
     }
 
     /// The SHA-256 of the whole input, byte order mark and blank lines included; reads the rest of it.
@@ -131,6 +149,20 @@ impl<R: BufRead> Iterator for Manifest<R> {
     fn next(&mut self) -> Option<Self::Item> {
         self.next_entry().transpose()
     }
+}
+
+fn compressed(container: &Container) -> ManifestError {
+    const UNPACK: &str = "unpack it first";
+    const SAVE_AS: &str = "unpack it first, or save the spreadsheet as CSV in UTF-8";
+    let (kind, advice) = match container {
+        Container::Gzip => ("gzip", UNPACK),
+        Container::Zip => ("zip, or a spreadsheet such as .xlsx", SAVE_AS),
+        Container::Bzip2 => ("bzip2", UNPACK),
+        Container::Xz => ("xz", UNPACK),
+        Container::Zstd => ("zstd", UNPACK),
+        Container::Xls => ("a spreadsheet, .xls", "save the spreadsheet as CSV in UTF-8"),
+    };
+    ManifestError::Compressed { kind, advice }
 }
 
 /// The fingerprint of a manifest without parsing it: the SHA-256 of everything `reader` yields.

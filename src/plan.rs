@@ -16,7 +16,9 @@ use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
 use crate::ledger::{self, Loading, sqlite_error};
-use crate::manifest::{self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, Source};
+use crate::manifest::{
+    self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, ManifestWarning, Source,
+};
 use crate::options::{OnBadRow, Rate};
 
 /// A run that is thought about.
@@ -57,6 +59,8 @@ pub struct Plan {
     pub disk_free_bytes: u64,
     /// Files that can still be made there; `None` where the file system does not count them.
     pub disk_free_files: Option<u64>,
+    /// What is odd about the manifest and refuses nothing.
+    pub warnings: Vec<ManifestWarning>,
     /// The first bad rows, in the order of the file.
     #[serde(skip)]
     pub first_bad: Vec<BadRow>,
@@ -120,6 +124,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         shortest_seconds: options.rate.shortest(to_fetch).as_secs(),
         disk_free_bytes: bytes,
         disk_free_files: files,
+        warnings: manifest.warnings(),
         first_bad: first_bad(connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
         no_folder: obstacle(&options.out)?,

@@ -5,7 +5,7 @@
 
 use std::io::BufRead;
 
-use super::{BadRow, Entry, Manifest, ManifestError, ManifestOptions};
+use super::{BadRow, Entry, Manifest, ManifestError, ManifestOptions, ManifestWarning};
 use crate::item::Sha256;
 
 /// Bad rows that are named: a screenful. The others are counted.
@@ -22,8 +22,8 @@ pub struct ManifestCheck {
     pub first_bad: Vec<BadRow>,
     /// SHA-256 of the whole input.
     pub fingerprint: Sha256,
-    /// Rows with an id that looks like a number rounded by a spreadsheet (`1.23E+15`), and the line of the first.
-    pub rounded: Option<(u64, u64)>,
+    /// What is odd and refuses nothing.
+    pub warnings: Vec<ManifestWarning>,
 }
 
 /// Reads a manifest to its end.
@@ -33,35 +33,18 @@ pub struct ManifestCheck {
 /// Those of [`Manifest::open`], and if reading fails later. A bad row is not an error.
 pub fn check(reader: impl BufRead, options: &ManifestOptions) -> Result<ManifestCheck, ManifestError> {
     let mut manifest = Manifest::open(reader, options)?;
-    let (mut rows, mut bad, mut first_bad, mut rounded) = (0, 0, Vec::new(), None);
+    let (mut rows, mut bad, mut first_bad) = (0, 0, Vec::new());
     while let Some(entry) = manifest.next_entry()? {
         rows += 1;
-        match entry {
-            Entry::Bad(row) => {
-                bad += 1;
-                if first_bad.len() < FIRST_BAD_ROWS {
-                    first_bad.push(row);
-                }
-            }
-            Entry::Row(row) => {
-                if [row.org.as_str(), row.note.as_str(), row.image.as_str()].into_iter().any(is_rounded) {
-                    rounded.get_or_insert((0, row.line)).0 += 1;
-                }
+        if let Entry::Bad(row) = entry {
+            bad += 1;
+            if first_bad.len() < FIRST_BAD_ROWS {
+                first_bad.push(row);
             }
         }
     }
-    Ok(ManifestCheck { rows, bad, first_bad, fingerprint: manifest.fingerprint()?, rounded })
-}
-
-/// `1.23E+15`: how a spreadsheet saves a long number in a CSV file.
-fn is_rounded(id: &str) -> bool {
-    let Some((number, power)) = id.split_once(['E', 'e']) else { return false };
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let whole = |text: &str| match text.split_once(['.', ',']) {
-        Some((whole, part)) => digits(whole) && digits(part),
-        None => digits(text),
-    };
-    power.strip_prefix(['+', '-']).is_some_and(digits) && whole(number)
+    let warnings = manifest.warnings();
+    Ok(ManifestCheck { rows, bad, first_bad, fingerprint: manifest.fingerprint()?, warnings })
 }
 
 #[cfg(test)]
@@ -76,13 +59,6 @@ mod tests {
         let lines: Vec<u64> = checked.first_bad.iter().map(|row| row.line).collect();
         assert_eq!(lines, (2..=21).collect::<Vec<u64>>());
         assert_eq!(checked.fingerprint, super::super::fingerprint(text.as_bytes()).expect("no I/O"));
-    }
-
-    #[test]
-    fn ids_that_a_spreadsheet_rounded_are_counted() {
-        let text = "org,note,image\no,n,i\no,1.23E+15,i\no,n,2E+10\no,1e5,0xE+1\no,E+1,1.E+1\no,n,5,5E+07\n";
-        let checked = check(text.as_bytes(), &ManifestOptions::default()).expect("a manifest");
-        assert_eq!((checked.rounded, checked.bad), (Some((2, 3)), 1));
     }
 
     #[test]

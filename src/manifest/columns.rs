@@ -27,10 +27,27 @@ pub(super) struct Columns {
     pub(super) sha256: Option<usize>,
 }
 
+impl Columns {
+    /// The last of them: a row that reaches it has all.
+    pub(super) fn last(self) -> usize {
+        self.all().into_iter().flatten().max().unwrap_or_default()
+    }
+
+    /// All of them, in the order org, note, image, sha256.
+    pub(super) fn all(self) -> [Option<usize>; 4] {
+        [Some(self.org), Some(self.note), Some(self.image), self.sha256]
+    }
+}
+
+/// Delimiters that an error may propose.
+pub(super) const DELIMITERS: [char; 4] = [';', '\t', '|', ','];
+
 struct Role<'a> {
     name: &'static str,
     known: &'static [&'static str],
     asked: Option<&'a str>,
+    /// Takes out of a name what makes no difference for this column.
+    fold: fn(&str) -> String,
 }
 
 /// Finds the columns among `names`, which were split at `delimiter`.
@@ -66,14 +83,16 @@ fn roles(asked: &ColumnNames) -> [Role<'_>; 4] {
             name: "org",
             known: &["org", "org_id", "organization", "organization_id", "x_organization_id"],
             asked: asked.org.as_deref(),
+            fold,
         },
-        Role { name: "note", known: &["note", "note_id", "noteid"], asked: asked.note.as_deref() },
+        Role { name: "note", known: &["note", "note_id", "noteid"], asked: asked.note.as_deref(), fold },
         Role {
             name: "image",
             known: &["image", "image_id", "imageid", "file_id"],
             asked: asked.image.as_deref(),
+            fold,
         },
-        Role { name: "sha256", known: &["sha256"], asked: None },
+        Role { name: "sha256", known: &["sha256", "sha256sum"], asked: None, fold: letters_and_digits },
     ]
 }
 
@@ -82,7 +101,7 @@ fn candidates(names: &[String], role: &Role<'_>) -> Vec<usize> {
         (0..names.len()).filter(|index| is_meant(&names[*index])).collect()
     };
     let Some(asked) = role.asked else {
-        return matching(&|name| role.known.contains(&fold(name).as_str()));
+        return matching(&|name| role.known.contains(&(role.fold)(name).as_str()));
     };
     let exact = matching(&|name| name == asked);
     if exact.is_empty() { matching(&|name| fold(name) == fold(asked)) } else { exact }
@@ -91,6 +110,52 @@ fn candidates(names: &[String], role: &Role<'_>) -> Vec<usize> {
 /// Case, `_`, `-` and space make no difference, nor do blanks around the name.
 fn fold(name: &str) -> String {
     name.trim().to_lowercase().replace(['-', ' '], "_")
+}
+
+/// Blanks, `_` and `-` make no difference at all: `SHA 256 sum` is `sha256sum`.
+fn letters_and_digits(name: &str) -> String {
+    name.to_lowercase().replace(|c: char| c.is_whitespace() || matches!(c, '-' | '_'), "")
+}
+
+/// Whether a column looks like a hash of the image. It need not be one.
+pub(super) fn looks_like_a_hash(name: &str) -> bool {
+    words(name).iter().any(|word| is_hash(word)) || is_hash(&letters_and_digits(name))
+}
+
+/// `md5`, `filehash`, `crc32c`, `sha512sum`, but not `md`, `shape` or `hashtag`.
+fn is_hash(word: &str) -> bool {
+    const NAMES: [&str; 6] = ["hash", "checksum", "cksum", "digest", "etag", "sha"];
+    const ENDS: [&str; 5] = ["hash", "checksum", "md5", "md5sum", "sha1"];
+    const FAMILIES: [&str; 5] = ["md5", "sha", "crc", "blake", "xxh"];
+    let is_member = |family: &str| {
+        let rest = word.strip_prefix(family);
+        rest.is_some_and(|rest| family == "md5" || rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    NAMES.contains(&word) || ENDS.iter().any(|end| word.ends_with(end)) || FAMILIES.into_iter().any(is_member)
+}
+
+/// The words of `file_hash`, `file-hash`, `fileHash`, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut after_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (after_lower && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+        after_lower = c.is_lowercase();
+    }
+    words
+}
+
+/// The flag that sets a delimiter, for advice.
+pub(super) fn delimiter_flag(delimiter: char) -> String {
+    match delimiter {
+        '\t' => "--delimiter with a tab".to_owned(),
+        other => format!("--delimiter '{other}'"),
+    }
 }
 
 fn missing(names: &[String], roles: &[Role<'_>], found: [Option<usize>; 4], delimiter: u8) -> ManifestError {
@@ -105,9 +170,7 @@ fn missing(names: &[String], roles: &[Role<'_>], found: [Option<usize>; 4], deli
     });
     // One column that contains another delimiter: a spreadsheet saved the file with semicolons.
     let other = match names {
-        [only] => {
-            [';', '\t', '|', ','].into_iter().find(|c| *c != char::from(delimiter) && only.contains(*c))
-        }
+        [only] => DELIMITERS.into_iter().find(|c| *c != char::from(delimiter) && only.contains(*c)),
         _ => None,
     };
     let advice = match other {
@@ -142,7 +205,7 @@ fn known(role: &Role<'_>) -> String {
 }
 
 /// Names for a message; a file that is not a manifest may have thousands.
-fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     const NAMES_MAX: usize = 20;
     let mut names = names.into_iter();
     let text = names.by_ref().take(NAMES_MAX).map(|name| shown(name)).collect::<Vec<_>>().join(", ");

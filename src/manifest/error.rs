@@ -20,7 +20,27 @@ pub enum ManifestError {
     /// A byte order mark of UTF-16, or NUL bytes in the header.
     #[error("it is UTF-16, or not text at all: save it again as CSV in UTF-8")]
     Utf16,
-    /// The header holds bytes that are not UTF-8.
+    /// A compressed file, or a spreadsheet, which is one.
+    #[error("it is compressed ({kind}): {advice}")]
+    Compressed {
+        /// Of which kind.
+        kind: &'static str,
+        /// What to do next.
+        advice: &'static str,
+    },
+    /// The first line is no header, and one below it is.
+    #[error(
+        "line {line} is no header, but line {header} looks like the header: remove the lines above it{advice}"
+    )]
+    HeaderBelow {
+        /// Line of what was taken for the header, from 1.
+        line: u64,
+        /// Line of what looks like it.
+        header: u64,
+        /// What else to do; may be empty.
+        advice: String,
+    },
+    /// A column is missing, and the header holds bytes that are not UTF-8.
     #[error("header on line {line} is not UTF-8: save the manifest again as CSV in UTF-8")]
     HeaderNotUtf8 {
         /// Line of the header, from 1.

@@ -18,6 +18,7 @@ pub const REASON_COLUMNS: [&str; 4] = ["error_code", "error", "attempts", "advic
 /// The manifest's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    line: u64,
     names: Vec<String>,
     own: usize,
     columns: Columns,
@@ -38,27 +39,29 @@ impl Header {
         if record.end != End::Whole {
             return Err(ManifestError::HeaderWithoutEnd { line });
         }
-        let names = record
-            .fields()
-            .map(|field| std::str::from_utf8(field).map(str::to_owned))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| ManifestError::HeaderNotUtf8 { line })?;
+        // names of other columns may be in any encoding: they come back as they are
+        let names: Vec<String> =
+            record.fields().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
         let own = match names.len().checked_sub(REASON_COLUMNS.len()) {
             Some(own) if names[own..] == REASON_COLUMNS => own,
             _ => names.len(),
         };
-        let columns = columns::find(&names[..own], asked, delimiter)?;
+        let is_text = record.fields().all(|field| std::str::from_utf8(field).is_ok());
+        let columns = columns::find(&names[..own], asked, delimiter).map_err(|error| match error {
+            ManifestError::MissingColumn { .. } if !is_text => ManifestError::HeaderNotUtf8 { line },
+            error => error,
+        })?;
         let mut raw = Vec::new();
-        for (index, name) in names[..own].iter().enumerate() {
+        for (index, name) in record.fields().take(own).enumerate() {
             if index > 0 {
                 raw.push(b',');
             }
-            csv_field::push(&mut raw, name.as_bytes());
+            csv_field::push(&mut raw, name);
         }
-        Ok(Self { names, own, columns, raw })
+        Ok(Self { line, names, own, columns, raw })
     }
 
-    /// The names of the manifest's own columns as in the file, without those that an earlier `failed.csv` added.
+    /// The names of the manifest's own columns, with U+FFFD for bytes that are not UTF-8, without those that an earlier `failed.csv` added.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names[..self.own]
@@ -70,7 +73,12 @@ impl Header {
         &self.raw
     }
 
-    /// Number of fields that every row must have.
+    /// Line on which it is.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Number of its fields.
     pub(super) fn width(&self) -> usize {
         self.names.len()
     }
@@ -82,5 +90,26 @@ impl Header {
     /// The name of a column as messages show it.
     pub(super) fn label(&self, index: usize) -> String {
         self.names.get(index).map_or_else(String::new, |name| columns::shown(name))
+    }
+
+    /// Columns that look like a hash and are not compared.
+    pub(super) fn other_hashes(&self) -> Vec<usize> {
+        let has_role = |index| self.columns.all().contains(&Some(index));
+        let is_hash = |index: &usize| !has_role(*index) && columns::looks_like_a_hash(&self.names[*index]);
+        (0..self.own).filter(is_hash).collect()
+    }
+
+    /// The names of columns as messages list them.
+    pub(super) fn list(&self, columns: &[usize]) -> String {
+        columns::list(columns.iter().map(|index| &self.names[*index]))
+    }
+
+    /// Whether a record names org, note and image as the header does.
+    pub(super) fn is_repeated_by(&self, record: &Record<'_>) -> bool {
+        let Columns { org, note, image, .. } = self.columns;
+        [org, note, image].into_iter().all(|index| {
+            let field = record.field(index).unwrap_or_default().trim_ascii();
+            field.eq_ignore_ascii_case(self.names[index].trim().as_bytes())
+        })
     }
 }

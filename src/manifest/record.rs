@@ -30,6 +30,8 @@ pub(super) struct Record<'a> {
     /// Line on which it starts, from 1.
     pub(super) line: u64,
     pub(super) end: End,
+    /// The input ended with it, without a line end.
+    pub(super) unterminated: bool,
     bytes: &'a [u8],
     ends: &'a [usize],
 }
@@ -67,26 +69,42 @@ pub(super) struct Records<R> {
     filled: usize,
     ends: Vec<usize>,
     count: usize,
+    unterminated: bool,
 }
 
 impl<R: BufRead> Records<R> {
     pub(super) fn new(source: ByteSource<R>, delimiter: u8) -> Self {
-        let mut csv = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        // csv_core drops a byte order mark at its first call, if the chunk is long enough to hold all of it. The
-        // source has done that already, so the first call gets a blank line.
-        csv.read_record(b"\n", &mut [0], &mut [0]);
-        Self { source, csv, bytes: vec![0; 1024], filled: 0, ends: vec![0; 16], count: 0 }
+        let csv = parser(delimiter);
+        Self {
+            source,
+            csv,
+            bytes: vec![0; 1024],
+            filled: 0,
+            ends: vec![0; 16],
+            count: 0,
+            unterminated: false,
+        }
     }
 
-    /// The next record that is not a blank line; `None` at the end.
+    /// Splits the next records at another delimiter.
+    pub(super) fn set_delimiter(&mut self, delimiter: u8) {
+        self.csv = parser(delimiter);
+    }
+
+    /// The next record that is neither a blank line nor a row of empty fields; `None` at the end.
     pub(super) fn read(&mut self) -> io::Result<Option<Record<'_>>> {
-        if !self.source.skip_line_ends()? {
-            return Ok(None);
+        loop {
+            if !self.source.skip_line_ends()? {
+                return Ok(None);
+            }
+            let line = self.source.line();
+            let end = self.parse()?;
+            if end == End::Whole && self.filled == 0 {
+                continue;
+            }
+            let (bytes, ends) = (&self.bytes[..self.filled], &self.ends[..self.count]);
+            return Ok(Some(Record { line, end, unterminated: self.unterminated, bytes, ends }));
         }
-        let line = self.source.line();
-        let end = self.parse()?;
-        let (bytes, ends) = (&self.bytes[..self.filled], &self.ends[..self.count]);
-        Ok(Some(Record { line, end, bytes, ends }))
     }
 
     pub(super) fn into_source(self) -> ByteSource<R> {
@@ -109,6 +127,7 @@ impl<R: BufRead> Records<R> {
             self.filled += step.bytes;
             self.count += step.ends;
             if let Some(end) = step.end {
+                self.unterminated = step.at_end;
                 return Ok(end);
             }
         }
@@ -131,6 +150,16 @@ struct Step {
     bytes: usize,
     ends: usize,
     end: Option<End>,
+    /// The input has ended.
+    at_end: bool,
+}
+
+fn parser(delimiter: u8) -> csv_core::Reader {
+    let mut csv = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+    // csv_core drops a byte order mark at its first call, if the chunk is long enough to hold all of it. The source has
+    // done that already, so the first call gets a blank line.
+    csv.read_record(b"\n", &mut [0], &mut [0]);
+    csv
 }
 
 /// One call of the parser on at most `limit` bytes; neither `bytes` nor `ends` may be empty.
@@ -154,5 +183,5 @@ fn step<R: BufRead>(
     if !at_end {
         source.consume(taken)?;
     }
-    Ok(Step { taken, bytes, ends, end })
+    Ok(Step { taken, bytes, ends, end, at_end })
 }

@@ -72,20 +72,16 @@ fn row(record: &Record<'_>, header: &Header) -> Result<Row, String> {
         }
         End::OpenQuote => return Err("row has a quote that is never closed".to_owned()),
     }
-    if record.len() != header.width() {
-        let (has, wants) = (record.len(), header.width());
-        let fields = if has == 1 { "field" } else { "fields" };
-        return Err(format!("row has {has} {fields}, the header has {wants}"));
+    if header.is_repeated_by(record) {
+        return Err("row is the header again".to_owned());
     }
-    let mut raw = Vec::with_capacity(record.read_so_far().len() + header.width());
-    for (index, field) in record.fields().enumerate() {
-        let field = utf8(field).ok_or_else(|| format!("{} is not UTF-8", header.label(index)))?;
-        if index < header.names().len() {
-            if index > 0 {
-                raw.push(b',');
-            }
-            csv_field::push(&mut raw, field.as_bytes());
-        }
+    if is_rule(record) {
+        return Err("row is a line of dashes".to_owned());
+    }
+    ensure_width(record, header)?;
+    for index in header.columns().all().into_iter().flatten() {
+        let field = record.field(index).unwrap_or_default();
+        utf8(field).ok_or_else(|| format!("{} is not UTF-8", header.label(index)))?;
     }
     let columns = header.columns();
     let cell = |index| record.field(index).and_then(utf8).unwrap_or_default();
@@ -103,7 +99,44 @@ fn row(record: &Record<'_>, header: &Header) -> Result<Row, String> {
                 .ok_or_else(|| format!("{} is not 64 hex digits", header.label(index)))?,
         ),
     };
-    Ok(Row { line: record.line, org, note, image, sha256, raw })
+    Ok(Row { line: record.line, org, note, image, sha256, raw: raw(record, header) })
+}
+
+/// Spreadsheets leave out empty fields at the end of a row, or add some. What cannot be missing are the columns that
+/// have a meaning, and what cannot be added is a value.
+fn ensure_width(record: &Record<'_>, header: &Header) -> Result<(), String> {
+    let (has, wants) = (record.len(), header.width());
+    let is_lacking = has <= header.columns().last();
+    let has_surplus = record.fields().skip(wants).any(|field| !field.is_empty());
+    if is_lacking || has_surplus {
+        let fields = if has == 1 { "field" } else { "fields" };
+        return Err(format!("row has {has} {fields}, the header has {wants}"));
+    }
+    Ok(())
+}
+
+/// The row's own columns as a CSV line, as many as the header has.
+fn raw(record: &Record<'_>, header: &Header) -> Vec<u8> {
+    let own = header.names().len();
+    let mut raw = Vec::with_capacity(record.read_so_far().len() + own);
+    for index in 0..own {
+        if index > 0 {
+            raw.push(b',');
+        }
+        csv_field::push(&mut raw, record.field(index).unwrap_or_default());
+    }
+    raw
+}
+
+/// `-----,----`: what database clients draw between a header and its rows, or around a table.
+fn is_rule(record: &Record<'_>) -> bool {
+    let is_rule = |field: &[u8]| {
+        let Some(text) = utf8(field) else { return false };
+        let is_line = |c: char| matches!(c, '-' | '=' | '\u{2013}' | '\u{2014}' | '\u{2500}' | '\u{2501}');
+        let lines = text.chars().filter(|c| is_line(*c)).count();
+        lines >= 2 && text.chars().all(|c| is_line(c) || matches!(c, '+' | '|' | ':' | ' ' | '\t'))
+    };
+    record.fields().all(|field| field.is_empty() || is_rule(field))
 }
 
 fn utf8(field: &[u8]) -> Option<&str> {

@@ -16,6 +16,38 @@ pub(super) enum Encoding {
     Utf8,
     /// A byte order mark of UTF-16.
     Utf16,
+    /// Not text at all.
+    Compressed(Container),
+}
+
+/// A kind of file that holds other files, known by its first bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    Gzip,
+    Zip,
+    Bzip2,
+    Xz,
+    Zstd,
+    Xls,
+}
+
+/// The longest of the marks below.
+const START: usize = 8;
+
+impl Encoding {
+    fn of(start: &[u8]) -> Self {
+        let container = match start {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Self::Utf16,
+            [0x1f, 0x8b, ..] => Container::Gzip,
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Container::Zip,
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', ..] => Container::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Container::Xz,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Container::Zstd,
+            [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1] => Container::Xls,
+            _ => return Self::Utf8,
+        };
+        Self::Compressed(container)
+    }
 }
 
 pub(super) struct ByteSource<R> {
@@ -31,14 +63,10 @@ pub(super) struct ByteSource<R> {
 impl<R: BufRead> ByteSource<R> {
     /// Inspects the first bytes and skips the byte order mark of UTF-8, which is hashed like the rest.
     pub(super) fn open(mut reader: R) -> io::Result<(Self, Encoding)> {
-        let mut start = Vec::with_capacity(3);
-        reader.by_ref().take(3).read_to_end(&mut start)?;
-        let encoding = if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
-            Encoding::Utf16
-        } else {
-            Encoding::Utf8
-        };
-        let mark = if start == b"\xef\xbb\xbf" { start.len() } else { 0 };
+        let mut start = Vec::with_capacity(START);
+        reader.by_ref().take(START as u64).read_to_end(&mut start)?;
+        let encoding = Encoding::of(&start);
+        let mark = if start.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let mut source = Self {
             reader: Cursor::new(start).chain(reader),
             digest: sha2::Sha256::new(),

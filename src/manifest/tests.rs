@@ -123,7 +123,7 @@ fn the_error_for_utf_16_asks_for_utf_8() {
 
 #[test]
 fn a_header_that_is_not_text_or_never_ends_is_refused() {
-    assert!(refusal(b"org,note,image,\xe9\n").starts_with("header on line 1 is not UTF-8"));
+    assert!(refusal(b"org,not\xe9,image\n").starts_with("header on line 1 is not UTF-8"));
     assert!(refusal("\norg,note,\"image\no,n,i\n").starts_with("header on line 2 never ends"));
     assert!(refusal("a".repeat(2 << 20)).starts_with("header on line 1 never ends"));
 }
@@ -132,7 +132,99 @@ fn a_header_that_is_not_text_or_never_ends_is_refused() {
 fn a_ragged_row_says_how_many_fields_it_has() {
     assert_eq!(reason("o,n"), "row has 2 fields, the header has 5");
     assert_eq!(reason("o"), "row has 1 field, the header has 5");
+    assert_eq!(reason("o,n,i"), "row has 3 fields, the header has 5", "sha256 cannot be missing");
     assert_eq!(reason("o,n,i,,w,x"), "row has 6 fields, the header has 5");
+    assert_eq!(reason("o,n,i,,w,,x"), "row has 7 fields, the header has 5");
+}
+
+#[test]
+fn empty_fields_at_the_end_of_a_row_may_be_too_many_or_missing() {
+    for (row, raw) in [
+        ("o,n,i,x,y,,,", "o,n,i,x,y"),
+        ("o,n,i,x,y,\"\"", "o,n,i,x,y"),
+        ("o,n,i,x", "o,n,i,x,"),
+        ("o,n,i", "o,n,i,,"),
+    ] {
+        let found = rows(format!("org,note,image,x,y\n{row}\n"));
+        assert_eq!(String::from_utf8_lossy(&found[0].raw), raw, "{row}");
+    }
+    let [Entry::Bad(bad)] = &entries(b"x,org,note,y,image\nx,o,n,y\n")[..] else { panic!("one bad row") };
+    assert_eq!(bad.reason, "row has 4 fields, the header has 5");
+}
+
+#[test]
+fn a_row_of_empty_fields_is_a_blank_line() {
+    let text = ",,\n\norg,note,image\n,,\no,n,1\n,,,,,\n\"\",\"\"\n,\no,n,2\n,,\n,,";
+    let found: Vec<(u64, String)> =
+        rows(text).into_iter().map(|row| (row.line, row.image.to_string())).collect();
+    assert_eq!(found, [(5, "1".to_owned()), (9, "2".to_owned())]);
+    assert!(refusal(",,\n,\n").starts_with("it is empty"));
+}
+
+#[test]
+fn the_line_for_excel_sets_the_delimiter() {
+    for start in ["sep=;", "\u{feff}sep=;", "SEP=;", "\"sep=;\"", "sep=;;;", "sep=;,,", "\u{feff}\"sep=;\",,"]
+    {
+        let found = rows(format!("{start}\r\norg;note;image\r\no;n;a,b\r\n"));
+        assert_eq!((found[0].line, found[0].image.as_str()), (3, "a,b"), "{start}");
+    }
+    assert_eq!(rows("sep=,\norg,note,image\no,n,i\n")[0].line, 3);
+    assert_eq!(rows("sep=\t\norg\tnote\timage\no\tn\ti\n")[0].line, 3);
+    let options = ManifestOptions { delimiter: Some(b';'), ..ManifestOptions::default() };
+    let manifest = Manifest::open(&b"sep=;\norg;note;image\n"[..], &options).expect("a manifest");
+    assert_eq!(manifest.header().names(), ["org", "note", "image"]);
+    assert!(refusal("sep=;\n").starts_with("it is empty"));
+    assert!(refusal("sep=\norg,note,image\n").contains("line 2 looks like the header"));
+    assert!(refusal("sep=a\norg,note,image\n").contains("line 2 looks like the header"));
+}
+
+#[test]
+fn a_header_below_a_title_is_pointed_out() {
+    let told = refusal("UTF-8\norg,note,image\no,n,i\n");
+    assert_eq!(told, "line 1 is no header, but line 2 looks like the header: remove the lines above it");
+    for (text, line) in [
+        ("Export of ward 3,,\n\n,,\norg,note,image\n", 4),
+        ("patient,date\nOrg ID,Note ID,Image ID\n", 2),
+        ("caf\u{e9}\norg,note,image,sha256\n", 2),
+    ] {
+        assert!(refusal(text).contains(&format!("line {line} looks like the header")), "{text:?}");
+    }
+    assert!(refusal(b"\xdcbersicht\norg,note,image\n").contains("line 2 looks like the header"));
+    assert!(refusal("title\norg;note;image\n").ends_with("above it, and give --delimiter ';'"));
+    assert!(refusal("title\no,n,i\n").contains("no column for org, note, image"));
+    assert!(refusal(format!("title\n{}org,note,image\n", "x\n".repeat(30))).contains("no column"));
+}
+
+#[test]
+fn a_repeated_header_and_a_line_of_dashes_are_bad_by_name() {
+    assert_eq!(reason("org,note,image,sha256,ward"), "row is the header again");
+    assert_eq!(reason("ORG, Note ,image"), "row is the header again");
+    for line in [
+        "-----",
+        "---,----,-----,------,----",
+        "----+----+---",
+        "|---|:--:|",
+        "=====,,,,",
+        "\u{2500}\u{2500}",
+    ] {
+        assert_eq!(reason(line), "row is a line of dashes", "{line}");
+    }
+    assert_eq!(rows("org,note,image\n-,-,-\no,note,image\n--,n,i\n").len(), 3, "ids that can be fetched");
+}
+
+#[test]
+fn a_compressed_file_is_named_as_one() {
+    for (start, told) in [
+        (&b"\x1f\x8b\x08\0\0"[..], "it is compressed (gzip): unpack it first"),
+        (b"PK\x03\x04\x14\0", "it is compressed (zip, or a spreadsheet such as .xlsx): unpack it first"),
+        (b"BZh91AY&SY", "it is compressed (bzip2)"),
+        (b"\xfd7zXZ\0", "it is compressed (xz)"),
+        (b"\x28\xb5\x2f\xfd", "it is compressed (zstd)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is compressed (a spreadsheet, .xls): save the spreadsheet"),
+    ] {
+        assert!(refusal(start).starts_with(told), "{told}");
+    }
+    assert!(!refusal("PKW,BZh,note").contains("compressed"));
 }
 
 #[test]
@@ -169,12 +261,21 @@ fn a_hash_must_be_64_hex_digits() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_refused_in_any_column_and_shown_as_replacements() {
-    assert_eq!(reason(b"o,n,i,,\xff"), "`ward` is not UTF-8");
+fn bytes_that_are_not_utf_8_are_refused_in_ids_and_shown_as_replacements() {
+    assert_eq!(reason(b"o,n,i,\xff,"), "`sha256` is not UTF-8");
     // Two halves of one character, in two fields.
     assert_eq!(reason(b"o,n,i\xc3,,\xa9"), "`image` is not UTF-8");
     let [Entry::Bad(bad)] = &entries(b"org,note,image\no,a\xffb,i\n")[..] else { panic!("one bad row") };
     assert_eq!((&*bad.org, &*bad.note, &*bad.image), ("o", "a\u{fffd}b", "i"));
+}
+
+#[test]
+fn other_columns_may_be_in_any_encoding_and_come_back_byte_for_byte() {
+    let text = b"org,note,image,Gr\xf6\xdfe\no,n,i,\"\xe9,\xff\0\"\n";
+    let mut manifest = Manifest::open(&text[..], &ManifestOptions::default()).expect("a manifest");
+    assert_eq!(manifest.header().raw(), b"org,note,image,Gr\xf6\xdfe");
+    let Ok(Some(Entry::Row(row))) = manifest.next_entry() else { panic!("a row") };
+    assert_eq!(row.raw, b"o,n,i,\"\xe9,\xff\0\"");
 }
 
 #[test]

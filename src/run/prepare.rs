@@ -11,7 +11,7 @@ use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
 use crate::ledger::{self, Ledger, Loading, RunRow, sqlite_error};
-use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, Source};
+use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, ManifestWarning, Source};
 use crate::options::{OnBadRow, RunOptions};
 use crate::report;
 use crate::shutdown::StopHandle;
@@ -22,7 +22,6 @@ pub(super) struct CheckedManifest {
     file: File,
     sha256: Sha256,
     options: ManifestOptions,
-    warning: Option<String>,
 }
 
 /// A manifest whose rows are in the ledger.
@@ -41,20 +40,14 @@ pub(super) async fn read(
     events: &Events,
 ) -> Result<CheckedManifest, RunError> {
     events.send(Event::Reading { manifest: options.source.path() });
-    let options = options.clone();
+    let (options, events) = (options.clone(), events.clone());
     // standard input may be a terminal, or a pipe that never ends
-    let reading = tokio::task::spawn_blocking(move || check(&options));
-    let manifest = or_stopped(stop, reading)
-        .await?
-        .map_err(|_| RunError::Internal("a panic, see above".to_owned()))??;
-    if let Some(what) = manifest.warning.clone() {
-        events.send(Event::Warning { line: None, what });
-    }
-    Ok(manifest)
+    let reading = tokio::task::spawn_blocking(move || check(&options, &events));
+    or_stopped(stop, reading).await?.map_err(|_| RunError::Internal("a panic, see above".to_owned()))?
 }
 
 /// Checks every row of the manifest, unless the ledger knows it already.
-fn check(options: &RunOptions) -> Result<CheckedManifest, RunError> {
+fn check(options: &RunOptions, events: &Events) -> Result<CheckedManifest, RunError> {
     let path = options.source.path();
     let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
     let io_wrong = |error: io::Error| wrong(error.into());
@@ -69,24 +62,25 @@ fn check(options: &RunOptions) -> Result<CheckedManifest, RunError> {
         file.rewind().map_err(io_wrong)?;
         let known = ledger::is_loaded(&connection, &sha256, &reading_key(&reading)).unwrap_or(None);
         if known.is_some_and(|loaded| loaded.bad == 0) {
-            return Ok(CheckedManifest { file, sha256, options: reading, warning: None });
+            return Ok(CheckedManifest { file, sha256, options: reading });
         }
     }
     let checked = manifest::check(BufReader::new(&file), &reading).map_err(wrong)?;
     file.rewind().map_err(io_wrong)?;
+    for ManifestWarning { what, .. } in checked.warnings {
+        events.send(Event::Warning { line: None, what });
+    }
     if checked.bad > 0 && options.on_bad_row == OnBadRow::Stop {
         return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
     }
-    let warning = checked.rounded.map(|(rows, line)| {
-        let have = if rows == 1 { "row has" } else { "rows have" };
-        format!("{rows} {have} an id like 1.23E+15 (the first on line {line}): did a spreadsheet round it?")
-    });
-    Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading, warning })
+    Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading })
 }
 
 /// What must be the same for the rows in the ledger to be those of a manifest with the same bytes.
 fn reading_key(options: &ManifestOptions) -> String {
-    format!("{options:?}")
+    // the rules by which columns are found and rows are judged: another number if they change
+    const RULES: u32 = 2;
+    format!("{RULES} {options:?}")
 }
 
 /// Loads the rows into the ledger, unless they are there already, and starts the run.

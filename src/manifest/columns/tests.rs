@@ -32,6 +32,20 @@ fn columns_are_found_in_any_order_among_others() {
 }
 
 #[test]
+fn the_hash_is_found_however_its_name_is_written() {
+    for name in
+        ["sha256", "SHA-256", "sha_256", "Sha 256", "sha256sum", "SHA 256 sum", "sha-256-sum", "SHA256SUM"]
+    {
+        let found = find_in(&format!("org,note,image,{name}"), None, None).map(|found| found.sha256);
+        assert_eq!(found, Ok(Some(3)), "{name}");
+    }
+    for name in ["sha2566", "sha", "sha512", "sum", "image_sha256"] {
+        let found = find_in(&format!("org,note,image,{name}"), None, None).map(|found| found.sha256);
+        assert_eq!(found, Ok(None), "{name}");
+    }
+}
+
+#[test]
 fn a_name_from_the_user_wins_over_the_known_ones() {
     let found = find_in("org,clinic,note,image", Some("clinic"), None).map(|found| found.org);
     assert_eq!(found, Ok(1));

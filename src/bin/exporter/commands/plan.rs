@@ -33,6 +33,9 @@ pub fn run(args: &ArgMatches) -> ExitCode {
     if let Some(why) = &plan.no_folder {
         tracing::warn!("{why}");
     }
+    for warning in &plan.warnings {
+        tracing::warn!("{}", warning.what);
+    }
     let code = if plan.refused || plan.bad_rows > 0 { print_bad_rows(&options, &plan) } else { 0 };
     let text = if args.get_flag(cli::JSON) { commands::json(&plan) } else { text(&plan, &options, &flags) };
     commands::answer(&text, code)
@@ -130,6 +133,7 @@ mod tests {
             shortest_seconds: options::RATE.shortest(to_fetch).as_secs(),
             disk_free_bytes: 120 << 30,
             disk_free_files: Some(3_000_000),
+            warnings: Vec::new(),
             first_bad: Vec::new(),
             refused,
             no_folder: None,
