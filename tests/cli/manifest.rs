@@ -96,3 +96,73 @@ fn what_is_no_manifest_is_refused_with_a_word() {
     std::fs::create_dir(workspace.path("manifest.csv")).expect("made");
     assert!(workspace.run(&[]).assert_code(2).stderr.contains("folder"));
 }
+
+/// The standard error of `plan` and of `run`, which both end with that code.
+fn planned_and_run(manifest: &str, code: i32) -> (Workspace, String, String) {
+    let workspace = Workspace::with_images(2);
+    workspace.manifest(manifest);
+    let plan = workspace.command(&["plan", "manifest.csv"]).spawn().expect("started");
+    let plan = sandbox::workspace::Run::wait(plan).assert_code(if code == 2 { 2 } else { 0 });
+    let run = workspace.run(&["--max-attempts", "1"]).assert_code(code);
+    (workspace, plan.stderr, run.stderr)
+}
+
+#[test]
+fn a_hash_column_is_found_by_the_names_that_people_give_it() {
+    for name in ["SHA-256", "sha_256", "Sha 256", "sha256sum", "SHA256"] {
+        let wrong = "0".repeat(64);
+        let (workspace, ..) = planned_and_run(&format!("org,note,image,{name}\norg0,note0,i0,{wrong}\n"), 3);
+        assert_eq!(workspace.report()[0]["error_code"], "integrity", "{name}");
+    }
+}
+
+#[test]
+fn a_column_with_another_hash_is_named_as_not_compared() {
+    let (_, plan, run) = planned_and_run("org,note,image,md5\norg0,note0,i0,0\n", 0);
+    for said in [plan, run] {
+        assert_eq!(said.matches("`md5` looks like a hash and is not compared").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn what_spreadsheets_add_around_the_rows_is_no_error() {
+    for manifest in [
+        "sep=;\norg;note;image\norg0;note0;i0\norg1;note0;i1\n",
+        "org,note,image\norg0,note0,i0\norg1,note0,i1\n,,\n,,\n",
+        "org,note,image\norg0,note0,i0,\norg1,note0,i1,,\n",
+        "org,note,image,ward\norg0,note0,i0\norg1,note0,i1,7\n",
+    ] {
+        let (workspace, ..) = planned_and_run(manifest, 0);
+        assert_eq!(workspace.states(), ["stored"; 2], "{manifest}");
+    }
+}
+
+#[test]
+fn a_title_above_the_header_is_refused_with_the_headers_line() {
+    let (_, plan, run) = planned_and_run("UTF-8\norg,note,image\norg0,note0,i0\n", 2);
+    for said in [plan, run] {
+        assert!(said.contains("line 2 looks like the header"), "{said}");
+    }
+}
+
+#[test]
+fn a_column_that_is_not_utf8_comes_back_byte_for_byte() {
+    let workspace = Workspace::with_images(1);
+    let mut manifest = b"org,note,image,ward\norg0,note0,gone,st".to_vec();
+    manifest.extend(b"\xe4tion\n");
+    std::fs::write(workspace.path("manifest.csv"), manifest).expect("written");
+    workspace.run(&[]).assert_code(3);
+    let failed = std::fs::read(workspace.out().join("failed.csv")).expect("there");
+    assert!(failed.windows(8).any(|piece| piece == b"st\xe4tion,"), "{}", String::from_utf8_lossy(&failed));
+}
+
+#[test]
+fn odd_ids_are_warned_of_by_kind_and_line_and_fetched_all_the_same() {
+    let (workspace, plan, run) =
+        planned_and_run("org,note,image\norg0,note0,i0\norg0,note0,NULL\norg0,no\u{200b}te,i1\n", 3);
+    for said in [plan, run] {
+        assert!(said.contains("an id like NULL") && said.contains("line 3"), "{said}");
+        assert!(said.contains("an invisible character") && said.contains("line 4"), "{said}");
+    }
+    assert_eq!(workspace.states()[0], "stored");
+}

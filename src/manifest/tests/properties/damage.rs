@@ -50,7 +50,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 
 /// The line of the byte after `before`; every line ends in `\n` here.
 fn line_behind(before: &[u8]) -> u64 {
-    1 + before.iter().filter(|byte| **byte == b'\n').count() as u64
+    1 + before.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).count() as u64
 }
 
 fn separated(fields: &[&[u8]], delimiter: u8, end: &[u8]) -> Vec<u8> {
