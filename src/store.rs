@@ -1,6 +1,6 @@
 //! The export folder: bytes → part file → final name, so that no final name ever holds anything but a whole image.
 //!
-//! [`PartWriter`] accepts the body as it comes and hashes it on its way to the part file. [`commit`] makes parts
+//! [`PartWriter`] accepts the body as it comes and hashes it on its way to the part file. `commit` makes parts
 //! durable, renames them to their final names and records them in the ledger, many at a time. Modes are 0600 and 0700
 //! whatever the umask is.
 

@@ -142,7 +142,7 @@ impl Write for Hashed {
 }
 
 /// Removes temporary files that a killed process left in the export folder. A missing folder has none. The caller
-/// must hold the folder's lock and must not have a [`Draft`] open.
+/// must hold the folder's lock and must not have a `Draft` open.
 ///
 /// # Errors
 /// [`RunError::Io`] if the folder cannot be listed or a file cannot be removed.

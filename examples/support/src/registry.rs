@@ -1,5 +1,5 @@
 //! Which images exist, and under which S3 key each lies. Rows come one by one (`insert`) or by rule
-//! ([`Bulk`](super::bulk::Bulk)), where a hundred thousand of them cost no memory.
+//! ([`Bulk`]), where a hundred thousand of them cost no memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
