@@ -16,6 +16,7 @@
 
 mod alike;
 pub(crate) mod breaker;
+pub(crate) mod demand;
 mod disk;
 pub(crate) mod drain;
 pub(crate) mod orgs;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 
 use self::alike::Alike;
 use self::breaker::{Admit, Breaker, Charge, Transition};
+use self::demand::Demand;
 use self::disk::DiskStreak;
 use self::drain::Drain;
 use self::orgs::Orgs;
@@ -50,6 +52,7 @@ pub(crate) struct Admission {
     disk: Mutex<DiskStreak>,
     pub(crate) limiter: Limiter,
     pub(crate) events: Events,
+    pub(crate) demand: Demand,
     /// Rows that have not ended.
     remaining: AtomicU64,
 }
@@ -70,6 +73,7 @@ impl Admission {
             disk: Mutex::default(),
             limiter,
             events,
+            demand: Demand::default(),
             remaining: AtomicU64::new(0),
         }
     }

@@ -111,12 +111,17 @@ impl Limiter {
     /// Waits until one request may be sent. `left` is the number of requests that the run still needs, as far as it is
     /// known: a job that fits into the free allowance is not slowed.
     pub async fn acquire(&self, left: u64) -> Permit {
+        self.acquire_for(|| left).await
+    }
+
+    /// As [`Limiter::acquire`], but asks for the number again while it waits: other tasks send requests meanwhile.
+    pub async fn acquire_for(&self, left: impl Fn() -> u64 + Send + Sync) -> Permit {
         let _turn = self.queue.lock().await;
         loop {
             let changed = self.core.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let retry_at = match self.try_acquire(left).await {
+            let retry_at = match self.try_acquire(left()).await {
                 Attempt::Granted(permit) => return permit,
                 Attempt::WaitUntil(when) => Some(self.core.next_sample(when)),
                 Attempt::WaitForAnswer => {
@@ -169,7 +174,7 @@ impl Limiter {
     pub fn share(&self) -> Option<f64> {
         let (limit, window) = {
             let policy = lock(&self.core.policy);
-            (policy.limit(), policy.window())
+            (policy.allowance(), policy.window())
         };
         lock(&self.core.usage).share(limit, window)
     }

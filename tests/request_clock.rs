@@ -57,6 +57,25 @@ fn a_job_that_fits_is_not_slowed() {
 }
 
 #[test]
+fn a_job_of_the_whole_allowance_is_not_slowed_on_a_fresh_window() {
+    for algorithm in ALGORITHMS {
+        for headers in HEADERS {
+            for (rows, seed) in [(960, 1), (1000, 2), (1000, 3)] {
+                let server = Rate { limit: 1000, window: Duration::from_secs(60), algorithm, headers };
+                let case = Case { seed, ..Case::new(server, rows) };
+                let outcome = run(&case);
+                assert_eq!(outcome.limited(&case), 0, "{server:?}");
+                assert!(
+                    outcome.makespan() < Duration::from_millis(250),
+                    "{server:?}: {:?}",
+                    outcome.makespan()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn four_machines_share_by_headers_alone() {
     for algorithm in ALGORITHMS {
         for (headers, share, limited) in [(SendHeaders::Always, 0.94, 1.0), (SendHeaders::Only429, 0.75, 2.5)]
@@ -101,6 +120,23 @@ fn a_start_right_after_a_run_on_another_machine_costs_one_429() {
         // who is not told how long waits 1 s, then 2 s: 3 s are a window here
         let most = if server.headers == SendHeaders::Never { 2 } else { 1 };
         assert!(outcome.limited(&case) <= most, "{server:?}: {}", outcome.limited(&case));
+    }
+}
+
+/// Another machine has just used a window, or a part of it; from the next one on all of the allowance is there.
+#[test]
+fn a_429_at_the_start_costs_no_more_than_its_window() {
+    for server in cells(100) {
+        for before in [50, 90, 99, 100] {
+            // without any header it might as well be a lower limit
+            if before == 50 && server.headers == SendHeaders::Never {
+                continue;
+            }
+            let case = Case { before, phase: 0.2, ..Case::new(server, 650) };
+            let outcome = run(&case);
+            let used = outcome.share(&case, 2 * WINDOW, 6 * WINDOW);
+            assert!(used >= 0.93, "{server:?} {before}: {used:.3}");
+        }
     }
 }
 

@@ -226,8 +226,9 @@ async fn client(world: Arc<World>, case: Case, number: u32) {
             let take =
                 || untaken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rows| rows.checked_sub(1));
             while take().is_ok() {
-                while row(&world, &limiter, &case, number, left.load(Ordering::Relaxed)).await.limited {}
-                left.fetch_sub(1, Ordering::Relaxed);
+                while row(&world, &limiter, &case, number, &left).await.limited {
+                    left.fetch_add(1, Ordering::Relaxed);
+                }
             }
         });
     }
@@ -237,7 +238,8 @@ async fn client(world: Arc<World>, case: Case, number: u32) {
     outcome.spans.push(Instant::now() - begin);
 }
 
-async fn row(world: &World, limiter: &Limiter, case: &Case, number: u32, left: u64) -> RateHeaders {
+/// `left` is how many requests the client still needs.
+async fn row(world: &World, limiter: &Limiter, case: &Case, number: u32, left: &AtomicU64) -> RateHeaders {
     if case.naive {
         let hints = world.ask(number, case.latency).await;
         if hints.limited {
@@ -245,8 +247,9 @@ async fn row(world: &World, limiter: &Limiter, case: &Case, number: u32, left: u
         }
         return hints;
     }
-    let mut permit = limiter.acquire(left).await;
+    let mut permit = limiter.acquire_for(|| left.load(Ordering::Relaxed)).await;
     permit.sent();
+    left.fetch_sub(1, Ordering::Relaxed);
     let hints = world.ask(number, case.latency).await;
     permit.answered(&hints);
     hints

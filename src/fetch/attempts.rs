@@ -17,6 +17,7 @@ use super::signed_url::{self, FailedAttempt};
 use super::validate::validate;
 use super::{Fetcher, Outcome, download};
 use crate::admission::Probe;
+use crate::admission::demand::RowDemand;
 use crate::error::{Failure, ItemError, Service, clean};
 use crate::item::Sha256;
 use crate::layout::with_extension;
@@ -36,6 +37,8 @@ struct Attempts<'f, R> {
     budget: Budget,
     chances: Chances,
     url: Option<PresignedUrl>,
+    /// What the row still needs of the allowance.
+    demand: RowDemand<'f>,
     partial: Partial,
     /// The row probes an outage.
     probe: Option<Probe<'f>>,
@@ -98,6 +101,7 @@ impl<'f, R: Remote> Attempts<'f, R> {
             budget: Budget::new(ctx.max_attempts, ctx.max_retry_time),
             chances: Chances::default(),
             url: None,
+            demand: ctx.admission.demand.start(),
             partial: Partial::of_earlier_run(work.part.clone()),
             probe: None,
             refundable: Vec::new(),
@@ -162,8 +166,10 @@ impl<'f, R: Remote> Attempts<'f, R> {
         if let Some(url) = fresh {
             return Ok(Some(url.clone()));
         }
+        self.demand.needs_request();
         let probing = self.probe.is_some();
-        let Some(url) = signed_url::request(self.ctx, self.work, probing, &mut self.started).await? else {
+        let Self { ctx, work, demand, started, .. } = self;
+        let Some(url) = signed_url::request(ctx, work, probing, demand, started).await? else {
             return Ok(None);
         };
         self.url = Some(url.clone());

@@ -6,6 +6,7 @@
 use tokio::time::Instant;
 
 use super::Fetcher;
+use crate::admission::demand::RowDemand;
 use crate::admission::orgs::OrgRefused;
 use crate::error::{Failure, RunError, Service, StopReason};
 use crate::event::Progress;
@@ -40,6 +41,7 @@ pub(super) async fn request<R: Remote>(
     ctx: &Fetcher<R>,
     work: &Work,
     probing: bool,
+    demand: &mut RowDemand<'_>,
     started: &mut Instant,
 ) -> Result<Option<PresignedUrl>, FailedAttempt> {
     let admission = &ctx.admission;
@@ -48,13 +50,15 @@ pub(super) async fn request<R: Remote>(
         Err(OrgRefused::Stopped) => return Err(Failure::Stopped.into()),
         Err(OrgRefused::Closed(refusal)) => return Err(Failure::OrgClosed(refusal).into()),
     };
-    let mut permit = admission.drain.or_stopped(admission.limiter.acquire(admission.remaining())).await?;
+    let permit = admission.limiter.acquire_for(|| admission.demand.requests());
+    let mut permit = admission.drain.or_stopped(permit).await?;
     if !still_wanted(ctx, work, probing)? {
         return Ok(None);
     }
     *started = Instant::now();
     Progress::add(&ctx.progress.api_requests, 1);
     permit.sent();
+    demand.sent();
     let SignedUrlReply { rate_headers, key_version, url } = ctx.remote.signed_url(&work.item).await;
     permit.answered(&rate_headers);
     match url {

@@ -60,7 +60,11 @@ enum Wait {
 pub struct Policy {
     /// `--rate`'s N.
     most: u32,
-    /// N: `--rate`'s, or the server's newest if that is lower.
+    /// `--rate`'s N, or the server's newest if that is lower.
+    allowance: u32,
+    /// How many runs divide the allowance between them without hearing of each other.
+    parts: u32,
+    /// N of this run: its part of the allowance.
     limit: u32,
     window: Duration,
     log: Window,
@@ -77,6 +81,8 @@ impl Policy {
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self {
             most: rate.requests,
+            allowance: rate.requests,
+            parts: 1,
             limit: rate.requests,
             window: rate.window,
             log: Window::new(rate.window),
@@ -119,17 +125,20 @@ impl Policy {
         }
     }
 
-    /// Whether all that is left is surely free. A server that counts by windows may still weigh what was sent two windows
-    /// ago.
+    /// Whether all that is left is surely free. If the server does not say what is left, it may still weigh what was sent
+    /// two windows ago.
     fn fits(&self, left: u64) -> bool {
-        let free = u64::from(self.limit.saturating_sub(self.log.used_lately()));
-        left <= free && self.pace.is_full() && self.credit.fits(left, &self.log)
+        let used = match self.credit.fits(left, &self.log) {
+            Some(false) => return false,
+            Some(true) => self.log.used(),
+            None => self.log.used_lately(),
+        };
+        left <= u64::from(self.limit.saturating_sub(used)) && self.pace.is_full()
     }
 
     /// Another run that shares the count has sent a request.
     pub fn record_foreign(&mut self, at: Instant) -> Slot {
-        // it took its part of the pace, even if the pace had none left
-        let _ = self.pace.check(at);
+        self.pace.take(at);
         self.sent(at)
     }
 
@@ -146,19 +155,42 @@ impl Policy {
         self.log.forget(now);
         self.log.answer(slot.id, now, !headers.limited);
         // an absurd Limit is corrected by the next one
-        let limit = headers.limit.map_or(self.limit, |limit| limit.min(self.most));
-        if limit != self.limit {
-            self.limit = limit;
-            self.pace = Pace::new(limit, self.window, now);
-        }
+        let allowance = headers.limit.map_or(self.allowance, |limit| limit.min(self.most));
+        self.set_limit(allowance, self.parts, now);
         if headers.limited {
+            let is_first = slot.era == self.gate.era();
             self.gate.close(slot, now, headers, self.window);
-            let admitted = self.log.admitted(now);
-            self.pace.refused(admitted, slot.era, self.gate.era(), now);
+            self.refused(slot, is_first, headers.limit.is_some(), now);
             self.credit.refused(now);
         } else {
             self.gate.answered(slot);
             self.credit.observe(slot, now, headers, self.limit, &self.log);
+        }
+    }
+
+    /// A 429 came. It says something about the own speed if it is the first of its event, and its request no probe:
+    /// before a probe nothing was sent.
+    fn refused(&mut self, slot: &Slot, is_first: bool, is_named: bool, now: Instant) {
+        let reopens = self.gate.closed_until().unwrap_or(now);
+        if is_first && !slot.alone {
+            self.pace.refused(self.log.admitted(now), is_named, reopens, now);
+        } else {
+            self.pace.still_refused(reopens, now);
+        }
+    }
+
+    /// From now on this run keeps to one of `parts` equal parts of the allowance: that many runs do not hear of each
+    /// other.
+    pub fn divide(&mut self, parts: u32, now: Instant) {
+        self.set_limit(self.allowance, parts, now);
+    }
+
+    fn set_limit(&mut self, allowance: u32, parts: u32, now: Instant) {
+        (self.allowance, self.parts) = (allowance, parts);
+        let limit = (allowance / parts.max(1)).max(1);
+        if limit != self.limit {
+            self.limit = limit;
+            self.pace.set_limit(limit, now);
         }
     }
 
@@ -180,7 +212,13 @@ impl Policy {
         self.window
     }
 
-    /// N: `--rate`'s, or the server's if that is lower.
+    /// N of the whole app: `--rate`'s, or the server's if that is lower.
+    #[must_use]
+    pub const fn allowance(&self) -> u32 {
+        self.allowance
+    }
+
+    /// N of this run: its part of the allowance.
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit

@@ -7,9 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A longer wait counts as absurd and is ignored.
 pub const WAIT_MAX: Duration = Duration::from_hours(24);
 
-/// A reset counts up to two windows ahead, and always up to this: servers name it in whole seconds.
-const RESET_ALWAYS_MAX: Duration = Duration::from_secs(5);
-
 /// What was read from one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateHeaders {
@@ -40,11 +37,11 @@ impl RateHeaders {
         }
     }
 
-    /// The wait that a 429 names: `Retry-After`, else `X-RateLimit-Reset` if it is at most two windows ahead.
+    /// The wait that a 429 names: `Retry-After`, else `X-RateLimit-Reset`. The window of `--rate` has no say in it: it is
+    /// the server's window that the reset ends.
     #[must_use]
-    pub fn named_wait(&self, window: Duration) -> Option<Duration> {
-        let believed = (2 * window).max(RESET_ALWAYS_MAX);
-        self.retry_after.or(self.reset.filter(|reset| *reset <= believed))
+    pub fn named_wait(&self) -> Option<Duration> {
+        self.retry_after.or(self.reset)
     }
 }
 

@@ -134,7 +134,6 @@ impl<R: Remote> Pipeline<R> {
     async fn refill(&mut self, stop: &StopHandle) -> Result<bool, RunError> {
         loop {
             self.check_stop(stop);
-            // a row asks the limiter as soon as it is started
             self.fetcher.admission.set_remaining(self.remaining());
             self.start_rows().await?;
             self.fetcher.admission.set_remaining(self.remaining());
@@ -220,6 +219,11 @@ impl<R: Remote> Pipeline<R> {
         self.unread + (self.ready.len() + self.tasks.len() + self.parked.len()) as u64
     }
 
+    /// Rows that have not been started, or may be again.
+    fn waiting(&self) -> u64 {
+        self.unread + (self.ready.len() + self.parked.len()) as u64
+    }
+
     async fn start_rows(&mut self) -> Result<(), RunError> {
         while self.tasks.len() < self.tasks_max && !self.fetcher.admission.drain.is_draining() {
             // every row of a chunk may be blocked
@@ -230,6 +234,8 @@ impl<R: Remote> Pipeline<R> {
                 break;
             }
             let Some(work) = self.ready.pop_front() else { break };
+            // the row asks the limiter as soon as it is started
+            self.fetcher.admission.demand.set_waiting(self.waiting());
             self.start(work).await;
         }
         Ok(())

@@ -117,6 +117,7 @@ impl<R: Remote> Attempts<'_, R> {
     /// Makes one free attempt with a new URL, or ends.
     fn with_new_url(&mut self, failure: &Failure, error: ItemError) -> Next {
         self.url = None;
+        self.demand.needs_request();
         let used = match failure {
             Failure::Denied(_) => &mut self.chances.url_after_refusal,
             _ => &mut self.chances.url_after_not_an_image,

@@ -43,6 +43,8 @@ pub(super) struct Credit {
     begin: Instant,
     /// Number and Remaining of the newest request whose answer had one.
     newest: Option<(u64, u32)>,
+    /// Number of the last request that was sent before that answer came.
+    overlapped: u64,
     last_sent: Option<Instant>,
     /// The server has counted more than the own requests of one window.
     careful: bool,
@@ -69,6 +71,7 @@ impl Credit {
             window,
             begin,
             newest: None,
+            overlapped: 0,
             last_sent: None,
             careful: false,
             others: None,
@@ -82,14 +85,14 @@ impl Credit {
         self.last_sent = self.last_sent.max(Some(now));
     }
 
-    /// Whether `left` requests may go whatever the next answers say.
-    pub(super) fn fits(&self, left: u64, slots: &Window) -> bool {
-        match self.newest {
-            None => true,
-            Some(newest) => {
-                !self.careful && u64::try_from(credit(newest, slots)).is_ok_and(|credit| left <= credit)
-            }
-        }
+    /// Whether `left` requests may go whatever the next answers say; `None` if no answer has said what is left.
+    ///
+    /// Requests that were in flight together with the newest one may be in its Remaining, and are not counted again: the
+    /// own log knows how many they are.
+    pub(super) fn fits(&self, left: u64, slots: &Window) -> Option<bool> {
+        let (_, remaining) = self.newest?;
+        let credit = i64::from(remaining).saturating_sub_unsigned(slots.sent_after(self.overlapped));
+        Some(!self.careful && u64::try_from(credit).is_ok_and(|credit| left <= credit))
     }
 
     /// May a request go now?
@@ -158,6 +161,7 @@ impl Credit {
             return;
         }
         self.newest = Some((slot.id, remaining));
+        self.overlapped = slots.sent();
         self.empty = if remaining == 0 { self.empty.saturating_add(1) } else { 0 };
         self.latency = now.saturating_duration_since(slot.sent).as_secs_f64();
         let counted = total - remaining;

@@ -81,7 +81,7 @@ impl Gate {
     /// A 429 came.
     pub(super) fn close(&mut self, slot: &Slot, now: Instant, headers: &RateHeaders, window: Duration) {
         let first = slot.era == self.era;
-        let named = headers.named_wait(window);
+        let named = headers.named_wait();
         let wait = named.unwrap_or_else(|| {
             if first {
                 self.unnamed += 1;

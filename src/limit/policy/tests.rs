@@ -124,14 +124,14 @@ fn what_got_through_before_a_429_without_headers_is_asked_for_after_it() {
 }
 
 #[test]
-fn a_reset_counts_only_where_it_is_near_and_retry_after_always() {
+fn a_reset_is_believed_as_far_as_retry_after_whatever_the_own_window() {
     let now = Instant::now();
     let seconds = Duration::from_secs;
     let cases = [
         (None, Some(seconds(2)), seconds(2)),
         (None, Some(seconds(6)), seconds(6)),
-        (None, Some(seconds(7)), seconds(1)),
-        (None, Some(seconds(86_400)), seconds(1)),
+        (None, Some(seconds(7)), seconds(7)),
+        (None, Some(seconds(86_400)), seconds(86_400)),
         (Some(seconds(5)), Some(seconds(2)), seconds(5)),
         (Some(seconds(86_400)), None, seconds(86_400)),
         (None, None, seconds(1)),
@@ -215,6 +215,132 @@ fn a_foreign_request_sent_without_knowledge_of_the_429_ends_no_wait() {
     assert!(matches!(policy.try_acquire(now + wait + WINDOW, 1), Decision::Go(_)));
 }
 
+/// Sends as fast as the policy allows from `now` until `until`; the server refuses what `refuses` says.
+fn send_until(
+    policy: &mut Policy,
+    mut now: Instant,
+    until: Instant,
+    mut refuses: impl FnMut(Instant) -> bool,
+) -> u32 {
+    let mut admitted = 0;
+    while now < until {
+        match policy.try_acquire(now, MANY) {
+            Decision::Go(slot) => {
+                let limited = refuses(now);
+                admitted += u32::from(!limited);
+                let headers = RateHeaders { limited, ..RateHeaders::default() };
+                policy.answered(&slot, now, &headers);
+            }
+            Decision::WaitUntil(then) => now = then,
+            Decision::WaitForAnswer => panic!("nothing is in flight"),
+        }
+    }
+    admitted
+}
+
+#[test]
+fn a_429_that_the_own_speed_did_not_cause_lowers_nothing() {
+    let begin = Instant::now();
+    // another machine has left room for so many in this window
+    for left in [0, 1, 10, 40] {
+        let mut policy = Policy::new(RATE, begin);
+        let mut sent = 0;
+        let full = begin + WINDOW;
+        send_until(&mut policy, begin, full, |_| {
+            sent += 1;
+            sent > left
+        });
+        let next = full + WINDOW;
+        let admitted = send_until(&mut policy, next, next + WINDOW, |_| false);
+        assert!(admitted >= 97, "{left}: {admitted} in the next window");
+    }
+}
+
+#[test]
+fn a_429_that_meets_a_run_which_its_pace_does_not_hold_back_lowers_nothing() {
+    let begin = Instant::now();
+    let mut policy = Policy::new(RATE, begin);
+    let mut now = begin;
+    for n in 0..60 {
+        now = begin + n * millis(100);
+        let slot = go(&mut policy, now);
+        let limited = n == 59;
+        policy.answered(&slot, now, &RateHeaders { limited, ..RateHeaders::default() });
+    }
+    let after = now + 2 * WINDOW;
+    let admitted = send_until(&mut policy, after, after + WINDOW, |_| false);
+    assert!(admitted >= 97, "{admitted}");
+}
+
+#[test]
+fn a_second_429_in_the_next_window_lowers_the_pace() {
+    let begin = Instant::now();
+    let mut policy = Policy::new(RATE, begin);
+    let mut sent = 0;
+    // the server's limit is 30, and it counts in windows that begin with the run
+    for window in 0..2 {
+        let from = begin + window * WINDOW;
+        sent = 0;
+        send_until(&mut policy, from, from + WINDOW, |_| {
+            sent += 1;
+            sent > 30
+        });
+    }
+    assert!(sent <= 33, "{sent}");
+    let from = begin + 4 * WINDOW;
+    let admitted = send_until(&mut policy, from, from + WINDOW, |_| false);
+    assert!((20..=32).contains(&admitted), "{admitted}");
+}
+
+#[test]
+fn a_part_of_the_allowance_is_kept_to_and_ends() {
+    let begin = Instant::now();
+    let mut policy = Policy::new(RATE, begin);
+    policy.divide(2, begin);
+    let half = send_until(&mut policy, begin, begin + WINDOW, |_| false);
+    assert!((47..=50).contains(&half), "{half}");
+    assert_eq!((policy.limit(), policy.allowance()), (50, 100));
+    // a lower limit of the server is divided, too
+    let slot = policy.record_foreign(begin + WINDOW);
+    policy.answered(&slot, begin + WINDOW, &RateHeaders { limit: Some(40), ..RateHeaders::default() });
+    assert_eq!((policy.limit(), policy.allowance()), (20, 40));
+    policy.divide(1, begin + WINDOW);
+    assert_eq!(policy.limit(), 40);
+}
+
+#[test]
+fn a_job_that_just_fits_is_not_paced_though_answers_overtake_each_other() {
+    let now = Instant::now();
+    let mut policy = Policy::new(RATE, now);
+    let probe = policy.try_acquire(now, 100);
+    let Decision::Go(probe) = probe else { panic!("{probe:?}") };
+    policy.answered(&probe, now, &remaining(99));
+    let mut left = 99;
+    while left > 0 {
+        let mut slots = Vec::new();
+        for _ in 0..left.min(9) {
+            let Decision::Go(slot) = policy.try_acquire(now, left) else { panic!("paced with {left} left") };
+            slots.push(slot);
+            left -= 1;
+        }
+        // the server counted them all before it answered the first
+        for slot in slots {
+            policy.answered(&slot, now, &remaining(u32::try_from(left).expect("small")));
+        }
+    }
+}
+
+#[test]
+fn a_late_answer_of_another_run_frees_its_slot_in_time() {
+    let now = Instant::now();
+    let mut policy = Policy::new(Rate { requests: 2, window: WINDOW }, now);
+    let late = policy.record_foreign(now);
+    let own = policy.record_foreign(now + millis(2000));
+    policy.answered(&own, now + millis(2000), &RateHeaders::default());
+    policy.answered(&late, now + millis(10), &RateHeaders::default());
+    assert_eq!(policy.try_acquire(now + millis(2500), 1), Decision::WaitUntil(now + WINDOW + millis(10)));
+}
+
 /// Headers as no sane server sends them.
 fn nonsense() -> impl Strategy<Value = RateHeaders> {
     let seconds =
@@ -250,7 +376,9 @@ proptest! {
                         break;
                     }
                     Decision::WaitUntil(until) => {
-                        prop_assert!(until > now && until <= now + 2 * WINDOW + millis(1), "{:?}", until - now);
+                        // a 429 may name a day
+                        let longest = policy.closed_until().map_or(2 * WINDOW + millis(1), |_| millis(86_400_000));
+                        prop_assert!(until > now && until <= now + longest, "{:?}", until - now);
                         now = next.map_or(until, |next| next.min(until));
                     }
                     Decision::WaitForAnswer => {

@@ -42,9 +42,12 @@ impl Window {
 
     pub(super) fn answer(&mut self, id: u64, now: Instant, admitted: bool) {
         if self.in_flight.remove(&id).is_some() {
-            // other runs' answers may be recorded late; a slot that is free too late is never free too early
-            let at = self.answered.back().map_or(now, |(last, _)| now.max(*last));
-            self.answered.push_back((at, admitted));
+            // other runs' answers may be recorded late
+            let place = self.answered.partition_point(|(at, _)| *at <= now);
+            self.answered.insert(place, (now, admitted));
+            if place < self.old {
+                self.old += 1;
+            }
         }
     }
 
@@ -87,6 +90,11 @@ impl Window {
 
     pub(super) fn in_flight(&self) -> u32 {
         count(self.in_flight.len())
+    }
+
+    /// The number of the newest request.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Requests sent after that one.
