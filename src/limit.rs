@@ -8,20 +8,19 @@
 //! Always holds: within any window, no more requests leave than `--rate` allows. The limiter sends and retries
 //! nothing itself.
 
+mod exchange;
 mod permit;
 pub mod policy;
 mod shared;
 mod usage;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::permit::Permit;
@@ -39,8 +38,8 @@ const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(2);
 const SAMPLE_INTERVAL_MAX: Duration = Duration::from_millis(25);
 /// A task that waits for a known time checks ten times a window whether other runs' answers bring it forward.
 const SAMPLES_PER_WINDOW: u32 = 10;
-/// If the disk of the shared count does not answer within this time, the run counts on its own.
-const DISK_TIMEOUT: Duration = Duration::from_secs(30);
+/// An API that names more different limits than this is not to be taken at its word.
+const LOWER_LIMITS_MAX: usize = 8;
 
 /// One limiter for all tasks of a run.
 #[derive(Debug)]
@@ -57,11 +56,12 @@ struct Core {
     /// Notified whenever an answer may have changed the policy's decision.
     changed: Notify,
     shared: Option<Shared>,
-    /// The shared count cannot be used: this run counts its own requests only.
-    detached: AtomicBool,
-    /// A task that publishes what happened to requests has been spawned and has not begun.
+    /// A job that publishes what happened to requests waits for the request clock's thread.
     publishing: AtomicBool,
     usage: Mutex<Usage>,
+    /// Limits of the API below `--rate` that were reported.
+    lower_limits: Mutex<Vec<u32>>,
+    rate: Rate,
     events: Events,
 }
 
@@ -84,15 +84,14 @@ impl Limiter {
         Self::with(rate, None, Events::none())
     }
 
-    /// A limiter that shares its count with all runs that use this API with this key. The file is in `folder` and is
-    /// created before the first request; if that fails, the run counts on its own, and a warning says so. An
-    /// allowance larger than any API grants is not shared and costs nothing.
+    /// A limiter that shares its count with all runs of this machine that use this API with this key. The file is in
+    /// `folder` and is created before the first request. While it cannot be used, the run keeps to a part of the
+    /// allowance, and a warning says so. An allowance above 10,000 requests a second is not shared and costs nothing.
     #[must_use]
     pub fn shared(rate: Rate, api: &ApiOptions, folder: &Path, events: Events) -> Self {
-        let name = shared::file_name(api.url.as_str(), api.key.expose_secret());
-        let is_shared = rate.requests <= shared::REQUESTS_MAX;
-        let shared = is_shared.then(|| Shared::new(folder.join(name), shared::since_boot));
-        Self::with(rate, shared, events)
+        let name = shared::file_name(api.url.as_str(), api.key.expose_secret(), &shared::machine());
+        let new = || Shared::new(folder.join(name), shared::since_boot, rate);
+        Self::with(rate, shared::is_shared(rate).then(new), events)
     }
 
     fn with(rate: Rate, shared: Option<Shared>, events: Events) -> Self {
@@ -100,9 +99,10 @@ impl Limiter {
             policy: Mutex::new(Policy::new(rate, Instant::now())),
             changed: Notify::new(),
             shared,
-            detached: AtomicBool::new(false),
             publishing: AtomicBool::new(false),
             usage: Mutex::default(),
+            lower_limits: Mutex::default(),
+            rate,
             events,
         };
         Self { core: Arc::new(core), queue: tokio::sync::Mutex::new(()) }
@@ -124,9 +124,7 @@ impl Limiter {
             let retry_at = match self.try_acquire(left()).await {
                 Attempt::Granted(permit) => return permit,
                 Attempt::WaitUntil(when) => Some(self.core.next_sample(when)),
-                Attempt::WaitForAnswer => {
-                    self.core.others_in_flight().then(|| Instant::now() + self.core.sample_interval())
-                }
+                Attempt::WaitForAnswer => self.core.next_sample_of_others(),
             };
             tokio::select! {
                 () = async { sleep_until(retry_at.unwrap_or_else(Instant::now)).await }, if retry_at.is_some() => {}
@@ -153,18 +151,13 @@ impl Limiter {
     }
 
     async fn try_acquire(&self, left: u64) -> Attempt {
-        if self.core.attached().is_some() {
-            let core = Arc::clone(&self.core);
-            // if nothing waits for the result any more, its permit is dropped with it and the slot is free again
-            let attempt = spawn_blocking(move || core.sync(Some(left)));
-            tokio::select! {
-                attempt = attempt => if let Ok(Some(attempt)) = attempt {
-                    return attempt;
-                },
-                () = sleep(DISK_TIMEOUT) => self.core.detach(&"its disk does not answer"),
-            }
+        if let Some(attempt) = self.core.ask_shared(left).await {
+            return attempt;
         }
         let decision = lock(&self.core.policy).try_acquire(Instant::now(), left);
+        if let (Decision::Go(slot), Some(shared)) = (&decision, &self.core.shared) {
+            shared.granted(slot, left);
+        }
         self.core.attempt(decision)
     }
 
@@ -202,11 +195,6 @@ impl Limiter {
 }
 
 impl Core {
-    /// The shared count, as long as it can be used.
-    fn attached(&self) -> Option<&Shared> {
-        self.shared.as_ref().filter(|_| !self.detached.load(Ordering::Acquire))
-    }
-
     fn attempt(self: &Arc<Self>, decision: Decision) -> Attempt {
         match decision {
             Decision::Go(slot) => Attempt::Granted(Permit::new(Arc::clone(self), slot)),
@@ -215,26 +203,9 @@ impl Core {
         }
     }
 
-    /// Exchanges messages with the other runs and, with `ask`, tries to acquire a permit. `None` if nothing was asked
-    /// or the shared count cannot be used.
-    fn sync(self: &Arc<Self>, ask: Option<u64>) -> Option<Attempt> {
-        let (decision, written) = match self.attached()?.sync(&self.policy, ask) {
-            Ok((decision, written)) => (decision, written),
-            Err(error) => (None, Err(error)),
-        };
-        match written {
-            Err(error) => self.detach(&error),
-            // detached meanwhile: what this exchange has just recorded of others is abandoned, too
-            Ok(()) if self.detached.load(Ordering::Acquire) => self.abandon_others(),
-            // other runs' answers may let a waiting task go
-            Ok(()) if ask.is_none() => self.changed.notify_waiters(),
-            Ok(()) => {}
-        }
-        decision.map(|decision| self.attempt(decision))
-    }
-
     fn answered(self: &Arc<Self>, slot: &Slot, headers: &RateHeaders) {
         lock(&self.policy).answered(slot, Instant::now(), headers);
+        self.report_lower_limit();
         self.publish(|shared| shared.answered(slot, headers));
     }
 
@@ -248,61 +219,24 @@ impl Core {
         self.publish(|shared| shared.abandoned(slot));
     }
 
-    /// Wakes this run's tasks, and lets the other runs know.
-    fn publish(self: &Arc<Self>, add: impl FnOnce(&Shared)) {
-        self.changed.notify_waiters();
-        let Some(shared) = self.attached() else { return };
-        add(shared);
-        // one exchange publishes all that has gathered
-        if self.publishing.swap(true, Ordering::AcqRel) {
+    /// Reports a limit of the API below that of `--rate`, once a value.
+    fn report_lower_limit(&self) {
+        let allowance = lock(&self.policy).allowance();
+        if allowance >= self.rate.requests {
             return;
         }
-        let core = Arc::clone(self);
-        let sync = move || {
-            core.publishing.store(false, Ordering::Release);
-            core.sync(None);
-        };
-        // without a runtime the process is ending: the other runs notice that
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn_blocking(sync);
+        let mut reported = lock(&self.lower_limits);
+        if reported.contains(&allowance) || reported.len() == LOWER_LIMITS_MAX {
+            return;
         }
-    }
-
-    /// From now on this run counts its own requests only.
-    fn detach(&self, why: &dyn std::fmt::Display) {
-        if !self.detached.swap(true, Ordering::AcqRel) {
-            let path =
-                self.shared.as_ref().map(|shared| shared.path().display().to_string()).unwrap_or_default();
-            let what = format!(
-                "the request clock {path} cannot be shared with other runs: {why}; this run counts its own requests only"
-            );
-            self.events.send(Event::Warning { line: None, what });
-        }
-        self.abandon_others();
-    }
-
-    fn abandon_others(&self) {
-        if let Some(shared) = &self.shared {
-            shared.abandon_others(&self.policy);
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// When to try again if the policy says `when`: other runs' answers may bring it forward, unless a 429 has set it.
-    fn next_sample(&self, when: Instant) -> Instant {
-        let policy = lock(&self.policy);
-        if policy.closed_until().is_some() || self.attached().is_none() {
-            return when;
-        }
-        when.min(Instant::now() + (policy.window() / SAMPLES_PER_WINDOW).max(SAMPLE_INTERVAL_MAX))
-    }
-
-    fn sample_interval(&self) -> Duration {
-        (lock(&self.policy).interval() / 2).clamp(SAMPLE_INTERVAL_MIN, SAMPLE_INTERVAL_MAX)
-    }
-
-    fn others_in_flight(&self) -> bool {
-        self.attached().is_some_and(Shared::others_in_flight)
+        reported.push(allowance);
+        drop(reported);
+        let (rate, seconds) = (self.rate, self.rate.window.as_secs_f64());
+        let what = format!(
+            "the API's answers name a limit of {allowance} requests (X-RateLimit-Limit), below --rate {rate}: the run sends \
+             at most {allowance} in {seconds} s from now on"
+        );
+        self.events.send(Event::Warning { line: None, what });
     }
 }
 

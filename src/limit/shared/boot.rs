@@ -1,4 +1,4 @@
-//! What the kernel says about this boot: its id, the time since then, and which processes live.
+//! What the system says about this machine and its boot: their ids, the time since the boot, and which processes live.
 //!
 //! `CLOCK_BOOTTIME` is the same for all processes, no correction of the wall clock moves it, and it goes on while the
 //! machine sleeps, as the server's clock does.
@@ -20,6 +20,16 @@ pub(in crate::limit) fn since_boot() -> io::Result<Duration> {
 #[cfg(not(target_os = "linux"))]
 pub(in crate::limit) fn since_boot() -> io::Result<Duration> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no clock that all processes share"))
+}
+
+/// Another one on each machine: `/etc/machine-id` (machine-id(5)), else the host's name.
+pub(in crate::limit) fn machine() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    match id.trim() {
+        // an image of a machine that has not been started
+        "" | "uninitialized" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        id => id.to_owned(),
+    }
 }
 
 /// Another one after each boot.
@@ -65,6 +75,12 @@ mod tests {
     fn the_clock_of_all_processes_goes_on() {
         let (first, second) = (since_boot().expect("a time"), since_boot().expect("a time"));
         assert!(first <= second && first > Duration::ZERO);
+    }
+
+    #[test]
+    fn the_machine_has_one_name() {
+        assert!(!machine().is_empty());
+        assert_eq!(machine(), machine());
     }
 
     #[test]

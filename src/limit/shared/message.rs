@@ -9,7 +9,7 @@ use crate::remote::rate_headers::RateHeaders;
 
 const READ: &str = "
     SELECT at, run, pid, started, request, step, requests_left, limited, rate_limit, remaining, retry_after, reset
-    FROM messages WHERE id > ?1 AND boot = ?2 AND at <= ?3 ORDER BY id";
+    FROM messages WHERE id > ?1 AND boot = ?2 AND at <= ?3 AND (at >= ?4 OR limited) ORDER BY id";
 const INSERT: &str = "
     INSERT INTO messages (boot, at, run, pid, started, request, step,
                           requests_left, limited, rate_limit, remaining, retry_after, reset)
@@ -43,15 +43,25 @@ pub(super) struct Message {
     pub step: Step,
 }
 
-/// Messages behind `seen`, of this boot and not of the future.
+impl Message {
+    /// Takes out what it says of the allowance that is left.
+    pub(super) const fn forget_remaining(&mut self) {
+        if let Step::Answered(headers) = &mut self.step {
+            headers.remaining = None;
+        }
+    }
+}
+
+/// Messages behind `seen`, of this boot, not of the future and not older than `memory`, 429s excepted.
 pub(super) fn read(
     transaction: &Transaction<'_>,
     seen: i64,
     boot: &str,
     now: Duration,
+    memory: Duration,
 ) -> rusqlite::Result<Vec<Message>> {
     let mut statement = transaction.prepare_cached(READ)?;
-    let mut rows = statement.query(params![seen, boot, nanos(now)])?;
+    let mut rows = statement.query(params![seen, boot, nanos(now), nanos(now.saturating_sub(memory))])?;
     let mut messages = Vec::new();
     while let Some(row) = rows.next()? {
         // a number out of its range is nothing that a run has written

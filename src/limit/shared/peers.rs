@@ -16,7 +16,7 @@ const ANSWER_DUE: Duration = Duration::from_secs(1);
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(40);
 /// In windows: how far back messages count. One more than the policy remembers, so that nothing it hears of later is
 /// unexplained.
-const MEMORY_WINDOWS: u32 = 3;
+pub(super) const MEMORY_WINDOWS: u32 = 3;
 /// In windows: how long a Remaining counts.
 const REMAINING_WINDOWS: u32 = 2;
 /// In windows: how long a run's demand counts without a new message.
@@ -42,6 +42,11 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn any_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
+    }
+
+    /// Other runs that need requests.
+    pub(super) fn others(&self) -> usize {
+        self.demand.len()
     }
 
     pub(super) fn take_in_flight(&mut self) -> Vec<Slot> {

@@ -17,11 +17,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use super::boot::boot_id;
 use super::message::{self, Message};
+use crate::disk::presence;
 
-/// Messages that are kept: two for each request of two windows.
-const MESSAGES_MAX: i64 = 16_384;
-/// The largest allowance whose two windows fit into that.
-pub(in crate::limit) const REQUESTS_MAX: u32 = 4_096;
+/// Messages that are kept at least.
+const MESSAGES_MIN: i64 = 16_384;
+/// Messages that are kept at most: 60 MB. A run that begins under a larger allowance knows only the newest requests.
+const MESSAGES_MAX: i64 = 600_000;
+/// Messages about one request in each of three windows.
+const MESSAGES_PER_SLOT: u32 = 2 * 3;
 /// The lock is held for less than a millisecond, so it is asked for again after this time, doubled up to the longest.
 const LOCK_PAUSE_MIN: Duration = Duration::from_micros(100);
 /// SQLite's own pauses grow to 100 ms: a busy run would starve the others.
@@ -52,6 +55,21 @@ const SCHEMA: &str = "
 const PRUNE: &str = "DELETE FROM messages WHERE id <= ?1";
 const HEAD: &str = "SELECT coalesce(max(id), 0) FROM messages";
 
+/// How far back messages matter to a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    time: Duration,
+    messages: i64,
+}
+
+impl Memory {
+    /// Of a run with this allowance.
+    pub(super) fn new(time: Duration, requests: u32) -> Self {
+        let messages = i64::from(requests) * i64::from(MESSAGES_PER_SLOT);
+        Self { time, messages: messages.clamp(MESSAGES_MIN, MESSAGES_MAX) }
+    }
+}
+
 /// Time since the boot; tests have another one.
 pub(super) type Now = fn() -> io::Result<Duration>;
 
@@ -79,6 +97,28 @@ impl From<rusqlite::Error> for TableError {
 }
 
 impl TableError {
+    /// Whether no run of this user can use the file, and not for a while: it must not be written.
+    pub(in crate::limit) fn is_refusal(&self) -> bool {
+        use io::ErrorKind::{
+            AlreadyExists, InvalidInput, NotADirectory, PermissionDenied, ReadOnlyFilesystem, Unsupported,
+        };
+        match self {
+            Self::Io(error) => matches!(
+                error.kind(),
+                AlreadyExists
+                    | InvalidInput
+                    | NotADirectory
+                    | PermissionDenied
+                    | ReadOnlyFilesystem
+                    | Unsupported
+            ),
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+            }
+            Self::Locked | Self::Format | Self::Damaged => false,
+        }
+    }
+
     /// Whether the open file is no longer the one at its path.
     fn is_moved(&self) -> bool {
         let Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
@@ -108,19 +148,20 @@ impl TableError {
 
 /// The open table.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::limit) struct Table {
     path: PathBuf,
     connection: Connection,
     inode: u64,
     boot: String,
     now: Now,
+    memory: Memory,
     /// Messages up to this id were read here, or written.
     seen: i64,
 }
 
 impl Table {
     /// Opens the file; creates it and its folder if they are missing, and replaces it if it is damaged or foreign.
-    pub(super) fn open(path: &Path, now: Now) -> Result<Self, TableError> {
+    pub(super) fn open(path: &Path, now: Now, memory: Memory) -> Result<Self, TableError> {
         now()?;
         let boot = boot_id()?;
         let (path, inode, connection) = match open(path) {
@@ -130,7 +171,7 @@ impl Table {
             }
             opened => opened?,
         };
-        Ok(Self { path, connection, inode, boot, now, seen: 0 })
+        Ok(Self { path, connection, inode, boot, now, memory, seen: 0 })
     }
 
     /// Takes the lock, reads what is new, and publishes what `act` returns. `act` gets the time since the boot, and is
@@ -143,7 +184,7 @@ impl Table {
         mut act: impl FnMut(Duration, Vec<Message>) -> (T, Vec<Message>),
     ) -> Result<(T, Result<(), TableError>), TableError> {
         // removed or replaced by another process: the others have a new file by now
-        if inode(&self.path).is_none_or(|inode| inode != self.inode) {
+        if inode(&self.path)?.is_none_or(|inode| inode != self.inode) {
             self.reopen()?;
         }
         match self.exchange(&mut act) {
@@ -166,10 +207,10 @@ impl Table {
             self.seen = 0;
         }
         let now = (self.now)()?;
-        let news = message::read(&transaction, self.seen, &self.boot, now)?;
+        let news = message::read(&transaction, self.seen, &self.boot, now, self.memory.time)?;
         self.seen = head;
         let (result, outgoing) = act(now, news);
-        let written = match write(transaction, head, &self.boot, &outgoing) {
+        let written = match write(transaction, head, &self.boot, &outgoing, self.memory) {
             Ok(head) => {
                 self.seen = head;
                 Ok(())
@@ -182,7 +223,7 @@ impl Table {
     }
 
     fn reopen(&mut self) -> Result<(), TableError> {
-        let opened = Self::open(&self.path, self.now)?;
+        let opened = Self::open(&self.path, self.now, self.memory)?;
         *self = Self { boot: std::mem::take(&mut self.boot), ..opened };
         Ok(())
     }
@@ -194,6 +235,12 @@ impl Table {
                     BEGIN SELECT raise(ABORT, 'database or disk is full'); END";
         self.connection.execute_batch(full).expect("a trigger");
     }
+
+    /// There is room again.
+    #[cfg(test)]
+    pub(super) fn free_disk(&self) {
+        self.connection.execute_batch("DROP TRIGGER temp.full").expect("no trigger");
+    }
 }
 
 /// Commits `messages` behind `head`, and returns the new head.
@@ -202,6 +249,7 @@ fn write(
     head: i64,
     boot: &str,
     messages: &[Message],
+    memory: Memory,
 ) -> Result<i64, TableError> {
     let mut last = head;
     for message in messages {
@@ -209,15 +257,26 @@ fn write(
         last = transaction.last_insert_rowid();
     }
     if last > head {
-        transaction.prepare_cached(PRUNE)?.execute([last - MESSAGES_MAX])?;
+        let kept = kept(&transaction, memory)?;
+        transaction.prepare_cached(PRUNE)?.execute([last - kept])?;
     }
     transaction.commit()?;
     Ok(last)
 }
 
+/// How many messages are kept: as many as the run with the largest allowance wants. It stands in the file's header.
+fn kept(transaction: &Transaction<'_>, memory: Memory) -> Result<i64, TableError> {
+    let stored: i64 = transaction.prepare_cached("PRAGMA application_id")?.query_row([], |row| row.get(0))?;
+    let stored = stored.clamp(MESSAGES_MIN, MESSAGES_MAX);
+    if memory.messages > stored {
+        transaction.pragma_update(None, "application_id", memory.messages)?;
+    }
+    Ok(stored.max(memory.messages))
+}
+
 fn open(path: &Path) -> Result<(PathBuf, u64, Connection), TableError> {
     let path = private_file(path)?;
-    let inode = inode(&path).unwrap_or_default();
+    let inode = inode(&path)?.unwrap_or_default();
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(&path, flags)?;
@@ -301,8 +360,9 @@ fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn inode(path: &Path) -> Option<u64> {
-    path.symlink_metadata().ok().map(|there| there.ino())
+/// `None` if nothing is there. A look that fails says nothing.
+fn inode(path: &Path) -> io::Result<Option<u64>> {
+    Ok(presence::metadata(path)?.map(|there| there.ino()))
 }
 
 #[cfg(test)]

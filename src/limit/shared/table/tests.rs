@@ -28,6 +28,9 @@ fn message(request: u32, at: u64) -> Message {
     }
 }
 
+/// All that these tests write matters.
+const DAY: Memory = Memory { time: Duration::from_hours(24), messages: MESSAGES_MIN };
+
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -40,7 +43,7 @@ impl Home {
     }
 
     fn open(&self) -> Table {
-        Table::open(&self.path(), noon).expect("a table")
+        Table::open(&self.path(), noon, DAY).expect("a table")
     }
 }
 
@@ -101,10 +104,35 @@ fn messages_of_the_future_are_passed_over() {
 }
 
 #[test]
+fn old_messages_are_passed_over_unless_they_close_the_gate() {
+    let home = Home::new();
+    let headers = RateHeaders { limited: true, ..RateHeaders::default() };
+    let refused = Message { step: Step::Answered(headers), ..message(1, 10) };
+    write(&mut home.open(), &[refused.clone(), message(2, 10), message(3, 43_190)]);
+    let memory = Memory { time: Duration::from_secs(30), ..DAY };
+    let mut table = Table::open(&home.path(), noon, memory).expect("a table");
+    assert_eq!(news(&mut table), [refused, message(3, 43_190)]);
+}
+
+#[test]
+fn as_much_is_kept_as_the_run_with_the_largest_allowance_wants() {
+    let home = Home::new();
+    let large = Memory::new(DAY.time, 5_000);
+    assert_eq!(large.messages, 30_000, "two for each request of three windows");
+    write(&mut Table::open(&home.path(), noon, large).expect("a table"), &[message(0, 1)]);
+    let messages: Vec<Message> = (0..30_010).map(|request| message(request, 1)).collect();
+    // a run with a small one does not delete what the other needs
+    write(&mut home.open(), &messages);
+    assert_eq!(news(&mut home.open()).len(), 30_000);
+    let huge = Memory::new(DAY.time, u32::MAX);
+    assert_eq!(huge.messages, MESSAGES_MAX);
+}
+
+#[test]
 fn the_oldest_messages_are_deleted() {
     let home = Home::new();
     let (mut one, mut slow) = (home.open(), home.open());
-    let kept = u32::try_from(MESSAGES_MAX).expect("small");
+    let kept = u32::try_from(MESSAGES_MIN).expect("small");
     let messages: Vec<Message> = (0..kept + 10).map(|request| message(request, 1)).collect();
     write(&mut one, &messages);
     let read = news(&mut slow);
@@ -162,7 +190,7 @@ fn no_link_is_followed_and_no_pipe_waited_for() {
     let home = Home::new();
     std::fs::create_dir(home.0.path().join("exporter")).expect("a folder");
     std::os::unix::fs::symlink(home.0.path().join("elsewhere"), home.path()).expect("a link");
-    assert!(Table::open(&home.path(), noon).is_err());
+    assert!(Table::open(&home.path(), noon, DAY).is_err());
     assert!(!home.0.path().join("elsewhere").exists());
     std::fs::remove_file(home.path()).expect("removed");
     rustix::fs::mknodat(
@@ -173,7 +201,7 @@ fn no_link_is_followed_and_no_pipe_waited_for() {
         0,
     )
     .expect("a pipe");
-    assert!(Table::open(&home.path(), noon).is_err());
+    assert!(Table::open(&home.path(), noon, DAY).is_err());
 }
 
 #[test]
@@ -214,10 +242,11 @@ fn a_decision_counts_even_if_it_cannot_be_written() {
 
 #[test]
 fn the_name_tells_nothing_of_the_key() {
-    let name = file_name("https://api.maxcare.ai/v2", "max_prd_ak_secret");
+    let name = file_name("https://api.maxcare.ai/v2", "max_prd_ak_secret", "one");
     assert!(!name.contains("secret") && name.len() == 64 + ".sqlite".len());
-    assert_ne!(name, file_name("https://api.maxcare.ai/v2", "max_prd_ak_secres"));
-    assert_ne!(name, file_name("https://api.maxcare.ai/v", "2max_prd_ak_secret"));
+    assert_ne!(name, file_name("https://api.maxcare.ai/v2", "max_prd_ak_secres", "one"));
+    assert_ne!(name, file_name("https://api.maxcare.ai/v", "2max_prd_ak_secret", "one"));
+    assert_ne!(name, file_name("https://api.maxcare.ai/v2", "max_prd_ak_secret", "two"), "another machine");
 }
 
 #[test]
@@ -267,7 +296,7 @@ fn runs_that_begin_at_once_lose_no_message() {
 #[test]
 fn a_process_that_is_killed_in_the_middle_leaves_a_sound_file() {
     if let Some(path) = std::env::var_os(CHILD_FILE) {
-        let mut table = Table::open(Path::new(&path), noon).expect("a table");
+        let mut table = Table::open(Path::new(&path), noon, DAY).expect("a table");
         for request in (0..).step_by(2) {
             write(&mut table, &[message(request, 10), message(request + 1, 10)]);
             std::thread::sleep(Duration::from_micros(200));
