@@ -5,7 +5,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
@@ -139,8 +139,8 @@ pub struct RunOptions {
     pub max_outage: Duration,
     /// Free space that is left on the disk, in bytes.
     pub min_free: u64,
-    /// Nothing new is taken after that instant.
-    pub deadline: Option<tokio::time::Instant>,
+    /// Nothing new is started after that time of the wall clock, which goes on while the machine sleeps.
+    pub deadline: Option<SystemTime>,
 }
 
 #[cfg(test)]

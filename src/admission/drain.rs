@@ -2,16 +2,22 @@
 //! is cut.
 //!
 //! A drain is never taken back. Of several reasons the gravest counts, since it decides the exit code.
+//!
+//! The deadline is a time of the wall clock: the clock of timers stands still while the machine sleeps.
 
+use std::future::pending;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::watched::lock;
 use crate::error::{Failure, ItemError, RunError, StopReason};
 use crate::event::{Event, Events};
+
+/// How often the wall clock is read: no sleep of the machine and no correction of the clock delays the deadline by more.
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -19,17 +25,20 @@ pub(crate) struct Drain {
     cut: CancellationToken,
     reason: Mutex<Option<StopReason>>,
     /// When the run drains by itself.
-    deadline: Option<Instant>,
+    deadline: Option<SystemTime>,
+    /// The wall clock; tests have another one.
+    wall_clock: fn() -> SystemTime,
     events: Events,
 }
 
 impl Drain {
-    pub(super) fn new(deadline: Option<Instant>, events: Events) -> Self {
+    pub(super) fn new(deadline: Option<SystemTime>, events: Events) -> Self {
         Self {
             begun: CancellationToken::new(),
             cut: CancellationToken::new(),
             reason: Mutex::new(None),
             deadline,
+            wall_clock: SystemTime::now,
             events,
         }
     }
@@ -61,13 +70,24 @@ impl Drain {
         self.cut.is_cancelled()
     }
 
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
     /// Time left until the deadline, if there is one.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline.map(|deadline| deadline.duration_since((self.wall_clock)()).unwrap_or_default())
+    }
+
+    pub(crate) fn is_deadline_past(&self) -> bool {
+        self.time_left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Completes when the deadline is past.
+    pub(crate) async fn deadline_past(&self) {
+        while let Some(left) = self.time_left() {
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(WALL_CLOCK_INTERVAL)).await;
+        }
+        pending().await
     }
 
     /// Completes when the run drains.
@@ -110,5 +130,48 @@ impl Drain {
             StopReason::Limited(error) => Some(error.clone()),
             StopReason::Error(_) | StopReason::Signal(_) | StopReason::Deadline => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::UNIX_EPOCH;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Seconds by which the wall clock is ahead of the timers.
+    static AHEAD: AtomicU64 = AtomicU64::new(0);
+
+    /// Timers and wall clock go on together, until the machine sleeps or the clock is corrected.
+    fn wall_clock() -> SystemTime {
+        thread_local!(static BEGIN: Instant = Instant::now());
+        let ahead = Duration::from_secs(AHEAD.load(Ordering::Relaxed));
+        UNIX_EPOCH + BEGIN.with(Instant::elapsed) + ahead
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_is_the_wall_clocks_also_after_the_machine_slept() {
+        const HOUR: u64 = 3600;
+        let deadline = wall_clock() + Duration::from_secs(8 * HOUR);
+        let drain = Drain { wall_clock, ..Drain::new(Some(deadline), Events::none()) };
+        let start = Instant::now();
+        let passed = drain.deadline_past();
+        tokio::pin!(passed);
+        assert!(tokio::time::timeout(Duration::from_secs(6 * HOUR), &mut passed).await.is_err(), "not yet");
+        assert!(!drain.is_deadline_past());
+        AHEAD.store(2 * HOUR, Ordering::Relaxed);
+        assert!(drain.is_deadline_past() && drain.time_left() == Some(Duration::ZERO));
+        passed.await;
+        assert!(start.elapsed() <= Duration::from_secs(6 * HOUR + 1), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_without_a_deadline_has_none() {
+        let drain = Drain::new(None, Events::none());
+        assert!(tokio::time::timeout(Duration::from_hours(48), drain.deadline_past()).await.is_err());
+        assert!(!drain.is_deadline_past());
     }
 }

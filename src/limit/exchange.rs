@@ -115,11 +115,12 @@ impl Core {
         }
     }
 
-    /// The shared count works: from now on this run has all of the allowance again.
+    /// The shared count works. A little later this run has all of the allowance again: then the others are back, too.
     fn attach(&self, shared: &Shared) {
-        let (was_detached, report) = shared.link().works();
-        if was_detached {
-            lock(&self.policy).divide(1, Instant::now());
+        let now = Instant::now();
+        let report = shared.link().works(now);
+        if shared.link().take_whole(now) {
+            lock(&self.policy).divide(1, now);
             self.changed.notify_waiters();
         }
         if report {

@@ -155,7 +155,7 @@ impl<R: Remote> Pipeline<R> {
         let drain = &self.fetcher.admission.drain;
         if let Some(signal) = stop.signal() {
             drain.stop(StopReason::Signal(signal));
-        } else if drain.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+        } else if drain.is_deadline_past() {
             drain.stop(StopReason::Deadline);
         }
     }
@@ -166,7 +166,7 @@ impl<R: Remote> Pipeline<R> {
             biased;
             () = stop.aborted() => Wake::Abort,
             () = stop.drained(), if self.time_up.is_none() => Wake::Signal,
-            () = sleep_until_any(drain.deadline()), if !drain.is_draining() => Wake::Deadline,
+            () = drain.deadline_past(), if !drain.is_draining() => Wake::Deadline,
             () = sleep_until_any(self.time_up) => Wake::TimeUp,
             _ = record.tick() => Wake::RecordCounters,
             _ = sample.tick() => Wake::Sample,

@@ -26,6 +26,7 @@ mod resume;
 mod run;
 mod secrets;
 mod settings;
+mod shared_clock;
 mod ssrf;
 mod status;
 mod tls;

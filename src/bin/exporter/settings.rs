@@ -124,7 +124,7 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
         limiter_dir: limiter_dir(sources, &mut warnings),
     };
     let deadline = until::deadline(sources)?;
-    let options = RunOptions { deadline: deadline.as_ref().map(|deadline| deadline.instant), ..options };
+    let options = RunOptions { deadline: deadline.as_ref().map(|deadline| deadline.time), ..options };
     Ok(Settings { options, deadline, warnings })
 }
 

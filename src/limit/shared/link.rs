@@ -1,14 +1,16 @@
 //! Whether the shared count can be used at the moment. No I/O.
 //!
 //! Trouble with it passes: from time to time another attempt is due, and one that succeeds ends the trouble. Each cause
-//! is reported once a run.
+//! is reported once a run. For a little while after it, other runs may still be without the count.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// How long after a failure the next attempt is due.
-pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(3);
+/// How long after the end of a trouble the last run has noticed it, too.
+const RETURN_TIME: Duration = Duration::from_secs(4);
 /// An attempt that takes longer hangs. It goes on by itself; another one is made only in case its thread has died.
 const HUNG_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -16,6 +18,8 @@ const HUNG_INTERVAL: Duration = Duration::from_mins(1);
 pub(in crate::limit) struct Link {
     /// While it is in trouble: when the next attempt is due.
     retry_at: Option<Instant>,
+    /// After a trouble: when all runs are back.
+    whole_at: Option<Instant>,
     /// It has been used at least once.
     was_used: bool,
     /// Causes that were reported.
@@ -50,6 +54,7 @@ impl Link {
     /// It failed. True if this cause has not been reported.
     pub(in crate::limit) fn failed(&mut self, why: &str, now: Instant) -> bool {
         self.retry_at = Some(now + RETRY_INTERVAL);
+        self.whole_at = None;
         let is_new = !self.reported.iter().any(|reported| reported == why);
         if is_new {
             self.reported.push(why.to_owned());
@@ -64,13 +69,19 @@ impl Link {
         is_new
     }
 
-    /// It works. Returns whether that ends a trouble, and whether to report this.
-    pub(in crate::limit) fn works(&mut self) -> (bool, bool) {
+    /// It works. True if that ends a trouble for the first time.
+    pub(in crate::limit) fn works(&mut self, now: Instant) -> bool {
         self.was_used = true;
         let ended = self.retry_at.take().is_some();
-        let report = ended && !self.end_reported;
-        self.end_reported |= ended;
-        (ended, report)
+        if ended {
+            self.whole_at = Some(now + RETURN_TIME);
+        }
+        ended && !std::mem::replace(&mut self.end_reported, true)
+    }
+
+    /// Whether by now all runs are back after a trouble. True once.
+    pub(in crate::limit) fn take_whole(&mut self, now: Instant) -> bool {
+        self.whole_at.take_if(|at| *at <= now).is_some()
     }
 }
 
@@ -82,15 +93,17 @@ mod tests {
     fn trouble_is_reported_once_a_cause_and_ends_with_an_attempt_that_succeeds() {
         let now = Instant::now();
         let mut link = Link::default();
-        assert_eq!(link.works(), (false, false));
+        assert!(!link.works(now));
         assert!(link.failed("locked", now));
         assert!(!link.is_attached());
         assert!(!link.failed("locked", now), "the same once more");
         assert!(link.failed("full", now), "another cause");
-        assert_eq!(link.works(), (true, true));
+        assert!(link.works(now));
         assert!(!link.failed("full", now));
-        assert_eq!(link.works(), (true, false), "the end is reported once, too");
+        assert!(!link.works(now), "the end is reported once, too");
         assert!(link.is_attached());
+        assert!(!link.take_whole(now), "others may need longer");
+        assert!(link.take_whole(now + RETURN_TIME) && !link.take_whole(now + RETURN_TIME), "once");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When a run stops starting new images: `--until` or `--max-duration`, whichever is earlier.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -13,8 +13,8 @@ use crate::output::format;
 /// The time after which a run starts no new images.
 #[derive(Debug)]
 pub struct Deadline {
-    /// For the run.
-    pub instant: tokio::time::Instant,
+    /// For the run: by the wall clock.
+    pub time: SystemTime,
     /// For people: `2026-03-01 06:00 UTC+01:00 (in 4 h 15 min)`.
     pub shown: String,
 }
@@ -27,7 +27,7 @@ pub fn deadline(sources: &Sources<'_>) -> Result<Option<Deadline>, Refusal> {
     let Some(wait) = until.into_iter().chain(longest).min() else { return Ok(None) };
     let end = now.checked_add(wait).map_err(|error| Refusal::new("the end of the run", error))?;
     let shown = format!("{} (in {})", end.strftime("%Y-%m-%d %H:%M UTC%:z"), format::duration(wait));
-    Ok(Some(Deadline { instant: tokio::time::Instant::now() + wait, shown }))
+    Ok(Some(Deadline { time: SystemTime::now() + wait, shown }))
 }
 
 /// The local time zone: UTC on a machine that names none, but never instead of one that is named and unknown, since the

@@ -1,0 +1,138 @@
+//! The request clock that runs of one machine share: at any rate, and through trouble that passes. And what the API says
+//! about its own limit.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use sandbox::limiter::Rate;
+use sandbox::log::Server;
+use sandbox::workspace::{Run, Workspace};
+
+use crate::inject::inject;
+
+/// `exporter run manifest.csv` at this rate into a folder of its own.
+fn command(workspace: &Workspace, rate: &str, out: &str) -> std::process::Command {
+    workspace.command(&["run", "manifest.csv", "--rate", rate, "-o", out])
+}
+
+fn clock_file(workspace: &Workspace) -> Option<PathBuf> {
+    let files = std::fs::read_dir(workspace.path("state/exporter")).ok()?;
+    let mut paths = files.map(|file| file.expect("a file").path());
+    paths.find(|path| path.extension().is_some_and(|end| end == "sqlite"))
+}
+
+/// When the API's requests arrived, in that order.
+fn asked_at(workspace: &Workspace) -> Vec<Instant> {
+    let requests = workspace.sandbox.requests();
+    let mut asked: Vec<Instant> =
+        requests.iter().filter(|entry| entry.server == Server::Api).map(|entry| entry.at).collect();
+    asked.sort_unstable();
+    asked
+}
+
+/// The most requests within any span of that length.
+fn most_within(asked: &[Instant], span: Duration) -> usize {
+    let inside = |first: usize| asked[first..].iter().take_while(|at| **at < asked[first] + span).count();
+    (0..asked.len()).map(inside).max().unwrap_or(0)
+}
+
+#[test]
+fn runs_share_an_allowance_of_any_size() {
+    for rate in ["5000/5m", "4200/60s", "1000000/24h", "5000/1s"] {
+        let workspace = Workspace::with_images(3);
+        for out in ["one", "two"] {
+            Run::wait(command(&workspace, rate, out).spawn().expect("the program starts")).assert_code(0);
+        }
+        let clock = clock_file(&workspace).unwrap_or_else(|| panic!("{rate}: not shared"));
+        let clock = Connection::open(clock).expect("opened");
+        let runs = "SELECT count(DISTINCT run) FROM messages WHERE step = 'granted'";
+        let runs: u32 = clock.query_row(runs, [], |row| row.get(0)).expect("a number");
+        assert_eq!(runs, 2, "{rate}");
+    }
+}
+
+#[test]
+fn a_lock_that_is_held_for_a_while_is_reported_once_and_nothing_is_overspent() {
+    let workspace = Workspace::with_images(70);
+    workspace.sandbox.set_rate(Some(Rate::new(60, Duration::from_secs(1))));
+    let start = Instant::now();
+    let runs =
+        ["one", "two"].map(|out| command(&workspace, "60/1s", out).spawn().expect("the program starts"));
+    while clock_file(&workspace).is_none() || workspace.api_requests() < 10 {
+        assert!(start.elapsed() < Duration::from_secs(10), "the runs do not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let clock = Connection::open(clock_file(&workspace).expect("a file")).expect("opened");
+    clock.busy_timeout(Duration::from_secs(5)).expect("set");
+    clock.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    std::thread::sleep(Duration::from_millis(2500));
+    clock.execute_batch("ROLLBACK").expect("unlocked");
+    for run in runs {
+        let ran = Run::wait(run).assert_code(0);
+        assert_eq!(ran.stderr.matches("cannot be shared").count(), 1, "{}", ran.stderr);
+    }
+    assert_eq!(workspace.sandbox.counts(Server::Api).limited, 0);
+    // counted where they arrive, on a busy machine
+    let most = most_within(&asked_at(&workspace), Duration::from_millis(900));
+    assert!(most <= 60, "{most} of 60 in a second");
+}
+
+#[test]
+fn a_full_disk_is_reported_once_and_the_run_comes_back_to_the_shared_clock() {
+    let workspace = Workspace::with_images(45);
+    workspace.write("full", "");
+    let run = command(&workspace, "30/2s", "one");
+    let full = workspace.path("full");
+    let rule = format!("call=write,path=state/exporter,errno=ENOSPC,while={}", full.display());
+    let run = inject(&run, &[&rule]).spawn().expect("the program starts");
+    let start = Instant::now();
+    while workspace.api_requests() < 10 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the run does not go on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::fs::remove_file(full).expect("removed");
+    let ran = Run::wait(run).assert_code(0);
+    assert_eq!(ran.stderr.matches("cannot be shared").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("is shared with other runs again").count(), 1, "{}", ran.stderr);
+    let clock = Connection::open(clock_file(&workspace).expect("a file")).expect("opened");
+    let granted = "SELECT count(*) FROM messages WHERE step = 'granted'";
+    let granted: u32 = clock.query_row(granted, [], |row| row.get(0)).expect("a number");
+    assert!(granted >= 40, "{granted} of 45 requests are there for later runs");
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_hold_the_run() {
+    let workspace = Workspace::with_images(12);
+    let run = command(&workspace, "1000/60s", "one");
+    let mut run = inject(&run, &["call=write,path=state/exporter,delay=9000,count=1"]);
+    let start = Instant::now();
+    let ran = Run::wait(run.spawn().expect("the program starts")).assert_code(0);
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(ran.stderr.contains("its disk does not answer"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_job_that_fits_into_the_allowance_is_not_paced() {
+    for images in [96, 100] {
+        let workspace = Workspace::with_images(images);
+        workspace.sandbox.set_rate(Some(Rate::new(100, Duration::from_secs(30))));
+        let start = Instant::now();
+        workspace.run(&["--rate", "100/30s"]).assert_code(0);
+        assert!(start.elapsed() < Duration::from_secs(5), "{images}: {:?}", start.elapsed());
+        assert_eq!(workspace.sandbox.counts(Server::Api).limited, 0);
+    }
+}
+
+#[test]
+fn a_limit_below_the_rate_is_reported_once() {
+    let workspace = Workspace::with_images(25);
+    workspace.sandbox.set_rate(Some(Rate::new(20, Duration::from_secs(1))));
+    let ran = workspace.run(&["--rate", "1000/1s"]).assert_code(0);
+    assert_eq!(ran.stderr.matches("a limit of 20 requests").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("X-RateLimit-Limit"), "{}", ran.stderr);
+    let workspace = Workspace::with_images(5);
+    workspace.sandbox.set_rate(Some(Rate::new(2000, Duration::from_secs(1))));
+    let ran = workspace.run(&["--rate", "1000/1s"]).assert_code(0);
+    assert!(!ran.stderr.contains("X-RateLimit-Limit"), "a higher one changes nothing: {}", ran.stderr);
+}
