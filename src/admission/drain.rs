@@ -87,7 +87,7 @@ impl Drain {
             }
             sleep(left.min(WALL_CLOCK_INTERVAL)).await;
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Completes when the run drains.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use sandbox::limiter::Rate;
+use sandbox::limiter::{Rate, SendHeaders};
 use sandbox::log::Server;
 use sandbox::workspace::{Run, Workspace};
 
@@ -114,12 +114,18 @@ fn a_disk_that_hangs_does_not_hold_the_run() {
 
 #[test]
 fn a_job_that_fits_into_the_allowance_is_not_paced() {
-    for images in [96, 100] {
+    for (images, headers) in [
+        (96, SendHeaders::Always),
+        (100, SendHeaders::Always),
+        (96, SendHeaders::Never),
+        (100, SendHeaders::Never),
+    ] {
         let workspace = Workspace::with_images(images);
-        workspace.sandbox.set_rate(Some(Rate::new(100, Duration::from_secs(30))));
+        let rate = Rate { headers, ..Rate::new(100, Duration::from_secs(30)) };
+        workspace.sandbox.set_rate(Some(rate));
         let start = Instant::now();
         workspace.run(&["--rate", "100/30s"]).assert_code(0);
-        assert!(start.elapsed() < Duration::from_secs(5), "{images}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5), "{images} {headers:?}: {:?}", start.elapsed());
         assert_eq!(workspace.sandbox.counts(Server::Api).limited, 0);
     }
 }
