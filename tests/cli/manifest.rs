@@ -166,3 +166,43 @@ fn odd_ids_are_warned_of_by_kind_and_line_and_fetched_all_the_same() {
     }
     assert_eq!(workspace.states()[0], "stored");
 }
+
+#[test]
+fn the_plan_in_json_lists_what_is_odd_by_kind_line_and_count() {
+    let workspace = Workspace::with_images(1);
+    workspace.manifest("org,note,image,MD5,x\no,n,1E+9,,\no,n,NULL,,\no,n,1E+9,,\no,n,i,");
+    let child = workspace.command(&["plan", "manifest.csv", "--json"]).spawn().expect("started");
+    let ran = sandbox::workspace::Run::wait(child).assert_code(0);
+    let plan: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let warnings = plan["warnings"].as_array().expect("a list");
+    let facts: Vec<String> =
+        warnings.iter().map(|one| format!("{} {} {}", one["kind"], one["lines"], one["count"])).collect();
+    assert_eq!(
+        facts,
+        [
+            "\"hash_not_compared\" [1] 1",
+            "\"rounded_id\" [2,4] 2",
+            "\"null_id\" [3] 1",
+            "\"cut_last_line\" [5] 1"
+        ]
+    );
+    for one in warnings {
+        assert!(ran.stderr.contains(one["what"].as_str().expect("a sentence")), "{}", ran.stderr);
+    }
+    workspace.manifest("org,note,image\no,n,i\n");
+    let child = workspace.command(&["plan", "manifest.csv", "--json"]).spawn().expect("started");
+    let plan = sandbox::workspace::Run::wait(child).assert_code(0).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    assert_eq!(plan["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn a_compressed_manifest_is_refused_as_one() {
+    for (start, kind) in [(&b"\x1f\x8b\x08\0"[..], "gzip"), (b"PK\x03\x04\x14\0", ".xlsx")] {
+        let workspace = Workspace::new();
+        workspace.write("manifest.csv", start);
+        let ran = workspace.run(&[]).assert_code(2);
+        assert!(ran.stderr.contains("is compressed") && ran.stderr.contains(kind), "{}", ran.stderr);
+        assert!(ran.stderr.contains("unpack it first") && !workspace.out().exists(), "{}", ran.stderr);
+    }
+}

@@ -1,6 +1,6 @@
 //! What holds for every manifest, tested with random ones.
 
-mod damage;
+mod spreadsheet;
 
 use std::io::BufReader;
 
