@@ -1,4 +1,4 @@
--- The ledger's tables, version 1. Times are RFC 3339 in UTC, hashes are BLOBs of 32 bytes, sizes are bytes.
+-- The ledger's tables, version 2. Times are RFC 3339 in UTC, hashes are BLOBs of 32 bytes, sizes are bytes.
 -- A row's state is never written down: the view `results` derives it, so that a run that begins, or one that
 -- is killed, has nothing to reset.
 
@@ -164,3 +164,21 @@ LEFT JOIN rows f ON f.seq = r.first
 LEFT JOIN images i ON i.id = coalesce(r.image, f.image)
 LEFT JOIN notes n ON n.id = r.note
 LEFT JOIN orgs o ON o.id = n.org;
+
+-- Since version 2: an earlier ledger is given what follows when it is opened for writing.
+
+-- Which export the ledger belongs to: one line, id 1. A ledger outside the export folder has a copy of `export`
+-- there, in `.exporter/export-id`.
+CREATE TABLE identity (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    export TEXT NOT NULL,                          -- random, 32 hex digits
+    folder TEXT NOT NULL                           -- its path in the newest run; empty if the ledger is in it
+) STRICT;
+INSERT INTO identity SELECT 1, lower(hex(randomblob(16))), '';
+
+-- Names that files in `data/` are about to get or to lose. A name leaves the table when its image is recorded, or its
+-- file is gone; what a killed run leaves here is cleared by the next run.
+CREATE TABLE intents (
+    path   TEXT PRIMARY KEY,                       -- relative to the export folder
+    sha256 BLOB NOT NULL                           -- of the file that is meant
+) STRICT, WITHOUT ROWID;

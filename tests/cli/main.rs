@@ -1,6 +1,7 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
 #![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
+mod adoption;
 mod answers;
 mod disk_trouble;
 mod doctor;
@@ -10,8 +11,10 @@ mod held_report;
 mod hostile;
 mod inject;
 mod input;
+mod intended;
 mod interrupt;
 mod key_rotation;
+mod ledger_readers;
 mod logs;
 mod looks;
 mod manifest;
@@ -28,6 +31,7 @@ mod secrets;
 mod settings;
 mod shared_clock;
 mod ssrf;
+mod state_dir;
 mod status;
 mod tls;
 mod trouble;
