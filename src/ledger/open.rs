@@ -77,10 +77,8 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
 fn check_first(out: &Path, state_dir: Option<&Path>) -> Result<(), RunError> {
     let path = ledger_file(out, state_dir);
     refuse_special(&path)?;
-    let checked = check(out, &path).and_then(|is_there| match is_there {
-        true => open_read_only(out, state_dir).map(drop),
-        false => Ok(()),
-    });
+    let checked = check(out, &path)
+        .and_then(|is_there| if is_there { open_read_only(out, state_dir).map(drop) } else { Ok(()) });
     match checked {
         Ok(()) | Err(RunError::NoExport(_)) => Ok(()),
         Err(refusal @ RunError::Settings(_)) => Err(refusal),
