@@ -67,6 +67,7 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
         verified.repaired = repair::repair(&connection, &options.out, &findings.problems)?;
     }
     findings.report(&mut verified);
+    connection.close().map_err(sqlite_error)?;
     drop(locks);
     Ok(verified.measured(progress, start))
 }

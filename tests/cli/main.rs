@@ -14,6 +14,7 @@ mod input;
 mod intended;
 mod interrupt;
 mod key_rotation;
+mod ledger_journal;
 mod ledger_readers;
 mod logs;
 mod looks;
