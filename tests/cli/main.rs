@@ -29,6 +29,7 @@ mod settings;
 mod shared_clock;
 mod ssrf;
 mod status;
+mod threads;
 mod tls;
 mod trouble;
 mod usage;
