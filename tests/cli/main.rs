@@ -34,6 +34,7 @@ mod shared_clock;
 mod ssrf;
 mod state_dir;
 mod status;
+mod threads;
 mod tls;
 mod trouble;
 mod usage;
