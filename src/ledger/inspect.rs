@@ -17,7 +17,7 @@ use crate::disk::presence::{self, cannot_look, cannot_look_at};
 use crate::error::{LedgerState, RunError};
 
 /// Version of `schema.sql`, kept in the file as `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// SQLite's header: magic, and `user_version` at byte 60 (<https://sqlite.org/fileformat2.html>, 1.3).
 const HEADER_LENGTH: usize = 100;
@@ -85,7 +85,7 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     match (version, tables) {
-        (VERSION, 1..) | (0, 0) => Ok(version),
+        (1..=VERSION, 1..) | (0, 0) => Ok(version),
         (version, _) if version > VERSION => Err(newer(path, version)),
         _ => Err(damaged(path, "is not a ledger of exporter")),
     }

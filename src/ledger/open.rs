@@ -9,16 +9,15 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::sqlite_error_in;
-use super::inspect::{self, VERSION, check, check_tables, check_version, refuse_unmounted};
+use super::inspect::{self, check, check_tables, refuse_unmounted};
 use super::lock::{RUN, holder, locks};
 use super::paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
+use super::schema::complete;
 use crate::disk::folder::{create_private, create_private_file, obstacle, refuse_special};
 use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FileSystem, SAFE_JOURNAL, journal_mode};
 use crate::error::RunError;
 
-/// The ledger's tables.
-pub(super) const SCHEMA: &str = include_str!("schema.sql");
 /// 8 MiB: enough for the hot pages of a million rows, small beside the 64 MiB that a run may use.
 pub(super) const CACHE_KIB: i64 = 8 * 1024;
 /// How long SQLite waits for a lock of the database: a reader or a checkpoint takes moments.
@@ -103,7 +102,7 @@ pub fn open_locked(out: &Path, state_dir: Option<&Path>, by: &str) -> Result<Sta
     let locks = locks(out, &state, by)?;
     let connection = connect(&path)?;
     check_tables(&connection, out, &path)?;
-    configure(&connection, &state).map_err(|error| sqlite_error_in(&path, error))?;
+    prepare(&connection, &path, &state)?;
     Ok(State { connection, made: Vec::new(), locks })
 }
 
@@ -113,26 +112,10 @@ pub(super) fn connect(path: &Path) -> Result<Connection, RunError> {
     Connection::open_with_flags(path, flags).map_err(|error| sqlite_error_in(path, error))
 }
 
-/// Gives the ledger of an earlier program the indexes of the schema. With keys alone, ids that differ in case only were
-/// found by reading all of them.
-fn index_names(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "CREATE INDEX IF NOT EXISTS notes_name ON notes (key, name);
-         CREATE INDEX IF NOT EXISTS images_name ON images (key, name);
-         DROP INDEX IF EXISTS notes_key;
-         DROP INDEX IF EXISTS images_key;",
-    )
-}
-
 /// Makes a connection ready for writing: its settings, and the tables if there are none.
 pub(super) fn prepare(connection: &Connection, path: &Path, state: &Path) -> Result<(), RunError> {
     configure(connection, state).map_err(|error| sqlite_error_in(path, error))?;
-    if check_version(connection, path)? > 0 {
-        return index_names(connection).map_err(|error| sqlite_error_in(path, error));
-    }
-    connection
-        .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"))
-        .map_err(|error| sqlite_error_in(path, error))
+    complete(connection, path)
 }
 
 fn configure(connection: &Connection, state: &Path) -> rusqlite::Result<()> {

@@ -9,6 +9,7 @@ use super::fault::sqlite_error_in;
 use super::inspect::{self, check_tables};
 use super::open::BUSY_TIMEOUT;
 use super::paths::with_suffix;
+use super::schema::complete_for_reading;
 use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
 
@@ -25,6 +26,7 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection
         let connection = connection.map_err(|error| sqlite_error_in(&path, error))?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| sqlite_error_in(&path, error))?;
         check_tables(&connection, out, &path)?;
+        complete_for_reading(&connection).map_err(|error| sqlite_error_in(&path, error))?;
         Ok(connection)
     };
     // never used for writing; but SQLite removes its own files only if the last connection to close may write

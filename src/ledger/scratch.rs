@@ -6,9 +6,10 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::fault::sqlite_error;
-use super::open::{CACHE_KIB, SCHEMA};
+use super::open::CACHE_KIB;
 use super::paths::ledger_file;
 use super::read::{open_read_only, uri_of};
+use super::schema::SCHEMA;
 use crate::error::RunError;
 
 /// A scratch ledger, and the connection to the export's own ledger if there is one.
