@@ -28,6 +28,7 @@ pub fn run(rig: &Rig, connections: &str) -> Result<Outcome, AnyError> {
             "-q",
             "-sS",
             "-f",
+            "--fail-early",
             "-Z",
             "--parallel-max",
             connections,
