@@ -120,13 +120,9 @@ impl Drain {
     pub(crate) fn untried_reason(&self) -> Option<ItemError> {
         match lock(&self.reason).as_ref()? {
             // all rows waited for this; any other error was met by one row only
-            StopReason::Error(error @ (RunError::Outage { .. } | RunError::RateLimited(_))) => {
-                error.code().map(|code| ItemError {
-                    code: Some(code),
-                    error: error.to_string(),
-                    trace_id: String::new(),
-                })
-            }
+            StopReason::Error(error @ (RunError::Outage { .. } | RunError::RateLimited(_))) => error
+                .code()
+                .map(|code| ItemError { code: Some(code), error: error.cause(), trace_id: String::new() }),
             StopReason::Limited(error) => Some(error.clone()),
             StopReason::Error(_) | StopReason::Signal(_) | StopReason::Deadline => None,
         }
