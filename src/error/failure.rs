@@ -182,6 +182,18 @@ impl Failure {
         }
     }
 
+    /// Whether the storage asks to slow down, or no byte came for too long: more images in flight would not help.
+    #[must_use]
+    pub fn says_line_is_full(&self) -> bool {
+        match self {
+            Self::StorageDown(response) => {
+                matches!(response.status, 429 | 503) || response.code == "SlowDown"
+            }
+            Self::Timeout { service, .. } => *service == Service::Storage,
+            _ => false,
+        }
+    }
+
     /// The service that gave a complete answer, even an error. `None` if there was none, or no request was sent.
     #[must_use]
     pub const fn answering_service(&self) -> Option<Service> {

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::fault::sqlite_error_in;
 use super::inspect::{self, VERSION, check, check_tables, check_version, refuse_unmounted};
 use super::lock::{RUN, holder, locks};
+use super::pace::create_pace;
 use super::paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
 use crate::disk::folder::{create_private, create_private_file, obstacle, refuse_special};
 use crate::disk::presence::{self, Presence, cannot_look_at};
@@ -128,7 +129,8 @@ fn index_names(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn prepare(connection: &Connection, path: &Path, state: &Path) -> Result<(), RunError> {
     configure(connection, state).map_err(|error| sqlite_error_in(path, error))?;
     if check_version(connection, path)? > 0 {
-        return index_names(connection).map_err(|error| sqlite_error_in(path, error));
+        let added = index_names(connection).and_then(|()| create_pace(connection));
+        return added.map_err(|error| sqlite_error_in(path, error));
     }
     connection
         .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"))

@@ -22,6 +22,17 @@ CREATE TABLE runs (
     allowance_share REAL                           -- 0 to 1; NULL: no request
 ) STRICT;
 
+-- How many images a run keeps in flight, and what its rows wait for: one line a run, as of its last counters.
+CREATE TABLE pace (
+    run         INTEGER PRIMARY KEY REFERENCES runs,
+    concurrency INTEGER NOT NULL,                  -- images that may be in flight
+    downloading INTEGER NOT NULL,
+    asking      INTEGER NOT NULL,                  -- wait for the API's answer
+    waiting     INTEGER NOT NULL,                  -- wait for the allowance
+    queued      INTEGER NOT NULL,                  -- not asked for yet: the line is busy, or a service is out
+    ready       INTEGER NOT NULL                   -- have a URL, wait for a place in flight
+) STRICT;
+
 -- The manifest whose rows are loaded: one line, id 1.
 CREATE TABLE manifest (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
