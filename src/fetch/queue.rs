@@ -73,11 +73,13 @@ impl Queue {
     pub fn new(wanted: Concurrency, room: Room) -> Self {
         let controller = Controller::new(wanted, room.downloads);
         let files = room.files_beside(controller.max());
+        // a number that the user fixed bounds the requests in flight, too
+        let connections = if wanted == Concurrency::Auto { room.downloads } else { 0 };
         let downloads = controller.number();
         let bounds = Bounds { downloads, asks: downloads, ahead: 0, files };
         let state = State {
             rows: Rows::new(bounds),
-            ahead: Ahead::new(room.downloads),
+            ahead: Ahead::new(connections),
             controller,
             order: 0,
             image_time: None,

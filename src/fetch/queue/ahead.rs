@@ -38,7 +38,7 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Open files permit `connections` to the API.
+    /// With at most `connections` to the API, or as many as images in flight if those are more.
     pub(super) fn new(connections: usize) -> Self {
         Self {
             asks_max: connections.min(ASKS_MAX),
