@@ -185,6 +185,18 @@ impl Failure {
         }
     }
 
+    /// Whether the storage asks to slow down, or no byte came for too long: more images in flight would not help.
+    #[must_use]
+    pub fn says_line_is_full(&self) -> bool {
+        match self {
+            Self::StorageDown(response) => {
+                matches!(response.status, 429 | 503) || response.code == "SlowDown"
+            }
+            Self::Timeout { service, .. } => *service == Service::Storage,
+            _ => false,
+        }
+    }
+
     /// The service that gave a complete answer, even an error. `None` if there was none, or no request was sent.
     #[must_use]
     pub const fn answering_service(&self) -> Option<Service> {
@@ -257,7 +269,6 @@ impl Failure {
             Self::Forbidden(_) | Self::OrgClosed(_) => ErrorCode::Forbidden,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::RateLimited(_) => ErrorCode::RateLimited,
-            Self::ForeignAnswer { service: Service::Storage, .. } => ErrorCode::StorageError,
             Self::ApiDown(_)
             | Self::ForeignAnswer { service: Service::Api, .. }
             | Self::ApiRejected(_)
@@ -266,7 +277,8 @@ impl Failure {
             Self::Denied(_) => ErrorCode::StorageDenied,
             Self::Missing(_) => ErrorCode::StorageMissing,
             Self::Archived(_) => ErrorCode::StorageArchived,
-            Self::Redirected(_)
+            Self::ForeignAnswer { service: Service::Storage, .. }
+            | Self::Redirected(_)
             | Self::StorageDown(_)
             | Self::StorageRefused(_)
             | Self::UrlNotVerbatim(_)
