@@ -12,6 +12,7 @@ mod inject;
 mod input;
 mod interrupt;
 mod key_rotation;
+mod line;
 mod logs;
 mod looks;
 mod manifest;
