@@ -17,6 +17,7 @@ mod interrupt;
 mod key_rotation;
 mod ledger_journal;
 mod ledger_readers;
+mod line;
 mod logs;
 mod looks;
 mod manifest;
