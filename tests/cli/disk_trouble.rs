@@ -318,3 +318,19 @@ fn the_advice_of_a_row_says_what_stands_in_its_way() {
     assert_eq!(failed.matches("move away what is in the way").count(), 2, "{failed}");
     assert!(!failed.contains("check the disk"), "{failed}");
 }
+
+#[test]
+fn a_file_that_was_never_delivered_is_moved_to_replaced_and_never_overwritten() {
+    let workspace = Workspace::with_images(2);
+    let manifest = std::fs::read_to_string(workspace.path("manifest.csv")).expect("there");
+    workspace.manifest("org,note,image\n");
+    workspace.run(&[]).assert_code(0);
+    workspace.manifest(&manifest);
+    std::fs::create_dir_all(workspace.out().join("data/org0/note0")).expect("made");
+    workspace.write("export/data/org0/note0/i0.jpg", "somebody's own");
+    workspace.run(&[]).assert_code(0);
+    assert_eq!(workspace.read("replaced/org0/note0/i0.jpg"), "somebody's own");
+    let warning = workspace.report().remove(0).remove("warning").expect("a warning");
+    assert!(warning.contains("not delivered: it is now replaced/org0/note0/i0.jpg"), "{warning}");
+    Run::wait(workspace.command(&["verify", "export"]).spawn().expect("started")).assert_code(0);
+}
