@@ -144,7 +144,9 @@ fn renamed_away(args: &[&str]) {
     std::fs::rename(workspace.out(), workspace.path("away")).expect("renamed");
     let ran = Run::wait(child).assert_code(1);
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
-    assert!(ran.stderr.contains("export"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("export is gone (unmounted or renamed?)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("mount the export folder again or move it back"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("make room"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("failed.csv"), "no report is named that is not there: {}", ran.stdout);
     assert!(!workspace.out().exists(), "nothing is made in its place");
 }
@@ -248,13 +250,15 @@ fn an_edited_file_under_an_extension_that_is_left_is_kept_too() {
 fn one_error_of_one_file_is_its_rows_trouble_whatever_its_number() {
     let run = |rule: &str| {
         let workspace = Workspace::with_images(8);
-        let ran = run_injected(&workspace, &["--max-attempts", "3"], &[rule]).assert_code(0);
+        let args = ["--max-attempts", "3", "--concurrency", "1"];
+        let ran = run_injected(&workspace, &args, &[rule]).assert_code(0);
         assert_eq!(workspace.count("stored"), 8, "{rule}: {}", ran.stderr);
     };
     std::thread::scope(|threads| {
         for rule in [
             "call=open,path=.part,errno=EACCES,count=1",
             "call=mkdir,path=/note1,errno=EACCES,count=1",
+            "call=open,path=/data/org0/note1,errno=EACCES,count=1",
             "call=rename,path=/i3.,errno=ESTALE,count=1",
             "call=rename,path=/i3.,errno=EXDEV,count=1",
         ] {
