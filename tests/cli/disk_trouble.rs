@@ -258,7 +258,6 @@ fn one_error_of_one_file_is_its_rows_trouble_whatever_its_number() {
         for rule in [
             "call=open,path=.part,errno=EACCES,count=1",
             "call=mkdir,path=/note1,errno=EACCES,count=1",
-            "call=open,path=/data/org0/note1,errno=EACCES,count=1",
             "call=rename,path=/i3.,errno=ESTALE,count=1",
             "call=rename,path=/i3.,errno=EXDEV,count=1",
         ] {
@@ -337,4 +336,13 @@ fn a_file_that_was_never_delivered_is_moved_to_replaced_and_never_overwritten() 
     let warning = workspace.report().remove(0).remove("warning").expect("a warning");
     assert!(warning.contains("not delivered: it is now replaced/org0/note0/i0.jpg"), "{warning}");
     Run::wait(workspace.command(&["verify", "export"]).spawn().expect("started")).assert_code(0);
+}
+
+#[test]
+fn a_folder_that_is_held_for_a_moment_is_flushed_later() {
+    // so few images that each of their folders is flushed by itself
+    let workspace = Workspace::with_images(3);
+    let rule = "call=open,path=/data/org0/note0,errno=EACCES,count=1";
+    let ran = run_injected(&workspace, &[], &[rule]).assert_code(0);
+    assert_eq!(workspace.count("stored"), 3, "{}", ran.stderr);
 }
