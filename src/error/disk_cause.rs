@@ -137,6 +137,16 @@ pub(super) fn tail(error: &str) -> String {
     }
 }
 
+/// What lets reports be replaced that could not be, before they are written again.
+pub(super) fn reports_remedy(why: &str) -> &'static str {
+    match Cause::of(why) {
+        Some(cause) if why.starts_with(CANNOT_LOOK) => {
+            cause.advice().strip_suffix(", and run again").unwrap_or(cause.advice())
+        }
+        _ => "close the program that holds the file",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;

@@ -122,7 +122,7 @@ pub enum RunError {
     /// Reports could not be replaced; the others are new.
     #[error(
         "{names} could not be replaced: {why}. What stood there before is still there, all other reports are new; \
-         close the program that holds the file, then run `exporter report {}`", folder.display()
+         {}, then run `exporter report {}`", disk_cause::reports_remedy(why), folder.display()
     )]
     Reports {
         /// Their names, joined by commas.

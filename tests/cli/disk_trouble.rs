@@ -305,6 +305,7 @@ fn a_data_folder_that_is_closed_in_a_run_stops_it_at_the_first_row() {
     assert_eq!(workspace.count("untried"), 12, "{}", ran.stderr);
     assert!(downloads(&workspace) <= 3, "{} downloads", downloads(&workspace));
     assert!(ran.stderr.contains("data cannot be written: Permission denied"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("close the program"), "no program holds a report: {}", ran.stderr);
 }
 
 #[test]
