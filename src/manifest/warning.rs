@@ -3,6 +3,8 @@
 //! Invariant: a warning refuses nothing and changes nothing, and its size does not grow with the file. Lines are named
 //! up to a bound, all are counted.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::header::Header;
@@ -65,8 +67,9 @@ const ID_KINDS: [(WarningKind, &str, &str); 4] = [
     (WarningKind::RoundedId, "an id like 1.23E+15", "did a spreadsheet round it?"),
     (
         WarningKind::InvisibleCharacter,
-        "an id with an invisible character, as U+200B or a no-break space",
-        "it is part of the id, is it meant?",
+        // the characters that were found follow
+        "an id with an invisible character or a lookalike,",
+        "is it meant to be part of the id?",
     ),
     (
         WarningKind::FormulaId,
@@ -81,6 +84,8 @@ const ID_KINDS: [(WarningKind, &str, &str); 4] = [
 pub(super) struct Findings {
     rows: u64,
     ids: [Lines; ID_KINDS.len()],
+    /// Those of [`is_invisible`] that ids have; there are not many more than 50.
+    invisible: BTreeSet<char>,
     cut: Option<u64>,
 }
 
@@ -94,6 +99,8 @@ impl Findings {
                     lines.add(row.line);
                 }
             }
+            let characters = ids(row).into_iter().filter(|id| !id.is_ascii()).flat_map(str::chars);
+            self.invisible.extend(characters.filter(|c| is_invisible(*c)));
         }
     }
 
@@ -104,7 +111,13 @@ impl Findings {
 
     /// One warning for each kind.
     pub(super) fn warnings(&self, header: &Header) -> Vec<ManifestWarning> {
-        let ids = ID_KINDS.iter().zip(&self.ids).filter_map(|(kind, lines)| about_ids(*kind, lines));
+        let ids = ID_KINDS.iter().zip(&self.ids).filter_map(|((kind, has, question), lines)| {
+            let has = match kind {
+                WarningKind::InvisibleCharacter => format!("{has} {}", self.invisible()),
+                _ => (*has).to_owned(),
+            };
+            about_ids(*kind, &has, question, lines)
+        });
         hash_not_compared(header)
             .into_iter()
             .chain(ids)
@@ -112,6 +125,37 @@ impl Findings {
             .chain(self.cut.map(cut_last_line))
             .collect()
     }
+}
+
+impl Findings {
+    /// `U+00A0 (no-break space), U+2062`.
+    fn invisible(&self) -> String {
+        let names = self.invisible.iter().map(|c| {
+            let name = character_name(*c).map_or_else(String::new, |name| format!(" ({name})"));
+            format!("U+{:04X}{name}", u32::from(*c))
+        });
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What those characters are called that editors and spreadsheets leave in a file.
+fn character_name(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\u{a0}' => "no-break space",
+        '\u{ad}' => "soft hyphen",
+        '\u{200b}' => "zero width space",
+        '\u{200c}' => "zero width non-joiner",
+        '\u{200d}' => "zero width joiner",
+        '\u{200e}' => "left-to-right mark",
+        '\u{200f}' => "right-to-left mark",
+        '\u{2010}' => "hyphen, not the one on the keyboard",
+        '\u{2011}' => "non-breaking hyphen",
+        '\u{202f}' => "narrow no-break space",
+        '\u{2060}' => "word joiner",
+        '\u{3000}' => "ideographic space",
+        '\u{feff}' => "byte order mark",
+        _ => return None,
+    })
 }
 
 fn ids(row: &Row) -> [&str; 3] {
@@ -168,7 +212,7 @@ fn is_null(id: &str) -> bool {
     NULLS.iter().any(|null| null.eq_ignore_ascii_case(id))
 }
 
-fn about_ids((kind, has, question): (WarningKind, &str, &str), lines: &Lines) -> Option<ManifestWarning> {
+fn about_ids(kind: WarningKind, has: &str, question: &str, lines: &Lines) -> Option<ManifestWarning> {
     let (first, others) = lines.first.split_first()?;
     let rows = if lines.count == 1 { "row has" } else { "rows have" };
     let mut named = format!("the first on line {first}");
@@ -259,6 +303,12 @@ mod tests {
             let (kind, lines, ..) = only(&format!("org,note,image\no,n,i\no,n,a{c}b\n"));
             assert_eq!((kind, lines), (WarningKind::InvisibleCharacter, vec![3]), "{c:?}");
         }
+        let (.., what) = only("org,note,image\no,a\u{2011}b,c\u{2062}\no,n,a\u{2011}\u{a0}b\n");
+        assert_eq!(
+            what,
+            "2 rows have an id with an invisible character or a lookalike, U+00A0 (no-break space), U+2011 \
+             (non-breaking hyphen), U+2062 (the first on line 2, then line 3): is it meant to be part of the id?"
+        );
         assert_eq!(warnings("org,note,image\no,é n,ü-1\u{2013}2\n"), []);
     }
 
