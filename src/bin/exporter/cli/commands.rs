@@ -252,7 +252,7 @@ fn manifest() -> Arg {
     Arg::new(MANIFEST)
         .value_parser(value_parser!(OsString))
         .value_hint(ValueHint::FilePath)
-        .required_unless_present(table::SHOW_SETTINGS.flag)
+        .required(true)
         .help("CSV file with the columns org, note and image; - reads standard input")
 }
 
@@ -271,7 +271,7 @@ fn switch(id: &'static str, help: &'static str) -> Arg {
 }
 
 fn valued(id: &'static str, value: &'static str) -> Arg {
-    Arg::new(id).long(id).value_name(value).value_parser(value_parser!(OsString))
+    Arg::new(id).long(id).value_name(value).value_parser(value_parser!(OsString)).value_hint(ValueHint::Other)
 }
 
 fn json(help: &'static str) -> Arg {
