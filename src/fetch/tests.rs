@@ -69,6 +69,7 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
         sha256: Some(crate::manifest::fingerprint(text.as_bytes()).expect("read")),
         reading: String::new(),
         header: Vec::new(),
+        warnings: Vec::new(),
         entries: manifest,
         skip_bad: false,
         run: None,
