@@ -193,9 +193,12 @@ fn odd_ids_are_warned_of_by_kind_and_line_and_fetched_all_the_same() {
         planned_and_run("org,note,image\norg0,note0,i0\norg0,note0,NULL\norg0,no\u{200b}te,i1\n", 3);
     for said in [plan, run] {
         assert!(said.contains("an id like NULL") && said.contains("line 3"), "{said}");
-        assert!(said.contains("an invisible character") && said.contains("line 4"), "{said}");
+        assert!(said.contains("an invisible character") && said.contains("U+200B"), "{said}");
+        assert!(said.contains("line 4"), "{said}");
     }
     assert_eq!(workspace.states()[0], "stored");
+    let again = workspace.run(&["--max-attempts", "1"]).assert_code(3).stderr;
+    assert!(again.contains("an id like NULL") && again.contains("U+200B"), "a loaded manifest: {again}");
 }
 
 #[test]
