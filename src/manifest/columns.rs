@@ -155,7 +155,7 @@ fn words(name: &str) -> Vec<String> {
 /// The flag that sets a delimiter, for advice.
 pub(super) fn delimiter_flag(delimiter: char) -> String {
     match delimiter {
-        '\t' => "--delimiter with a tab".to_owned(),
+        '\t' => "--delimiter tab".to_owned(),
         other => format!("--delimiter '{other}'"),
     }
 }
@@ -176,8 +176,10 @@ fn missing(names: &[String], roles: &[Role<'_>], found: [Option<usize>; 4], deli
         _ => None,
     };
     let advice = match other {
-        Some('\t') => "the columns look separated by tabs: say so with --delimiter".to_owned(),
-        Some(other) => format!("the columns look separated by `{other}`: say so with --delimiter '{other}'"),
+        Some('\t') => "the columns look separated by tabs: say so with --delimiter tab".to_owned(),
+        Some(other) => {
+            format!("the columns look separated by `{other}`: say so with {}", delimiter_flag(other))
+        }
         None => "rename the column, or name it with --columns org=A,note=B,image=C".to_owned(),
     };
     ManifestError::MissingColumn {
