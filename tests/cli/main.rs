@@ -21,6 +21,7 @@ mod logs;
 mod looks;
 mod manifest;
 mod metrics;
+mod pace;
 mod paths;
 mod plan;
 mod process;
