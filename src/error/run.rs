@@ -72,8 +72,8 @@ pub enum RunError {
     },
     /// The manifest has bad rows. Nothing was attempted.
     #[error(
-        "manifest {} has {bad} bad {}; nothing was fetched. Correct them, or use --on-bad-row skip to fetch the others",
-        path.display(), if *bad == 1 { "row" } else { "rows" }
+        "manifest {} has {bad} bad {}; nothing was fetched. Correct {}, or use --on-bad-row skip to fetch the others",
+        path.display(), if *bad == 1 { "row" } else { "rows" }, if *bad == 1 { "it" } else { "them" }
     )]
     BadRows {
         /// The manifest, `-` for standard input.

@@ -194,6 +194,12 @@ INSERT INTO unasked
 SELECT i.id, coalesce(c.manifest_sha256, '') FROM images i LEFT JOIN runs c ON c.id = i.run
 WHERE NOT EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name);
 
+-- What is odd about the loaded manifest, in sentences: each run of it repeats them.
+CREATE TABLE manifest_warnings (
+    id   INTEGER PRIMARY KEY,
+    what TEXT NOT NULL
+) STRICT;
+
 -- The lines of `receipts.jsonl`, each written here before it is appended there.
 CREATE TABLE receipts (
     id   INTEGER PRIMARY KEY,

@@ -144,7 +144,7 @@ pub struct Org {
     pub failed: u64,
     /// The run stopped before they had a result.
     pub untried: u64,
-    /// All rows are delivered.
+    /// All rows are delivered, and no bad row names it.
     pub complete: bool,
 }
 
@@ -283,5 +283,14 @@ fn with_names(conn: &Connection, orgs: HashMap<i64, Org>) -> rusqlite::Result<Ve
         })
         .collect::<rusqlite::Result<Vec<_>>>()?;
     orgs.sort_unstable_by(|a, b| a.org.cmp(&b.org));
+    // the ids of bad rows may be as many as the rows: they are not kept
+    let mut bad = conn.prepare("SELECT DISTINCT org FROM bad_rows")?;
+    let mut bad = bad.query([])?;
+    while let Some(row) = bad.next()? {
+        let name = text(row, 0)?;
+        if let Ok(at) = orgs.binary_search_by(|org| (*org.org).cmp(name)) {
+            orgs[at].complete = false;
+        }
+    }
     Ok(orgs)
 }

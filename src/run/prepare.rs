@@ -11,7 +11,7 @@ use crate::error::RunError;
 use crate::event::{Event, Events};
 use crate::item::Sha256;
 use crate::ledger::{self, Ledger, Loading, RunRow, sqlite_error};
-use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, ManifestWarning, Source};
+use crate::manifest::{self, BadRow, Manifest, ManifestError, ManifestOptions, Source};
 use crate::options::{OnBadRow, RunOptions};
 use crate::report;
 use crate::shutdown::StopHandle;
@@ -22,6 +22,8 @@ pub(super) struct CheckedManifest {
     file: File,
     sha256: Sha256,
     options: ManifestOptions,
+    /// In sentences.
+    warnings: Vec<String>,
 }
 
 /// A manifest whose rows are in the ledger.
@@ -31,6 +33,16 @@ pub(super) struct LoadedManifest {
     /// Bad rows included.
     pub rows: u64,
     pub bad: u64,
+    pub first_bad: Vec<BadRow>,
+}
+
+impl LoadedManifest {
+    fn of(connection: &Connection, run: i64, loaded: &ledger::Loaded) -> Result<Self, RunError> {
+        let &ledger::Loaded { rows, bad, .. } = loaded;
+        let first_bad =
+            if bad > 0 { ledger::first_bad_rows(connection).map_err(sqlite_error)? } else { Vec::new() };
+        Ok(Self { run, rows, bad, first_bad })
+    }
 }
 
 /// Opens the manifest and checks it. Creates nothing.
@@ -61,25 +73,34 @@ fn check(options: &RunOptions, events: &Events) -> Result<CheckedManifest, RunEr
         let sha256 = manifest::fingerprint(&mut file).map_err(io_wrong)?;
         file.rewind().map_err(io_wrong)?;
         let known = ledger::is_loaded(&connection, &sha256, &reading_key(&reading)).unwrap_or(None);
-        if known.is_some_and(|loaded| loaded.bad == 0) {
-            return Ok(CheckedManifest { file, sha256, options: reading });
+        // a manifest that is to be refused is read again, which names its bad rows as the first run did
+        let skip_bad = options.on_bad_row == OnBadRow::Skip;
+        if known.is_some_and(|loaded| skip_bad || loaded.bad == 0) {
+            let warnings = ledger::manifest_warnings(&connection).map_err(sqlite_error)?;
+            warn(events, &warnings);
+            return Ok(CheckedManifest { file, sha256, options: reading, warnings });
         }
     }
     let checked = manifest::check(BufReader::new(&file), &reading).map_err(wrong)?;
     file.rewind().map_err(io_wrong)?;
-    for ManifestWarning { what, .. } in checked.warnings {
-        events.send(Event::Warning { line: None, what });
-    }
+    let warnings: Vec<String> = checked.warnings.into_iter().map(|warning| warning.what).collect();
+    warn(events, &warnings);
     if checked.bad > 0 && options.on_bad_row == OnBadRow::Stop {
         return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
     }
-    Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading })
+    Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading, warnings })
+}
+
+fn warn(events: &Events, warnings: &[String]) {
+    for what in warnings {
+        events.send(Event::Warning { line: None, what: what.clone() });
+    }
 }
 
 /// What must be the same for the rows in the ledger to be those of a manifest with the same bytes.
 fn reading_key(options: &ManifestOptions) -> String {
     // the rules by which columns are found and rows are judged: another number if they change
-    const RULES: u32 = 3;
+    const RULES: u32 = 4;
     format!("{RULES} {options:?}")
 }
 
@@ -98,12 +119,12 @@ pub(super) async fn load(
             let known = ledger::is_loaded(connection, &manifest.sha256, &key).map_err(sqlite_error)?;
             if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
                 let run = ledger::insert_run(connection, &run).map_err(sqlite_error)?;
-                return Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad });
+                return LoadedManifest::of(connection, run, &loaded);
             }
             let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
             let loaded = load_rows(connection, &manifest, run, skip_bad, wrong)?;
             match loaded.run {
-                Some(run) => Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad }),
+                Some(run) => LoadedManifest::of(connection, run, &loaded),
                 None => Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused }),
             }
         })
@@ -117,7 +138,7 @@ fn load_rows(
     skip_bad: bool,
     wrong: impl Fn(ManifestError) -> RunError,
 ) -> Result<ledger::Loaded, RunError> {
-    let CheckedManifest { file, sha256, options, .. } = manifest;
+    let CheckedManifest { file, sha256, options, warnings } = manifest;
     let entries = Manifest::open(BufReader::new(file), options).map_err(&wrong)?;
     let header = entries.header().raw().to_vec();
     // the file may have changed since it was checked
@@ -126,7 +147,8 @@ fn load_rows(
         if read == *sha256 { Ok(()) } else { Err(wrong(ManifestError::Changed)) }
     };
     let reading = reading_key(options);
-    let loading = Loading { sha256: Some(*sha256), reading, header, entries, skip_bad, run: Some(run) };
+    let (sha256, warnings) = (Some(*sha256), warnings.clone());
+    let loading = Loading { sha256, reading, header, warnings, entries, skip_bad, run: Some(run) };
     ledger::load(connection, loading, same)
 }
 

@@ -250,3 +250,22 @@ fn a_closed_export_is_named_once_and_no_other_cause_beside_it() {
     let problems: Vec<_> = problems.filter(|check| check["result"] == "problem").collect();
     assert_eq!((problems.len(), &problems[0]["name"]), (1, &"folder".into()), "{problems:?}");
 }
+
+#[test]
+fn the_answer_in_the_readme_is_the_programs() {
+    let workspace = Workspace::with_images(1);
+    workspace.run(&[]).assert_code(0);
+    let answer = doctor(&workspace, &["--org", "org0"]).stdout;
+    let readme = include_str!("../../README.md");
+    let (_, shown) = readme.split_once("\n$ exporter doctor").expect("an example");
+    let (shown, _) = shown.split_once("\n```").expect("its end");
+    let unnumbered = |line: &str| line.replace(|c: char| c.is_ascii_digit(), "");
+    let answer: Vec<String> = answer.lines().map(unnumbered).collect();
+    // what depends on the machine: its organization, and which warnings it deserves
+    for line in shown.lines().skip(1).filter(|line| !line.contains(" organization ")) {
+        let check: Vec<&str> = line.split_whitespace().take(2).collect();
+        let warned = answer.iter().any(|line| line.starts_with("warning") && line.contains(check[1]));
+        let said = answer.contains(&unnumbered(line));
+        assert!(warned || said, "{line} is not in:\n{}", answer.join("\n"));
+    }
+}

@@ -49,9 +49,9 @@ pub fn print(error: &RunError) {
     }
 }
 
-/// Warns of bad rows that `--on-bad-row skip` leaves out.
-pub fn warn_bad_rows(bad: u64, first: &[BadRow]) {
-    tracing::warn!("{} would count as failed", format::counted(bad, "bad row"));
+/// Warns of bad rows that `--on-bad-row skip` leaves out. `what`: what they do, after their number.
+pub fn warn_bad_rows(bad: u64, first: &[BadRow], what: &str) {
+    tracing::warn!("{} {what}", format::counted(bad, "bad row"));
     for (line, reason) in first_rows(first) {
         tracing::warn!(target: log::DETAIL, line, "{reason}");
     }

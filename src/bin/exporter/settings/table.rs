@@ -134,7 +134,7 @@ pub const COLUMNS: Setting = Setting {
     flag: "columns",
     value: "ROLE=HEADER,...",
     heading: MANIFEST,
-    help: "Header names to use instead of the known ones: org=A,note=B,image=C, or one or two of them",
+    help: "Names of the columns, if the header has other than the known ones: org=A,note=B,image=C, or some of these",
     more: "The known names are org, org_id, organization, organization_id, x_organization_id; note, note_id, noteid; \
            image, image_id, imageid, file_id.",
     commands: RUN_PLAN,
@@ -146,6 +146,7 @@ pub const DELIMITER: Setting = Setting {
     value: "CHAR",
     heading: MANIFEST,
     help: "Character between fields; write tab for a tab",
+    more: "It takes precedence over a first line such as sep=; in the manifest.",
     commands: RUN_PLAN,
     ..SETTING
 };
@@ -155,7 +156,7 @@ pub const ON_BAD_ROW: Setting = Setting {
     value: "stop|skip",
     heading: MANIFEST,
     help: "If a row is bad: refuse the whole manifest (stop), or count the row as failed and go on (skip)",
-    more: "A manifest is refused before any request is made.",
+    more: "A manifest is refused before any request is made. Bad rows are named by line in both cases.",
     commands: RUN_PLAN,
     ..SETTING
 };
@@ -204,7 +205,7 @@ pub const STORAGE_HOST: Setting = Setting {
     value: "PATTERN",
     heading: API,
     help: "Host that a presigned URL may name, such as *.amazonaws.com; may be repeated",
-    more: "Presigned URLs that name other hosts are refused. A host that matches may have a private address.",
+    more: "Presigned URLs with other hosts are refused. A host that matches may have a private address.",
     commands: RUN_DOCTOR,
     ..SETTING
 };
@@ -214,7 +215,7 @@ pub const RATE: Setting = Setting {
     default: Some("1000/60s"),
     value: "N/DURATION",
     heading: PACE,
-    help: "API requests allowed in any window of this length, retries included",
+    help: "At most N requests to the API in any DURATION, retries included",
     more: "The vendor allows an app 1000 requests per minute. Lower this if other machines use the same key.",
     commands: RUN_PLAN,
     ..SETTING
@@ -271,8 +272,7 @@ pub const MAX_OUTAGE: Setting = Setting {
     value: "DURATION",
     heading: PACE,
     help: "Longest outage to wait out before the run stops",
-    more: "Until the run has had its first answer the limit is 2 minutes at most, so that a wrong address does not \
-           cost a night.",
+    more: "Before the first answer, the limit is at most 2 minutes, so that a wrong address does not cost a night.",
     ..SETTING
 };
 pub const MAX_SIZE: Setting = Setting {
@@ -353,8 +353,8 @@ pub const CONFIG: Setting = Setting {
     default_words: Some("exporter.toml here, else exporter/config.toml in the user's config folder"),
     value: "FILE",
     heading: SETTINGS,
-    help: "Config file (TOML)",
-    more: "Its keys are the names of the long flags: max-attempts = 5. Flags and environment variables take \
+    help: "Config file (TOML) to read",
+    more: "Its keys are the long flags without dashes, such as max-attempts = 5. Flags and environment variables take \
            precedence over it. It cannot hold the API key.",
     commands: EVERY,
     ..SETTING
