@@ -172,6 +172,13 @@ impl Limiter {
         lock(&self.core.usage).share(limit, window)
     }
 
+    /// How many requests a minute are allowed now.
+    #[must_use]
+    pub fn per_minute(&self) -> f64 {
+        let policy = lock(&self.core.policy);
+        60.0 * f64::from(policy.allowance()) / policy.window().as_secs_f64()
+    }
+
     /// Whether a task waits for a permit.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {

@@ -179,7 +179,7 @@ fn reachable<'a>(start: &str, imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) ->
 }
 
 /// Temporary tables and tables of other databases that a file outside `src/ledger/` may write.
-const OTHER_TABLES: [(&str, &str); 14] = [
+const OTHER_TABLES: [(&str, &str); 15] = [
     // the request limiter's own database, which all runs of a user share
     ("limit/shared/message", "messages"),
     ("limit/shared/table", "messages"),
@@ -187,6 +187,7 @@ const OTHER_TABLES: [(&str, &str); 14] = [
     ("report/bad_notes", "bad_images"),
     ("report/bad_notes", "bad_notes"),
     ("report/bad_notes", "note_totals"),
+    ("report/gone", "gone"),
     ("report/notes", "note_totals"),
     ("report/shared_content", "same"),
     ("report/shared_content", "suspects"),

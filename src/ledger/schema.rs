@@ -68,7 +68,7 @@ mod tests {
     /// the loaded manifest does not ask for.
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
-        let back = "PRAGMA foreign_keys = OFF; DROP TABLE unasked; DROP TABLE receipts;
+        let back = "PRAGMA foreign_keys = OFF; DROP TABLE unasked; DROP TABLE receipts; DROP TABLE samples; DROP TABLE spans;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
                     INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)
