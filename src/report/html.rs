@@ -25,7 +25,7 @@ use self::shown::{Fact, to_the_minute};
 use self::verdict::Verdict;
 use super::bag::Payload;
 use super::{ReportError, Summary};
-use crate::ledger;
+use crate::ledger::{self, RunRow, Sample, Span};
 use crate::number::{bytes, count, counted};
 
 /// Size of the page; a test holds it against the largest that can be.
@@ -62,25 +62,31 @@ pub(super) fn write(
     let runs = ledger::runs_after(conn, 0)?;
     let newest = runs.last().map_or(0, |run| run.id);
     let (samples, spans) = (ledger::samples(conn, newest)?, ledger::spans(conn, newest)?);
-    let page = Page {
-        verdict: Verdict::of(summary),
-        finished: summary.finished_at.clone(),
-        finished_shown: to_the_minute(&summary.finished_at),
-        figures: figures(summary, payload),
-        rows: RowsShown::of(&summary.counts),
-        orgs: OrgsShown::of(&summary.orgs),
-        notes: NotesShown::of(&summary.notes),
-        failures: Failures::of(&summary.details),
-        pace: Pace::of(summary, &samples, &spans),
-        sizes: Images::sizes(&summary.details),
-        checks: Images::checks(&summary.details),
-        runs: Runs::before_the_newest(&runs),
-        provenance: runs::provenance(summary, payload),
-        gone: gone(summary.not_in_manifest),
-        version: shown::short(&summary.version),
-    };
-    page.write_into(out)?;
+    Page::of(summary, payload, &runs, &samples, &spans).write_into(out)?;
     Ok(())
+}
+
+impl Page {
+    /// `runs` are all runs; `samples` and `spans` are those of the newest.
+    fn of(summary: &Summary, payload: Payload, runs: &[RunRow], samples: &[Sample], spans: &[Span]) -> Self {
+        Self {
+            verdict: Verdict::of(summary),
+            finished: summary.finished_at.clone(),
+            finished_shown: to_the_minute(&summary.finished_at),
+            figures: figures(summary, payload),
+            rows: RowsShown::of(&summary.counts),
+            orgs: OrgsShown::of(&summary.orgs),
+            notes: NotesShown::of(&summary.notes),
+            failures: Failures::of(&summary.details),
+            pace: Pace::of(summary, samples, spans),
+            sizes: Images::sizes(&summary.details),
+            checks: Images::checks(&summary.details),
+            runs: Runs::before_the_newest(runs),
+            provenance: runs::provenance(summary, payload),
+            gone: gone(summary.not_in_manifest),
+            version: shown::short(&summary.version),
+        }
+    }
 }
 
 /// The numbers below the headline.

@@ -19,7 +19,7 @@ pub(super) struct Bars {
     pub title: &'static str,
     pub description: String,
     pub height: String,
-    pub bars: Vec<Bar>,
+    pub lines: Vec<Bar>,
 }
 
 /// One bar with the line above it.
@@ -51,14 +51,14 @@ pub(super) struct Numbers {
 
 impl Bars {
     pub fn new(id: &'static str, title: &'static str, description: String) -> Self {
-        Self { id, title, description, height: "0".to_owned(), bars: Vec::new() }
+        Self { id, title, description, height: "0".to_owned(), lines: Vec::new() }
     }
 
     /// One thick bar without a label.
     pub fn single(mut self, parts: &[(&'static str, u64)], whole: u64) -> Self {
         const HEIGHT: f64 = 2.2;
         self.height = em(HEIGHT);
-        self.bars.push(Bar {
+        self.lines.push(Bar {
             label: String::new(),
             brief: None,
             value: String::new(),
@@ -72,9 +72,9 @@ impl Bars {
 
     /// Adds a bar. `parts` are shares of `whole`, which is the whole width.
     pub fn add(&mut self, label: &str, value: String, parts: &[(&'static str, u64)], whole: u64) {
-        let top = number(self.bars.len()) * (TEXT + BAR + ROOM);
+        let top = number(self.lines.len()) * (TEXT + BAR + ROOM);
         self.height = em(top + TEXT + BAR);
-        self.bars.push(Bar {
+        self.lines.push(Bar {
             label: cut(label, LABEL_MAX),
             brief: (label.chars().count() > BRIEF_MAX).then(|| cut(label, BRIEF_MAX)),
             value,

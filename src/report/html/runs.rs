@@ -74,7 +74,8 @@ fn end(run: &RunRow) -> String {
     match (run.exit_code, &run.stop) {
         (None, _) => "killed: no end recorded".to_owned(),
         (Some(0), None) => "0, complete".to_owned(),
-        (Some(code), None) => format!("{code}"),
+        (Some(3), None) => "3, rows failed".to_owned(),
+        (Some(code), None) => code.to_string(),
         (Some(code), Some(stop)) => cut(&format!("{code}, {stop}"), END_MAX),
     }
 }

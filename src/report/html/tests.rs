@@ -1,30 +1,13 @@
 //! The page of small and of very large exports.
 
 use super::*;
-use crate::ledger::{RunRow, Sample, Span, SpanKind};
+use crate::ledger::SpanKind;
 use crate::report::details::Details;
 use crate::report::{Counts, Notes, Org};
 
 fn page(summary: &Summary, runs: &[RunRow], samples: &[Sample], spans: &[Span]) -> String {
     let payload = Payload { bytes: 7 << 30, images: 4000 };
-    let page = Page {
-        verdict: Verdict::of(summary),
-        finished: summary.finished_at.clone(),
-        finished_shown: to_the_minute(&summary.finished_at),
-        figures: figures(summary, payload),
-        rows: RowsShown::of(&summary.counts),
-        orgs: OrgsShown::of(&summary.orgs),
-        notes: NotesShown::of(&summary.notes),
-        failures: Failures::of(&summary.details),
-        pace: Pace::of(summary, samples, spans),
-        sizes: Images::sizes(&summary.details),
-        checks: Images::checks(&summary.details),
-        runs: Runs::before_the_newest(runs),
-        provenance: runs::provenance(summary, payload),
-        gone: gone(summary.not_in_manifest),
-        version: shown::short(&summary.version),
-    };
-    page.render().expect("rendered")
+    Page::of(summary, payload, runs, samples, spans).render().expect("rendered")
 }
 
 /// The largest numbers, the longest texts and the most of everything, in characters that grow when they are escaped.
@@ -69,8 +52,8 @@ fn largest() -> (Summary, Vec<RunRow>, Vec<Sample>, Vec<Span>) {
         in_flight: most,
         allowance: 1e15,
     };
-    let span = |n| Span {
-        what: if n % 2 == 0 { SpanKind::Wait } else { SpanKind::Outage },
+    let span = |n: u64| Span {
+        what: if n.is_multiple_of(2) { SpanKind::Wait } else { SpanKind::Outage },
         began: n * 997,
         ended: n * 1009,
     };
