@@ -187,6 +187,7 @@ mod tests {
         assert_snapshot!(shown(40_000, 10_000, 0, false), @"
         40,000 images to fetch
         rows      50,000 = 40,000 to fetch + 10,000 delivered
+        new       40,000 images never delivered before
     new       40,000 images never delivered before
         requests  40,000 to the API
         time      at least 39 min at 1000/60s
