@@ -188,7 +188,6 @@ mod tests {
         40,000 images to fetch
         rows      50,000 = 40,000 to fetch + 10,000 delivered
         new       40,000 images never delivered before
-    new       40,000 images never delivered before
         requests  40,000 to the API
         time      at least 39 min at 1000/60s
         disk      120 GiB free, 3,000,000 files, for /srv/export
