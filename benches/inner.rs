@@ -13,7 +13,7 @@ use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, bench};
 use exporter::item::Sha256;
-use exporter::ledger::{self, Cursor, Delivered, Ledger, Loading, RunRow, Write};
+use exporter::ledger::{self, Cursor, Delivered, Ledger, LedgerConnection, Loading, RunRow, Write};
 use exporter::manifest::{self, Manifest, ManifestOptions};
 use exporter::store::PartWriter;
 use exporter::{layout, report, timestamp};
@@ -86,7 +86,7 @@ fn deliveries(connection: &Connection, cursor: &mut Cursor, run: i64, rows: u32)
 }
 
 /// An export of which every row is delivered (in the ledger; there are no files).
-fn delivered(rows: usize) -> (TempDir, Connection) {
+fn delivered(rows: usize) -> (TempDir, LedgerConnection) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut connection = ledger::open_state(dir.path(), None).expect("a ledger").connection;
     load(&mut connection, &csv(rows));

@@ -7,12 +7,18 @@
 pub(crate) mod columns;
 mod delivered;
 mod fault;
+mod files;
+mod handles;
+mod identity;
 mod inspect;
+mod intents;
+mod journal;
 mod link;
 mod load;
 mod lock;
 mod open;
 mod owners;
+mod pace;
 mod paths;
 mod queue;
 mod read;
@@ -34,11 +40,14 @@ use tokio::sync::oneshot;
 
 pub use delivered::{Damage, delivered_rows, mark_checked, mark_damaged, mark_vanished, repaired};
 pub(crate) use fault::sqlite_error;
+pub use handles::LedgerConnection;
 pub use inspect::check_sound;
+pub(crate) use intents::{Intent, settle_intents, unsettled_intents};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub use lock::{Holder, VERIFY, holder};
 pub use open::{State, open_locked, open_state};
 pub use owners::{Owner, adopt_note};
+pub use pace::{Pace, pace_of};
 pub use paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
 pub use queue::{Cursor, Work, drop_org, next_items, prepare_work, wanted_parts};
 pub use read::open_read_only;
@@ -95,7 +104,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn start(connection: Connection) -> Result<(Self, LedgerThread), RunError> {
+    pub fn start(connection: LedgerConnection) -> Result<(Self, LedgerThread), RunError> {
         let (jobs, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
@@ -157,7 +166,7 @@ fn thread_ended() -> RunError {
 }
 
 /// The thread: runs questions and commits writes in the order of their arrival.
-fn serve(mut connection: Connection, inbox: &Receiver<Job>) {
+fn serve(mut connection: LedgerConnection, inbox: &Receiver<Job>) {
     let mut unreported = None;
     let mut next = None;
     while let Some(job) = next.take().or_else(|| inbox.recv().ok()) {
@@ -171,7 +180,7 @@ fn serve(mut connection: Connection, inbox: &Receiver<Job>) {
         }
     }
     // folds the write-ahead log into the file, so that one file is left
-    if let Err((_, error)) = connection.close() {
+    if let Err(error) = connection.close() {
         tracing::warn!("closing the ledger: {error}");
     }
 }

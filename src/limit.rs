@@ -172,11 +172,11 @@ impl Limiter {
         lock(&self.core.usage).share(limit, window)
     }
 
-    /// How many requests a minute are allowed now.
+    /// Requests that the allowance of this run permits a second.
     #[must_use]
-    pub fn per_minute(&self) -> f64 {
+    pub fn allowed_per_second(&self) -> f64 {
         let policy = lock(&self.core.policy);
-        60.0 * f64::from(policy.allowance()) / policy.window().as_secs_f64()
+        f64::from(policy.limit()) / policy.window().as_secs_f64()
     }
 
     /// Whether a task waits for a permit.

@@ -54,7 +54,9 @@ pub fn rewrite(out: &Path, state_dir: Option<&Path>) -> Result<Summary, RunError
     ledger::check_sound(&state.connection, out, state_dir)?;
     ledger::refuse_linked_folders(&state.connection, out)?;
     remove_leftovers(out)?;
-    write_all(&state.connection, out, &Occasion::Report)
+    let summary = write_all(&state.connection, out, &Occasion::Report)?;
+    state.connection.close().map_err(ledger::sqlite_error)?;
+    Ok(summary)
 }
 
 /// Writes all reports into the export folder: `manifest-sha256.txt`, `report.csv`, `failed.csv`, `notes.csv`,

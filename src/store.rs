@@ -4,6 +4,7 @@
 //! durable, renames them to their final names and records them in the ledger, many at a time. Modes are 0600 and 0700
 //! whatever the umask is.
 
+mod announce;
 mod buffer;
 pub(crate) mod commit;
 mod create;
@@ -12,11 +13,13 @@ mod folders;
 mod held;
 mod inspect;
 mod obstacle;
+mod parallel;
 mod part;
 mod part_file;
 mod publish;
 mod replaced;
 mod sync;
+mod unrecorded;
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

@@ -36,7 +36,7 @@ pub use verified::Verified;
 
 use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
-use crate::ledger::{self, sqlite_error};
+use crate::ledger::{self, LedgerConnection, sqlite_error};
 use crate::timestamp;
 
 /// Verifies an export.
@@ -70,12 +70,13 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
         verified.repaired = repair::repair(&connection, &options.out, &findings.problems, &started_at)?;
     }
     findings.report(&mut verified);
+    connection.close().map_err(sqlite_error)?;
     drop(locks);
     Ok(verified.measured(progress, start))
 }
 
 /// Opens the ledger and reads it for damage; for a repair, with the folder's locks.
-fn open(options: &VerifyOptions) -> Result<(Connection, Vec<File>), RunError> {
+fn open(options: &VerifyOptions) -> Result<(LedgerConnection, Vec<File>), RunError> {
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
     let (connection, locks) = if options.repair {
         let state = ledger::open_locked(out, state_dir, ledger::VERIFY)?;

@@ -3,13 +3,13 @@
 //! Nothing is created or changed. The first bytes of the file are read before SQLite opens it, since opening alone
 //! may already move pages from the write-ahead log into a damaged ledger.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
-use super::fault::sqlite_error_in;
+use super::fault::{opening_error, sqlite_error_in};
+use super::handles;
+use super::journal;
 use super::paths::ledger_file;
 use crate::disk::fault::disk_error;
 use crate::disk::folder::refuse_special;
@@ -33,15 +33,15 @@ pub(super) enum Header {
     Foreign,
     /// `user_version` of a SQLite file.
     Version(i64),
+    /// This process has it open through SQLite, after it was inspected.
+    Open,
 }
 
 impl Header {
     pub fn read(path: &Path) -> Result<Self, RunError> {
         refuse_special(path)?;
-        let mut header = Vec::with_capacity(HEADER_LENGTH);
-        File::open(path)
-            .and_then(|file| file.take(HEADER_LENGTH as u64).read_to_end(&mut header))
-            .map_err(disk_error("reading", path))?;
+        let start = handles::read_start(path, HEADER_LENGTH).map_err(disk_error("reading", path))?;
+        let Some(header) = start else { return Ok(Self::Open) };
         if header.is_empty() {
             return Ok(Self::Empty);
         }
@@ -71,7 +71,7 @@ pub(super) fn check(out: &Path, path: &Path) -> Result<bool, RunError> {
         Header::Empty => Ok(false),
         Header::Foreign => Err(damaged(path, "is damaged (it is no SQLite file)")),
         Header::Version(version) if version > VERSION => Err(newer(path, version)),
-        Header::Version(_) => Ok(true),
+        Header::Version(_) | Header::Open => Ok(true),
     }
 }
 
@@ -114,12 +114,16 @@ pub fn check_sound(connection: &Connection, out: &Path, state_dir: Option<&Path>
 /// Refuses a ledger elsewhere (`--state-dir`) that knows delivered images, for a folder that holds no export: its
 /// disk is not mounted, and the run would fetch everything again onto another disk.
 pub(super) fn refuse_unmounted(out: &Path, ledger: &Path) -> Result<(), RunError> {
-    let Ok(connection) = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_ONLY) else {
-        return Ok(()); // no ledger, or one that is refused in its own words
-    };
+    if !check(out, ledger)? {
+        return Ok(());
+    }
+    let connection = journal::open(ledger).map_err(|error| opening_error(ledger, error))?;
+    if check_version(&connection, ledger)? == 0 {
+        return Ok(());
+    }
     let delivered: i64 = connection
         .query_row("SELECT count(*) FROM images WHERE delivered = 1", [], |row| row.get(0))
-        .unwrap_or(0);
+        .map_err(|error| sqlite_error_in(ledger, error))?;
     if delivered == 0 {
         return Ok(());
     }

@@ -8,13 +8,15 @@ pub const STATE_DIR: &str = ".exporter";
 pub const LEDGER_FILE: &str = "ledger.sqlite";
 /// The lock in the state folder.
 pub const LOCK_FILE: &str = "lock";
-/// What SQLite appends to a database's name for its own files beside it.
-pub(super) const SQLITE_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The folder of an export's ledger and lock: `state_dir` if the user named one, else in the export folder.
+/// The folder of an export's ledger and lock: `state_dir` if the user named one, else in the export folder. That one has
+/// a single name here, however the user spells it.
 #[must_use]
 pub fn state_folder(out: &Path, state_dir: Option<&Path>) -> PathBuf {
-    state_dir.map_or_else(|| out.join(STATE_DIR), Path::to_owned)
+    let own = out.join(STATE_DIR);
+    let Some(named) = state_dir else { return own };
+    let same = matches!((named.canonicalize(), own.canonicalize()), (Ok(named), Ok(own)) if named == own);
+    if same { own } else { named.to_owned() }
 }
 
 /// The ledger of an export.

@@ -5,10 +5,12 @@ use std::path::Path;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::sqlite_error_in;
+use super::fault::opening_error;
+use super::handles::{self, LedgerConnection};
+use super::identity;
 use super::inspect::{self, check_tables};
-use super::open::BUSY_TIMEOUT;
-use super::paths::with_suffix;
+use super::journal;
+use super::paths::{state_folder, with_suffix};
 use super::schema::complete_for_reading;
 use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
@@ -19,28 +21,30 @@ const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 /// Opens the ledger of an export for reading.
 ///
 /// # Errors
-/// [`RunError::NoExport`] if there is none, [`RunError::Ledger`] if it cannot be used.
-pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<Connection, RunError> {
+/// [`RunError::NoExport`] if there is none, [`RunError::Ledger`] if it cannot be used, [`RunError::Settings`] if it
+/// belongs to another export.
+pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<LedgerConnection, RunError> {
     let path = inspect::find(out, state_dir)?;
-    let check = |connection: rusqlite::Result<Connection>| {
-        let connection = connection.map_err(|error| sqlite_error_in(&path, error))?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| sqlite_error_in(&path, error))?;
-        check_tables(&connection, out, &path)?;
-        complete_for_reading(&connection).map_err(|error| sqlite_error_in(&path, error))?;
-        Ok(connection)
-    };
     // never used for writing; but SQLite removes its own files only if the last connection to close may write
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match check(Connection::open_with_flags(&path, flags)) {
-        // on a read-only disk SQLite cannot create those files; no other process writes there either
-        Err(RunError::Disk(_)) if is_absent(&with_suffix(&path, "-wal"))? => {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-                | OpenFlags::SQLITE_OPEN_URI
-                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            check(Connection::open_with_flags(immutable_uri(&path), flags))
+    let connection = match journal::open(&path) {
+        // on a read-only disk SQLite cannot create its own files; no other process writes there either
+        Err(error) if is_about_the_disk(&error) && is_absent(&with_suffix(&path, "-wal"))? => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            handles::open_as(&path, immutable_uri(&path), flags)
         }
         result => result,
-    }
+    };
+    let connection = connection.map_err(|error| opening_error(&path, error))?;
+    check_tables(&connection, out, &path)?;
+    identity::check(&connection, out, &state_folder(out, state_dir))?;
+    complete_for_reading(&connection).map_err(|error| opening_error(&path, error))?;
+    Ok(connection)
+}
+
+/// Not a lock that another process holds: that one may be writing.
+fn is_about_the_disk(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly | SystemIoFailure))
 }
 
 fn is_absent(path: &Path) -> Result<bool, RunError> {

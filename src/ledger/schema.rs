@@ -44,7 +44,12 @@ pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version < VERSION {
         connection.execute_batch(
-            "CREATE TEMP TABLE receipts (id INTEGER PRIMARY KEY, run INTEGER, line TEXT);
+            "CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB);
+             CREATE TEMP TABLE receipts (id INTEGER PRIMARY KEY, run INTEGER, line TEXT);
+             CREATE TEMP TABLE pace (
+                 run INTEGER, concurrency INTEGER, downloading INTEGER, asking INTEGER, waiting INTEGER,
+                 queued INTEGER, ready INTEGER
+             );
              INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;",
         )?;
     }
@@ -68,7 +73,8 @@ mod tests {
     /// the loaded manifest does not ask for.
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
-        let back = "PRAGMA foreign_keys = OFF; DROP TABLE unasked; DROP TABLE receipts; DROP TABLE samples; DROP TABLE spans;
+        let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace;
+                    DROP TABLE unasked; DROP TABLE receipts; DROP TABLE samples; DROP TABLE spans;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
                     INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)
@@ -83,10 +89,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path();
         let new = open_state(out, None).expect("made").connection;
-        let tables = texts(&new, TABLES);
+        let (tables, first_id) = (texts(&new, TABLES), texts(&new, "SELECT export FROM identity"));
         new.close().expect("closed");
         make_version_1(out);
         let reader = open_read_only(out, None).expect("read");
+        assert_eq!(texts(&reader, "SELECT path FROM intents"), [""; 0]);
         assert_eq!(texts(&reader, "SELECT run || line FROM receipts"), ["2"]);
         let version =
             |connection: &Connection| texts(connection, "SELECT user_version || '' FROM pragma_user_version");
@@ -94,6 +101,8 @@ mod tests {
         drop(reader);
         let writer = open_locked(out, None, "report").expect("opened").connection;
         assert_eq!((texts(&writer, TABLES), version(&writer)), (tables, vec!["2".to_owned()]));
+        let id = texts(&writer, "SELECT export FROM identity");
+        assert!(id != first_id && id[0].len() == 32, "an id of its own: {id:?}");
         assert_eq!(texts(&writer, "SELECT run || line FROM receipts"), ["2"], "earlier runs have none");
         assert_eq!(texts(&writer, "SELECT image || manifest_sha256 FROM unasked"), ["7aaaa"]);
         drop(writer);

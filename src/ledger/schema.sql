@@ -167,6 +167,22 @@ LEFT JOIN orgs o ON o.id = n.org;
 
 -- Since version 2: an earlier ledger is given what follows when it is opened for writing.
 
+-- Which export the ledger belongs to: one line, id 1. A ledger outside the export folder has a copy of `export`
+-- there, in `.exporter/export-id`.
+CREATE TABLE identity (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    export TEXT NOT NULL,                          -- random, 32 hex digits
+    folder TEXT NOT NULL                           -- its path in the newest run; empty if the ledger is in it
+) STRICT;
+INSERT INTO identity SELECT 1, lower(hex(randomblob(16))), '';
+
+-- Names that files in `data/` are about to get or to lose. A name leaves the table when its image is recorded, or its
+-- file is gone; what a killed run leaves here is cleared by the next run.
+CREATE TABLE intents (
+    path   TEXT PRIMARY KEY,                       -- relative to the export folder
+    sha256 BLOB NOT NULL                           -- of the file that is meant
+) STRICT, WITHOUT ROWID;
+
 -- Images that the loaded manifest does not ask for, and the newest manifest that did. An image that is asked for again
 -- keeps its line until the next manifest: only a line without a row counts.
 CREATE TABLE unasked (
@@ -207,3 +223,14 @@ CREATE TABLE spans (
     ended INTEGER NOT NULL,
     PRIMARY KEY (run, what, began)
 ) STRICT, WITHOUT ROWID;
+
+-- How many images a run keeps in flight, and what its rows wait for: one line a run, as of its last counters.
+CREATE TABLE pace (
+    run         INTEGER PRIMARY KEY REFERENCES runs,
+    concurrency INTEGER NOT NULL,                  -- images that may be in flight
+    downloading INTEGER NOT NULL,
+    asking      INTEGER NOT NULL,                  -- wait for the API's answer
+    waiting     INTEGER NOT NULL,                  -- wait for the allowance
+    queued      INTEGER NOT NULL,                  -- not asked for yet: the line is busy, or a service is out
+    ready       INTEGER NOT NULL                   -- have a URL, wait for a place in flight
+) STRICT;

@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::fault::sqlite_error;
+use super::handles::LedgerConnection;
 use super::open::CACHE_KIB;
 use super::paths::ledger_file;
 use super::read::{open_read_only, uri_of};
@@ -18,7 +19,7 @@ pub struct Scratch {
     /// An empty ledger that knows the export's orgs, notes and images.
     pub connection: Connection,
     /// Keeps SQLite's own files beside the export's ledger as they are, and removes them at its end.
-    _reader: Option<Connection>,
+    _reader: Option<LedgerConnection>,
 }
 
 /// Opens a scratch ledger for an export, which need not exist.

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::int;
 use super::fault::sqlite_error;
+use super::intents::{intend, settle};
 use super::runs::{RunCounters, update_counters};
 use super::samples::{Sample, Span, record_sample, record_span};
 use crate::error::{ErrorCode, ItemError, RunError};
@@ -81,6 +82,10 @@ pub enum Write {
     Delivered(i64, Box<Delivered>),
     /// An image's file is about to be replaced: until the new one is delivered, neither is.
     Replacing(i64),
+    /// A file is about to get this name, or to lose it: that of the whole image is known by its hash.
+    Intended(String, Sha256),
+    /// No file has this name any more, and none is about to get it.
+    Settled(String),
     /// A row ends without its image.
     NotDelivered(i64, NotDelivered),
     /// A partial download can be continued, or (`None`) no longer can.
@@ -103,6 +108,8 @@ pub(super) fn apply<'a>(
         match write {
             Write::Delivered(run, delivered) => deliver(&transaction, *run, delivered),
             Write::Replacing(seq) => undeliver(&transaction, *seq),
+            Write::Intended(path, sha256) => intend(&transaction, path, *sha256),
+            Write::Settled(path) => settle(&transaction, path),
             Write::NotDelivered(run, it) => not_delivered(&transaction, *run, it),
             Write::Part(item, part) => keep_part(&transaction, item, part.as_ref()),
             Write::Counters(run, counters) => update_counters(&transaction, *run, counters),
@@ -143,7 +150,7 @@ fn deliver(connection: &Connection, run: i64, it: &Delivered) -> rusqlite::Resul
     connection
         .prepare_cached("DELETE FROM parts WHERE note = ?1 AND name = ?2")?
         .execute(params![note, row.name])?;
-    Ok(())
+    settle(connection, row.path)
 }
 
 /// A delivered image as the ledger keeps it.

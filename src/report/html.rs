@@ -19,7 +19,7 @@ use rusqlite::Connection;
 
 use self::images::Images;
 use self::outcome::{Failures, NotesShown, OrgsShown, RowsShown};
-use self::pace::Pace;
+use self::pace::PaceShown;
 use self::runs::Runs;
 use self::shown::{Fact, to_the_minute};
 use self::verdict::Verdict;
@@ -43,7 +43,7 @@ struct Page {
     orgs: OrgsShown,
     notes: NotesShown,
     failures: Failures,
-    pace: Pace,
+    pace: PaceShown,
     sizes: Images,
     checks: Images,
     runs: Runs,
@@ -78,7 +78,7 @@ impl Page {
             orgs: OrgsShown::of(&summary.orgs),
             notes: NotesShown::of(&summary.notes),
             failures: Failures::of(&summary.details),
-            pace: Pace::of(summary, samples, spans),
+            pace: PaceShown::of(summary, samples, spans),
             sizes: Images::sizes(&summary.details),
             checks: Images::checks(&summary.details),
             runs: Runs::before_the_newest(runs),

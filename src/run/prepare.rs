@@ -143,6 +143,7 @@ pub(super) async fn sweep(
     let parts = ledger.ask(|connection| ledger::wanted_parts(connection).map_err(sqlite_error)).await?;
     folder.sweep_parts(|name| parts.contains(name))?;
     let root = folder.root().to_owned();
+    clear_unrecorded(ledger, folder, events).await?;
     events.send(Event::Checking);
     let &LoadedManifest { rows, bad, .. } = loaded;
     let (vanished, skipped, todo) = ledger
@@ -170,4 +171,28 @@ pub(super) async fn sweep(
         todo,
     });
     Ok(todo)
+}
+
+/// Clears the files that a killed run named and did not record.
+async fn clear_unrecorded(ledger: &Ledger, folder: &Arc<Folder>, events: &Events) -> Result<(), RunError> {
+    let folder = Arc::clone(folder);
+    let cleared = ledger
+        .ask(move |connection| {
+            let intents = ledger::unsettled_intents(connection).map_err(sqlite_error)?;
+            let cleared = folder
+                .clear_unrecorded(intents)
+                .map_err(|failure| RunError::Disk(failure.describe().error))?;
+            ledger::settle_intents(connection, &cleared.restored, &cleared.kept).map_err(sqlite_error)?;
+            Ok(cleared)
+        })
+        .await?;
+    for what in cleared.warnings {
+        events.send(Event::Warning { line: None, what });
+    }
+    if cleared.removed > 0 {
+        let files = if cleared.removed == 1 { "file" } else { "files" };
+        let what = format!("removed {} {files} that a killed run had not recorded", cleared.removed);
+        events.send(Event::Notice { what });
+    }
+    Ok(())
 }

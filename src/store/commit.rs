@@ -1,6 +1,7 @@
 //! Parts → delivered images, a batch at a time, in the order that makes a crash harmless: the bytes of all parts
-//! durable, then renamed, then their folders durable, then one commit in the ledger. Each step takes the type that the
-//! step before it returns, so no step can be left out or moved. No task is answered "delivered" before the last one.
+//! durable, then their final names recorded, then renamed, then their folders durable, then one commit in the ledger.
+//! Each step takes the type that the step before it returns, so no step can be left out or moved. No task is answered
+//! "delivered" before the last one.
 //!
 //! One thread does this. The parts that become ready while it works form its next batch, so the size of a batch follows
 //! the load.
@@ -15,8 +16,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Folder;
+use super::announce::{announce, settle_earlier};
 use super::held::HeldSince;
-use super::publish::{Delivery, record, remove_replaced, rename_into_place, revoke_replaced};
+use super::publish::{Delivery, record, remove_replaced, rename_into_place};
 use super::sync::SyncStrategy;
 use crate::error::{Failure, RunError};
 use crate::ledger::{Delivered, Ledger, Write};
@@ -165,8 +167,8 @@ impl Worker {
     }
 
     fn rename(&self, Flushed(jobs): Flushed, held: &mut Vec<Job>) -> Result<Named, Failure> {
-        let revoked = revoke_replaced(jobs.iter().map(|job| &job.delivery), &self.ledger);
-        let (jobs, ()) = or_fail_all(jobs, revoked)?;
+        let announced = announce(jobs.iter().map(|job| &job.delivery), &self.ledger);
+        let (jobs, ()) = or_fail_all(jobs, announced)?;
         // many files share a folder: it is made durable once
         let mut folders = BTreeSet::new();
         let renamed = jobs.into_iter().filter_map(|mut job| {
@@ -193,6 +195,7 @@ impl Worker {
         let (jobs, ()) = or_fail_all(jobs, recorded)?;
         for job in jobs {
             remove_replaced(&job.delivery, &self.folder);
+            settle_earlier(&job.delivery, &self.folder, &self.ledger);
             job.succeed();
         }
         Ok(())

@@ -26,11 +26,6 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Whether the final name belongs to an earlier delivery of this image.
-    fn replaces_same_name(&self) -> bool {
-        self.record.item.replaces.as_ref().is_some_and(|earlier| earlier.path == self.record.path)
-    }
-
     /// Adds a warning to the row, once.
     fn warn(&mut self, remark: Option<String>) {
         let warning = &mut self.record.warning;
@@ -40,17 +35,6 @@ impl Delivery {
         }
         warning.push_str(&remark);
     }
-}
-
-/// Withdraws the earlier deliveries whose names are about to get other bytes: if the run dies between the two, the
-/// ledger must not vouch for the old ones.
-pub(super) fn revoke_replaced<'a>(
-    deliveries: impl Iterator<Item = &'a Delivery>,
-    ledger: &Ledger,
-) -> Result<(), Failure> {
-    let replaced = deliveries.filter(|delivery| delivery.replaces_same_name());
-    let writes: Vec<_> = replaced.map(|delivery| Write::Replacing(delivery.record.item.seq)).collect();
-    if writes.is_empty() { Ok(()) } else { record(writes, ledger) }
 }
 
 /// Writes to the ledger and waits until that is durable.

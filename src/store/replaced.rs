@@ -80,8 +80,19 @@ fn hash(path: &Path) -> io::Result<Sha256> {
 
 /// Moves the file of an earlier delivery to `replaced/`, durably. Returns the warning that names it.
 fn set_aside(folder: &Folder, earlier: &Earlier, content: &Content) -> Result<String, Failure> {
-    let old = folder.root.join(&earlier.path);
-    let natural = REPLACED.to_owned() + earlier.path.strip_prefix("data/").unwrap_or(&earlier.path);
+    let name = set_aside_unknown(folder, &earlier.path)?;
+    Ok(match content {
+        Content::Unreadable(error) => {
+            format!("replaced a file that could not be read ({error}): it is now {name}")
+        }
+        _ => format!("replaced a file that had changed since it was delivered: it is now {name}"),
+    })
+}
+
+/// Moves the file at `path` in the export to `replaced/`, durably. Returns its new path in the export.
+pub(super) fn set_aside_unknown(folder: &Folder, path: &str) -> Result<String, Failure> {
+    let old = folder.root.join(path);
+    let natural = REPLACED.to_owned() + path.strip_prefix("data/").unwrap_or(path);
     let mut folders = BTreeSet::new();
     let parent = folder.root.join(&natural);
     let parent = parent.parent().unwrap_or(&folder.root);
@@ -91,12 +102,7 @@ fn set_aside(folder: &Folder, earlier: &Earlier, content: &Content) -> Result<St
     folders.insert(parent.to_owned());
     // durable before the name gets other bytes
     sync_each(&folders)?;
-    Ok(match content {
-        Content::Unreadable(error) => {
-            format!("replaced a file that could not be read ({error}): it is now {name}")
-        }
-        _ => format!("replaced a file that had changed since it was delivered: it is now {name}"),
-    })
+    Ok(name)
 }
 
 /// The name, or with the first of `.2`, `.3` … behind it that is free.

@@ -17,10 +17,14 @@ use crate::error::RunError;
 use crate::ledger::sqlite_error;
 
 /// Paths that belong to an image, in the order of their bytes, and whether it is delivered. The file of one that is not
-/// will be replaced by the next run, unless no row asks for it any more: then it owns no path.
-pub(super) const OWNED: &str = "SELECT path, delivered FROM images i
-     WHERE delivered = 1 OR EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name)
-     ORDER BY path";
+/// will be replaced by the next run, unless no row asks for it any more: then it owns no path. A name that a run has
+/// intended is about to be recorded, or will be cleared by the next run.
+pub(super) const OWNED: &str = "SELECT path, max(delivered) FROM (
+         SELECT path, delivered FROM images i
+         WHERE delivered = 1
+             OR EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name)
+         UNION ALL SELECT path, 0 FROM intents)
+     GROUP BY path ORDER BY path";
 
 /// What is in `data/` besides delivered images.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -147,7 +151,8 @@ mod tests {
         let foreign =
             ["data/a/n/j.jpg", "data/a.txt", "data/a/n/.hidden", "data/zz/deep/er/x", "data/\u{e9}/n/x"];
         let litter = ["data/.DS_Store", "data/@eaDir/n/i.jpg", "data/a/n/._i.jpg"];
-        for path in owned[..3].iter().chain(&foreign).chain(&litter) {
+        let intended = ["data/a/n/intended.jpg"];
+        for path in owned[..3].iter().chain(&foreign).chain(&litter).chain(&intended) {
             std::fs::create_dir_all(root.join(path).parent().expect("a folder")).expect("made");
             std::fs::write(root.join(path), "x").expect("written");
         }
@@ -159,6 +164,8 @@ mod tests {
         connection
             .execute_batch(
                 "CREATE TABLE images (path TEXT, delivered INTEGER, key INTEGER, note INTEGER, name TEXT);
+                 CREATE TABLE intents (path TEXT);
+                 INSERT INTO intents VALUES ('data/a/n/intended.jpg'), ('data/a/n-1/i.jpg');
                  CREATE TABLE rows (key INTEGER, note INTEGER, name TEXT);
                  INSERT INTO rows VALUES (0, 1, 'i');",
             )
@@ -172,7 +179,7 @@ mod tests {
         expected.sort_unstable();
         let found = find(&connection, root, OWNED).expect("found");
         let texts = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!((found.foreign, found.waiting), (texts(expected), 1));
+        assert_eq!((found.foreign, found.waiting), (texts(expected), 2));
         assert_eq!(found.litter, texts(litter.to_vec()));
         connection.execute_batch("DROP TABLE owned").expect("dropped");
         std::fs::remove_dir_all(root.join("data")).expect("removed");

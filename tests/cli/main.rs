@@ -1,6 +1,7 @@
 //! The real program against the sandbox: every promise of `exporter run`, one test each.
 #![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
+mod adoption;
 mod answers;
 mod disk_trouble;
 mod doctor;
@@ -12,12 +13,16 @@ mod html;
 mod index_gone;
 mod inject;
 mod input;
+mod intended;
 mod interrupt;
 mod key_rotation;
+mod ledger_journal;
+mod ledger_readers;
 mod logs;
 mod looks;
 mod manifest;
 mod metrics;
+mod pace;
 mod paths;
 mod plan;
 mod process;
@@ -31,7 +36,9 @@ mod secrets;
 mod settings;
 mod shared_clock;
 mod ssrf;
+mod state_dir;
 mod status;
+mod threads;
 mod tls;
 mod trouble;
 mod usage;

@@ -3,7 +3,8 @@
  *   inject RULE... -- PROGRAM ARGS...
  *
  * A RULE is `key=value,key=value,...`:
- *   call=NAME    open, stat, list, read, write, sync, rename, unlink, mkdir, truncate, lock (each with its variants)
+ *   call=NAME    open, stat, statfs, list, read, write, sync, rename, unlink, mkdir, truncate, lock (flock), record_lock
+ *                (locks of fcntl), map (mmap of a file); each with its variants
  *   path=TEXT    only calls on paths that contain TEXT (of a rename: the old or the new one)
  *   errno=NAME   fail with EACCES, EIO, ESTALE, ENOSPC, EDQUOT, EROFS, EPERM, ELOOP, ETIMEDOUT, EXDEV, ENOENT, ...
  *   delay=MS     let the call go after so many milliseconds
@@ -47,8 +48,9 @@
 #error "this architecture is not known here"
 #endif
 
-/* where a call has its path: a descriptor, a path, a folder's descriptor and a path; twice of each for a rename */
-enum form { FD, PATH, AT, PATH_PATH, AT_AT };
+/* where a call has its path: a descriptor, a path, a folder's descriptor and a path; twice of each for a rename; the
+ * descriptor behind four other arguments */
+enum form { FD, PATH, AT, PATH_PATH, AT_AT, FIFTH_FD };
 
 struct call {
     const char *family;
@@ -77,6 +79,7 @@ static const struct call calls[] = {
     {"stat", __NR_faccessat, AT, 0},
     {"stat", __NR_readlinkat, AT, 0},
     {"stat", __NR_fstat, FD, 0},
+    {"statfs", __NR_statfs, PATH, 0},
     {"list", __NR_getdents64, FD, 0},
     {"read", __NR_read, FD, 2},
     {"read", __NR_pread64, FD, 2},
@@ -92,6 +95,8 @@ static const struct call calls[] = {
     {"unlink", __NR_unlinkat, AT, 0},
     {"mkdir", __NR_mkdirat, AT, 0},
     {"lock", __NR_flock, FD, 0},
+    {"record_lock", __NR_fcntl, FD, 0},
+    {"map", __NR_mmap, FIFTH_FD, 0},
 };
 enum { CALLS = sizeof calls / sizeof *calls, RULES = 16, WAITING = 256 };
 
@@ -189,6 +194,7 @@ static void paths_of(const struct call *call, const struct seccomp_notif *notice
     *one = *two = 0;
     switch (call->form) {
     case FD: descriptor_path(notice->pid, (int)args[0], one, size); break;
+    case FIFTH_FD: descriptor_path(notice->pid, (int)args[4], one, size); break;
     case PATH: path_at(notice->pid, AT_FDCWD, args[0], one, size); break;
     case AT: path_at(notice->pid, (int)args[0], args[1], one, size); break;
     case PATH_PATH:
@@ -208,8 +214,15 @@ static const struct call *call_of(long number) {
     return NULL;
 }
 
+/* Whether a call of fcntl is about a lock. */
+static int is_lock(const struct seccomp_notif *notice) {
+    int command = (int)notice->data.args[1];
+    return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+}
+
 /* The rule that acts on this call, or NULL. */
 static struct rule *rule_for(const struct call *call, const struct seccomp_notif *notice, const char *one, const char *two) {
+    if (call->number == __NR_fcntl && !is_lock(notice)) return NULL;
     for (int i = 0; i < rule_count; i++) {
         struct rule *rule = &rules[i];
         if (strcmp(rule->family, call->family)) continue;

@@ -20,7 +20,7 @@ const OUTAGES: f64 = 13.1;
 /// An allowance beyond this multiple of the most that was sent would press the columns flat.
 const ALLOWANCE_SHOWN: f64 = 3.0;
 
-pub(super) struct Pace {
+pub(super) struct PaceShown {
     pub summary: String,
     pub plot: Option<Plot>,
 }
@@ -82,7 +82,7 @@ struct Timeline {
     allowance: f64,
 }
 
-impl Pace {
+impl PaceShown {
     pub fn of(summary: &Summary, samples: &[Sample], spans: &[Span]) -> Self {
         let Some(timeline) = Timeline::of(samples, spans) else {
             let summary = match summary.api_requests {

@@ -61,7 +61,8 @@ fn to_the_second(time: &str) -> String {
 
 fn runs(export: &Export, json: bool) -> Result<String, RunError> {
     let (out, state_dir) = (&export.out, export.state_dir.as_deref());
-    let runs = ledger::runs(&ledger::open_read_only(out, state_dir)?)?;
+    let connection = ledger::open_read_only(out, state_dir)?;
+    let runs = ledger::runs(&connection)?;
     if json {
         return Ok(commands::json(&runs));
     }
