@@ -22,6 +22,7 @@
 // words that everything shares
 pub mod item;
 pub(crate) mod csv_field;
+pub mod number;
 pub mod timestamp;
 pub mod shutdown;
 pub mod api_key;

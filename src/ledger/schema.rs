@@ -75,7 +75,8 @@ mod tests {
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
         let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace;
-                    DROP TABLE unasked; DROP TABLE receipts; DROP TABLE manifest_warnings;
+                    DROP TABLE unasked; DROP TABLE receipts; DROP TABLE manifest_warnings; DROP TABLE samples;
+                    DROP TABLE spans;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
                     INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)

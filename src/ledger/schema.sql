@@ -208,6 +208,28 @@ CREATE TABLE receipts (
 ) STRICT;
 INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;
 
+-- What a run did in each minute since it started.
+CREATE TABLE samples (
+    run         INTEGER NOT NULL REFERENCES runs,
+    minute      INTEGER NOT NULL,                  -- from 0
+    requests    INTEGER NOT NULL,                  -- sent to the API
+    answers_429 INTEGER NOT NULL,
+    images      INTEGER NOT NULL,                  -- delivered
+    bytes       INTEGER NOT NULL,                  -- of these
+    in_flight   INTEGER NOT NULL,                  -- most images at a time
+    allowance   REAL NOT NULL,                     -- requests a minute that were allowed
+    PRIMARY KEY (run, minute)
+) STRICT, WITHOUT ROWID;
+
+-- Times in which a run could not go on as it would.
+CREATE TABLE spans (
+    run   INTEGER NOT NULL REFERENCES runs,
+    what  TEXT NOT NULL,                           -- 'outage', or 'wait' that a 429 asked for
+    began INTEGER NOT NULL,                        -- milliseconds since the run started
+    ended INTEGER NOT NULL,
+    PRIMARY KEY (run, what, began)
+) STRICT, WITHOUT ROWID;
+
 -- How many images a run keeps in flight, and what its rows wait for: one line a run, as of its last counters.
 CREATE TABLE pace (
     run         INTEGER PRIMARY KEY REFERENCES runs,

@@ -9,6 +9,7 @@ mod environment;
 mod failures;
 mod held_report;
 mod hostile;
+mod html;
 mod index_gone;
 mod inject;
 mod input;
