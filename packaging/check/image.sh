@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Lints the Containerfile, builds the image for each processor, and starts the program in it as its user on a read-only
+# root. Nothing is pushed or kept.
+# usage: packaging/check/image.sh FOLDER     a folder for each processor with the program in it
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=packaging/check/lib.sh
+source packaging/check/lib.sh
+
+readonly USER_ID=10001
+
+context=$1
+container=
+image=
+
+clean_up() {
+    if [[ -n $container ]]; then
+        umount --quiet "$root" || true
+        buildah rm "$container" >/dev/null
+    fi
+    [[ -z $image ]] || buildah rmi "$image" >/dev/null
+    container='' image=''
+}
+trap clean_up EXIT
+
+build() {
+    local options=(--quiet --isolation chroot --platform "linux/$1" --file packaging/Containerfile)
+    [[ -z ${DEBIAN_IMAGE:-} ]] || options+=(--build-arg "DEBIAN=$DEBIAN_IMAGE")
+    image=$(buildah build "${options[@]}" "$context")
+    container=$(buildah from --pull-never "$image")
+    root=$(buildah mount "$container")
+}
+
+# The program as the image's user. For another processor this needs qemu's handler.
+start() {
+    chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/env -i 2>/dev/null && fail "there is more than the program"
+    env --ignore-environment XDG_STATE_HOME=/state \
+        chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/exporter "$@"
+}
+
+check() {
+    local name
+    for name in sh bash dash busybox apt dpkg; do
+        [[ -z $(find "$root" -xdev -name "$name" -type f) ]] || fail "the image has $name"
+    done
+    for name in etc/ssl/certs/ca-certificates.crt usr/share/zoneinfo/Europe/Berlin etc/os-release \
+        var/lib/dpkg/status.d/libc6; do
+        [[ -s $root/$name ]] || fail "the image has no $name"
+    done
+    du --summarize --human-readable "$root"
+    mount --bind --options ro "$root" "$root"
+    mount --options remount,bind,ro "$root"
+    start --version
+    start doctor --help >/dev/null
+    # the program reaches its own checks: there is no key, and nothing can be written
+    start doctor --out /work/export || [[ $? -eq 1 ]]
+}
+
+if needs hadolint; then
+    hadolint packaging/Containerfile
+fi
+for folder in "$context"/*/; do
+    name=$(basename "$folder")
+    say "image for $name"
+    build "$name"
+    check
+    clean_up
+done
