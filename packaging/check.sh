@@ -3,6 +3,7 @@
 # one. A tool that is not installed leaves its part out; in a release workflow (CI=true) that is an error.
 # usage: packaging/check.sh [FOLDER]     default: dist/ of the target folder
 # DEBIAN_ROOT: an unpacked Debian with systemd to install into, else debootstrap makes one
+# SANDBOX: the program of `cargo build --example sandbox`, for a boot in which the service runs
 # DEBIAN_IMAGE: the image that the first stage of the Containerfile starts from
 set -euo pipefail
 
@@ -25,6 +26,9 @@ done
 package=$(find "$dist" -name "*_$(dpkg --print-architecture 2>/dev/null || echo none).deb")
 if [[ -n $package ]] && needs chroot; then
     packaging/check/deb.sh "$package"
+fi
+if [[ -n $package && -n ${SANDBOX:-} ]] && needs systemd-nspawn; then
+    packaging/check/service.sh "$package" "$SANDBOX"
 fi
 needs buildah && packaging/check/image.sh "$dist/image"
 say "all checks passed"

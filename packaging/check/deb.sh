@@ -15,17 +15,6 @@ package=$1
 root=$(mktemp --directory)
 trap 'rm -rf "$root"' EXIT
 
-unpack() {
-    if [[ -n ${DEBIAN_ROOT:-} ]]; then
-        cp --archive "$DEBIAN_ROOT/." "$root/"
-    else
-        debootstrap --variant=minbase --include=systemd,ca-certificates,tzdata stable "$root" >/dev/null
-    fi
-    cp "$package" "$root/exporter.deb"
-    # where systemd runs, the folders of tmpfiles.d are made at once
-    mkdir -p "$root/run/systemd/system"
-}
-
 # Every path, except what dpkg and the account database write for themselves.
 paths() {
     (cd "$root" && find . -path ./proc -prune -o -path ./run -prune -o -path ./var/lib/dpkg -prune -o \
@@ -79,7 +68,10 @@ if needs lintian; then
     lintian --allow-root --fail-on error --suppress-tags bad-maintainer-name,maintainer-address-missing,no-changelog \
         "$package"
 fi
-unpack
+unpack_debian "$root"
+cp "$package" "$root/exporter.deb"
+# where systemd runs, the folders of tmpfiles.d are made at once
+mkdir -p "$root/run/systemd/system"
 before=$(mktemp) after=$(mktemp)
 trap 'rm -rf "$root" "$before" "$after"' EXIT
 paths >"$before"

@@ -32,10 +32,9 @@ build() {
     root=$(buildah mount "$container")
 }
 
-# The program as the image's user. For another processor this needs qemu's handler.
+# The program as the image's user, without this shell's environment. For another processor this needs qemu's handler.
 start() {
-    chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/env -i 2>/dev/null && fail "there is more than the program"
-    env --ignore-environment XDG_STATE_HOME=/state \
+    env --ignore-environment PATH="$PATH" XDG_STATE_HOME=/state \
         chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/exporter "$@"
 }
 

@@ -22,3 +22,12 @@ needs() {
 processor() {
     basename "$(dirname "$1")"
 }
+
+# Unpacks a Debian with systemd into an empty folder.
+unpack_debian() {
+    if [[ -n ${DEBIAN_ROOT:-} ]]; then
+        cp --archive "$DEBIAN_ROOT/." "$1/"
+    else
+        debootstrap --variant=minbase --include=systemd,ca-certificates,tzdata stable "$1" >/dev/null
+    fi
+}
