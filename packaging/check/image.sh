@@ -13,6 +13,8 @@ readonly USER_ID=10001
 context=$1
 container=
 image=
+processor=
+root=
 
 clean_up() {
     if [[ -n $container ]]; then
@@ -25,17 +27,28 @@ clean_up() {
 trap clean_up EXIT
 
 build() {
-    local options=(--quiet --isolation chroot --platform "linux/$1" --file packaging/Containerfile)
+    local options=(--quiet --isolation chroot --platform "linux/$processor" --file packaging/Containerfile)
     [[ -z ${DEBIAN_IMAGE:-} ]] || options+=(--build-arg "DEBIAN=$DEBIAN_IMAGE")
     image=$(buildah build "${options[@]}" "$context")
     container=$(buildah from --pull-never "$image")
     root=$(buildah mount "$container")
 }
 
-# The program as the image's user, without this shell's environment. For another processor this needs qemu's handler.
+# The program as the image's user, without this shell's environment. That of another processor is emulated with the image's
+# libraries, but reads this machine's files.
 start() {
-    env --ignore-environment PATH="$PATH" XDG_STATE_HOME=/state \
-        chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/exporter "$@"
+    local run=(chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/exporter)
+    if [[ $processor != "$(dpkg --print-architecture)" ]]; then
+        run=("$(emulator)" -L "$root" "$root/usr/bin/exporter")
+    fi
+    env --ignore-environment PATH="$PATH" XDG_STATE_HOME=/state "${run[@]}" "$@"
+}
+
+emulator() {
+    case $processor in
+        amd64) echo qemu-x86_64-static ;;
+        arm64) echo qemu-aarch64-static ;;
+    esac
 }
 
 check() {
@@ -50,19 +63,22 @@ check() {
     du --summarize --human-readable "$root"
     mount --bind --options ro "$root" "$root"
     mount --options remount,bind,ro "$root"
+    if [[ $processor != "$(dpkg --print-architecture)" ]] && ! needs "$(emulator)"; then
+        return
+    fi
     start --version
     start doctor --help >/dev/null
-    # the program reaches its own checks: there is no key, and nothing can be written
-    start doctor --out /work/export || [[ $? -eq 1 ]]
+    # the program reaches its own checks: there is no key, and here nothing can be written
+    start doctor --out /work/export || [[ $? -eq 1 ]] || fail "the program does not work in the image"
 }
 
 if needs hadolint; then
     hadolint packaging/Containerfile
 fi
 for folder in "$context"/*/; do
-    name=$(basename "$folder")
-    say "image for $name"
-    build "$name"
+    processor=$(basename "$folder")
+    say "image for $processor"
+    build
     check
     clean_up
 done
