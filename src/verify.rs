@@ -17,6 +17,7 @@ mod litter;
 mod no_follow;
 mod options;
 mod pending;
+mod receipts;
 mod recheck;
 mod repair;
 mod verified;
@@ -30,11 +31,13 @@ pub use adopt::adopt;
 use checked_at::CheckLog;
 use findings::Findings;
 pub use options::{Progress, Share, VerifyOptions};
+pub use receipts::{VerifiedReceipts, verify_receipts};
 pub use verified::Verified;
 
 use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
 use crate::ledger::{self, LedgerConnection, sqlite_error};
+use crate::timestamp;
 
 /// Verifies an export.
 ///
@@ -42,7 +45,7 @@ use crate::ledger::{self, LedgerConnection, sqlite_error};
 /// [`RunError::NoExport`], [`RunError::Ledger`]; [`RunError::InUse`] for a repair, and its refusal if the medium cannot
 /// be read; a folder that cannot be entered or is a link. Nothing was marked then.
 pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
-    let start = Instant::now();
+    let (start, started_at) = (Instant::now(), timestamp::now());
     let (connection, locks) = open(options)?;
     links::refuse_links(&connection, &options.out)?;
     chosen::choose(&connection, options.oldest, progress).map_err(sqlite_error)?;
@@ -64,9 +67,10 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
     }
     verified.notices.extend(check_log.finish(&connection)?);
     if options.repair {
-        verified.repaired = repair::repair(&connection, &options.out, &findings.problems)?;
+        verified.repaired = repair::repair(&connection, &options.out, &findings.problems, &started_at)?;
     }
     findings.report(&mut verified);
+    connection.close().map_err(sqlite_error)?;
     drop(locks);
     Ok(verified.measured(progress, start))
 }

@@ -9,7 +9,7 @@ use super::fault::opening_error;
 use super::handles::{self, LedgerConnection};
 use super::identity;
 use super::inspect::{self, check_tables};
-use super::journal::make_readable;
+use super::journal;
 use super::paths::{state_folder, with_suffix};
 use super::schema::complete_for_reading;
 use crate::disk::presence::{self, cannot_look_at};
@@ -25,7 +25,8 @@ const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 /// belongs to another export.
 pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<LedgerConnection, RunError> {
     let path = inspect::find(out, state_dir)?;
-    let connection = match connect(&path) {
+    // never used for writing; but SQLite removes its own files only if the last connection to close may write
+    let connection = match journal::open(&path) {
         // on a read-only disk SQLite cannot create its own files; no other process writes there either
         Err(error) if is_about_the_disk(&error) && is_absent(&with_suffix(&path, "-wal"))? => {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -37,13 +38,6 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<LedgerConn
     check_tables(&connection, out, &path)?;
     identity::check(&connection, out, &state_folder(out, state_dir))?;
     complete_for_reading(&connection).map_err(|error| opening_error(&path, error))?;
-    Ok(connection)
-}
-
-/// Never used for writing; but SQLite removes its own files only if the last connection to close may write.
-fn connect(path: &Path) -> rusqlite::Result<LedgerConnection> {
-    let connection = handles::open(path)?;
-    make_readable(&connection)?;
     Ok(connection)
 }
 

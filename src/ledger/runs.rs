@@ -218,11 +218,13 @@ pub fn finish_run(
 /// # Errors
 /// If the ledger cannot be read.
 pub fn runs(connection: &Connection) -> Result<Vec<RunRow>, RunError> {
-    let read = || -> rusqlite::Result<Vec<RunRow>> {
-        let mut runs = connection.prepare("SELECT * FROM runs ORDER BY id")?;
-        runs.query_map([], RunRow::read)?.collect()
-    };
-    read().map_err(sqlite_error)
+    runs_after(connection, 0).map_err(sqlite_error)
+}
+
+/// The runs that started after run `after`.
+pub(super) fn runs_after(connection: &Connection, after: i64) -> rusqlite::Result<Vec<RunRow>> {
+    let mut runs = connection.prepare("SELECT * FROM runs WHERE id > ?1 ORDER BY id")?;
+    runs.query_map([after], RunRow::read)?.collect()
 }
 
 /// The run that the view `results` speaks of.

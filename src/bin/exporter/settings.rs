@@ -25,7 +25,7 @@ use exporter::plan::PlanOptions;
 use secrecy::SecretString;
 
 pub use self::config_path::Environment;
-pub use self::export::{DIR, Export, OLDEST, ORG, export, oldest};
+pub use self::export::{DIR, Export, HEAD, OLDEST, ORG, export, head, oldest};
 pub use self::manifest::MANIFEST;
 pub use self::refusal::Refusal;
 pub use self::screen::{Progress, Screen, log, screen};

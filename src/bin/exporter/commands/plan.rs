@@ -59,6 +59,7 @@ fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
     if plan.rows > 0 {
         facts.add("rows", rows(plan));
     }
+    add_comparison(&mut facts, plan);
     facts.add("requests", format!("{} to the API", format::count(plan.api_requests)));
     if plan.to_fetch > 0 {
         facts.add("time", time(plan, options.rate));
@@ -74,6 +75,31 @@ fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
         facts.add("next", format!("exporter run {manifest}{flags}"));
     }
     facts.into_text()
+}
+
+/// What has changed since the manifests before; nothing for the first one.
+fn add_comparison(facts: &mut Facts, plan: &Plan) {
+    let again = plan.to_fetch.saturating_sub(plan.new);
+    if again + plan.delivered + plan.gone == 0 {
+        return;
+    }
+    facts.add("new", format!("{} never delivered before", format::counted(plan.new, "image")));
+    if again > 0 {
+        let images = format::counted(again, "image");
+        facts.add(
+            "again",
+            format!("{images} whose file is gone or another one, or that must have another hash"),
+        );
+    }
+    if plan.gone > 0 {
+        let images = format::counted(plan.gone, "image");
+        facts.add(
+            "gone",
+            format!(
+                "{images} not in this manifest any more; a run deletes nothing, and lists them in gone.csv"
+            ),
+        );
+    }
 }
 
 fn headline(plan: &Plan) -> String {
@@ -129,6 +155,8 @@ mod tests {
             duplicates: 0,
             delivered,
             to_fetch,
+            new: to_fetch,
+            gone: 0,
             api_requests: to_fetch,
             shortest_seconds: options::RATE.shortest(to_fetch).as_secs(),
             disk_free_bytes: 120 << 30,
