@@ -3,6 +3,7 @@
 # systems, as an archive, a .deb, a .rpm and the files of the container image; a list of all components (SBOM); and the
 # checksums of these files. The same commit gives the same files.
 # usage: packaging/build.sh [x86_64] [aarch64]     both, if none is named
+# EXPORTER_MAINTAINER: who publishes the packages, as `name <address>`
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -65,7 +66,8 @@ pack() {
     local arch=$1 triple
     triple=$arch-unknown-linux-gnu
     say "packages for $arch"
-    cargo deb --locked --no-build --no-strip --package exporter --target "$triple" --output "$dist/"
+    cargo deb --locked --no-build --no-strip --package exporter --target "$triple" --output "$dist/" \
+        ${EXPORTER_MAINTAINER:+--maintainer "$EXPORTER_MAINTAINER"}
     cargo generate-rpm --auto-req disabled --payload-compress gzip --source-date "$SOURCE_DATE_EPOCH" \
         --target-dir "$target" --target "$triple" --output "$dist/"
     pack_archive "$arch"
