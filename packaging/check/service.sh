@@ -32,11 +32,11 @@ UNIT
 cat >"$root/etc/systemd/system/check.service" <<'UNIT'
 [Unit]
 Wants=sandbox.service
-After=sandbox.service
+# a unit that nothing refers to is forgotten at its end
+After=sandbox.service exporter.service
 [Service]
 Type=oneshot
 ExecStart=/check
-ExecStopPost=/bin/kill -s RTMIN+4 1
 [Install]
 WantedBy=multi-user.target
 UNIT
@@ -44,6 +44,8 @@ cat >"$root/check" <<'CHECK'
 #!/bin/bash
 set -euo pipefail
 exec >/result 2>&1
+# ends the boot
+trap 'kill -s RTMIN+4 1' EXIT
 
 as_exporter() {
     runuser -u exporter -- env XDG_STATE_HOME=/var/lib "$@"
