@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
 
 use crate::error::RunError;
-use crate::ledger::{self, RunRow, sqlite_error};
+use crate::ledger::{self, Pace, RunRow, sqlite_error};
 use crate::report::{Counts, counts};
 
 /// Speed is taken over so many seconds: one window of the API's allowance.
@@ -34,6 +34,8 @@ pub struct Status {
     pub pid: Option<u32>,
     /// What the run does; `None` where none is going on.
     pub phase: Option<Phase>,
+    /// Images in flight and what the other rows wait for; `None` where no images are being fetched.
+    pub pace: Option<Pace>,
     /// Untried rows that `verify --repair` made so since the newest run.
     #[serde(skip)]
     pub repaired: u64,
@@ -111,9 +113,11 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
         snapshot.query_row("SELECT coalesce(sum(bytes), 0) FROM images WHERE delivered = 1", [], |row| {
             row.get(0)
         })?;
-    let rows_per_second = match &run {
-        Some(run) if running && run.finished_at.is_none() => speed(&snapshot, run, now)?,
-        _ => 0.0,
+    let (rows_per_second, pace) = match &run {
+        Some(run) if running && run.finished_at.is_none() => {
+            (speed(&snapshot, run, now)?, ledger::pace_of(&snapshot, run.id)?)
+        }
+        _ => (0.0, None),
     };
     Ok(Status {
         running,
@@ -124,6 +128,7 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
         run,
         pid: None,
         phase: None,
+        pace,
         repaired: ledger::repaired(&snapshot)?,
     })
 }

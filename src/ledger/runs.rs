@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{int, number};
+use super::pace::{Pace, write_pace};
 use super::sqlite_error;
 use crate::error::RunError;
 use crate::timestamp;
@@ -66,6 +67,8 @@ pub struct RunCounters {
     pub retries: u64,
     /// Share of the API's allowance that was used, 0 to 1.
     pub allowance_share: Option<f64>,
+    /// Images in flight, and what other rows wait for.
+    pub pace: Pace,
 }
 
 impl RunRow {
@@ -189,7 +192,7 @@ pub(super) fn update_counters(
             int(counters.retries),
             counters.allowance_share
         ])?;
-    Ok(())
+    write_pace(connection, run, &counters.pace)
 }
 
 /// Records how the run ended. `stop` is why rows were left untried: its error code, or an empty text, and the reason.

@@ -46,6 +46,10 @@ pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<
         connection.execute_batch(
             "CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB);
              CREATE TEMP TABLE receipts (id INTEGER PRIMARY KEY, run INTEGER, line TEXT);
+             CREATE TEMP TABLE pace (
+                 run INTEGER, concurrency INTEGER, downloading INTEGER, asking INTEGER, waiting INTEGER,
+                 queued INTEGER, ready INTEGER
+             );
              INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;",
         )?;
     }
@@ -69,7 +73,7 @@ mod tests {
     /// the loaded manifest does not ask for.
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
-        let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents;
+        let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace;
                     DROP TABLE unasked; DROP TABLE receipts;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);

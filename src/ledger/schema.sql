@@ -201,3 +201,14 @@ CREATE TABLE receipts (
     line TEXT NOT NULL                             -- without its end; empty in the first: runs before it have none
 ) STRICT;
 INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;
+
+-- How many images a run keeps in flight, and what its rows wait for: one line a run, as of its last counters.
+CREATE TABLE pace (
+    run         INTEGER PRIMARY KEY REFERENCES runs,
+    concurrency INTEGER NOT NULL,                  -- images that may be in flight
+    downloading INTEGER NOT NULL,
+    asking      INTEGER NOT NULL,                  -- wait for the API's answer
+    waiting     INTEGER NOT NULL,                  -- wait for the allowance
+    queued      INTEGER NOT NULL,                  -- not asked for yet: the line is busy, or a service is out
+    ready       INTEGER NOT NULL                   -- have a URL, wait for a place in flight
+) STRICT;

@@ -28,7 +28,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::names::Names;
@@ -203,6 +203,17 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
 /// A header as text; empty if it is missing or not text.
 fn header_text(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// The host that a redirect leads to, as ` to HOST`; empty for any other answer. It may be all there is to know a sign-in
+/// page by.
+fn redirect_target(status: StatusCode, headers: &HeaderMap) -> String {
+    if !status.is_redirection() {
+        return String::new();
+    }
+    let target = Url::parse(&header_text(headers, "location")).ok();
+    let host = target.as_ref().and_then(Url::host_str);
+    host.map_or_else(String::new, |host| format!(" to {host}"))
 }
 
 /// A body that was read up to a limit.

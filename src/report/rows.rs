@@ -129,7 +129,8 @@ fn write_failed(row: &Row<'_>, line: &mut Line, out: &mut impl Write) -> Result<
     line.text(code);
     line.text(&from_server(text(row, 14)?));
     line.number(number(row, 11)?);
-    line.text(&from_server(&advice::of(ErrorCode::parse(code), text(row, 14)?)));
+    // our own words around names that are clean already; as a server's, they would lose the form of a proxy's URL
+    line.text(&visible(&advice::of(ErrorCode::parse(code), text(row, 14)?)));
     Ok(line.end(out)?)
 }
 

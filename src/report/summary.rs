@@ -67,6 +67,9 @@ pub struct Summary {
     /// Share of the API's allowance that the run used, 0 to 1: its requests divided by those that `--rate`, or the
     /// API's own lower limit, allows between the first and the last one (at least one window). `None` without requests.
     pub allowance_share: Option<f64>,
+    /// Images that could be in flight at a time when the run ended; `None` if it is not known.
+    #[serde(skip)]
+    pub concurrency: Option<u64>,
     /// Rows whose bytes an earlier row of another image had.
     pub same_content: u64,
     /// The first of them.
@@ -112,6 +115,7 @@ impl Summary {
         self.api_429 = run.api_429;
         self.retries = run.retries;
         self.allowance_share = run.allowance_share;
+        self.concurrency = ledger::pace_of(conn, run.id)?.map(|pace| pace.concurrency);
         self.exit_code = run.exit_code;
         self.started_at = run.started_at;
         self.finished_at = run.finished_at.unwrap_or_default();

@@ -22,6 +22,7 @@ mod logs;
 mod looks;
 mod manifest;
 mod metrics;
+mod pace;
 mod paths;
 mod plan;
 mod process;

@@ -111,7 +111,7 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
         state_dir,
         min_free: sources.text(&table::MIN_FREE, values::size)?.unwrap_or(options::MIN_FREE),
         rate: sources.text(&table::RATE, values::rate)?.unwrap_or(options::RATE),
-        concurrency: whole(&table::CONCURRENCY, options::CONCURRENCY_MAX, options::CONCURRENCY)?,
+        concurrency: sources.text(&table::CONCURRENCY, values::concurrency)?.unwrap_or(options::CONCURRENCY),
         max_attempts: whole(&table::MAX_ATTEMPTS, values::ATTEMPTS_MAX, options::MAX_ATTEMPTS)?,
         stall_timeout: sources
             .text(&table::STALL_TIMEOUT, values::some_duration)?
