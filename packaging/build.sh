@@ -90,15 +90,16 @@ pack_archive() {
         --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" "$name"
 }
 
-# Every crate that is built into the program, for CycloneDX readers. The command writes a file beside each Cargo.toml of
-# the workspace.
+# Every crate that is built into the program, for CycloneDX readers; they are the same for both processors. The command
+# writes a file beside each Cargo.toml of the workspace, and the folder's path into it.
 write_sbom() {
     say "list of components"
     local name=exporter-$version.cdx
     trap 'rm -f "examples/support/$name.json" "$name.json"; rm -rf "$scratch"' EXIT
-    cargo cyclonedx --format json --spec-version 1.5 --target all --override-filename "$name"
-    mv "$name.json" "$dist/"
-    rm -f "examples/support/$name.json"
+    cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu \
+        --override-filename "$name"
+    sed "s|file://$PWD|file:///exporter|g" "$name.json" >"$dist/$name.json"
+    rm -f "examples/support/$name.json" "$name.json"
 }
 
 write_sums() {
