@@ -94,12 +94,9 @@ pack_archive() {
 # writes a file beside each Cargo.toml of the workspace, and the folder's path into it.
 write_sbom() {
     say "list of components"
-    local name=exporter-$version.cdx
-    trap 'rm -f "examples/support/$name.json" "$name.json"; rm -rf "$scratch"' EXIT
     cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu \
-        --override-filename "$name"
-    sed "s|file://$PWD|file:///exporter|g" "$name.json" >"$dist/$name.json"
-    rm -f "examples/support/$name.json" "$name.json"
+        --override-filename "$sbom"
+    sed "s|file://$PWD|file:///exporter|g" "$sbom.json" >"$dist/$sbom.json"
 }
 
 write_sums() {
@@ -113,8 +110,9 @@ version=$(cargo pkgid --locked --package exporter)
 version=${version##*[#@]}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 dist=$target/dist
+sbom=exporter-$version.cdx
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap 'rm -rf "$scratch" "$sbom.json" "examples/support/$sbom.json"' EXIT
 # what is written into archives as their time
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
