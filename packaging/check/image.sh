@@ -28,6 +28,8 @@ trap clean_up EXIT
 
 build() {
     local options=(--quiet --isolation chroot --platform "linux/$processor" --file packaging/Containerfile)
+    # buildah before 1.30 does not set it by itself
+    options+=(--build-arg "BUILDPLATFORM=linux/$(dpkg --print-architecture)")
     [[ -z ${DEBIAN_IMAGE:-} ]] || options+=(--build-arg "DEBIAN=$DEBIAN_IMAGE")
     image=$(buildah build "${options[@]}" "$context")
     container=$(buildah from --pull-never "$image")
