@@ -28,7 +28,7 @@ trap clean_up EXIT
 
 build() {
     local options=(--quiet --isolation chroot --platform "linux/$processor" --file packaging/Containerfile)
-    # buildah before 1.30 does not set it by itself
+    # older versions of buildah do not set it themselves
     options+=(--build-arg "BUILDPLATFORM=linux/$(dpkg --print-architecture)")
     [[ -z ${DEBIAN_IMAGE:-} ]] || options+=(--build-arg "DEBIAN=$DEBIAN_IMAGE")
     image=$(buildah build "${options[@]}" "$context")
@@ -40,10 +40,14 @@ build() {
 # libraries, but reads this machine's files.
 start() {
     local run=(chroot --userspec="$USER_ID:$USER_ID" "$root" /usr/bin/exporter)
-    if [[ $processor != "$(dpkg --print-architecture)" ]]; then
+    if is_foreign; then
         run=("$(emulator)" -L "$root" "$root/usr/bin/exporter")
     fi
     env --ignore-environment PATH="$PATH" XDG_STATE_HOME=/state "${run[@]}" "$@"
+}
+
+is_foreign() {
+    [[ $processor != "$(dpkg --print-architecture)" ]]
 }
 
 emulator() {
@@ -54,7 +58,7 @@ emulator() {
 }
 
 check() {
-    local name
+    local name work=/work
     for name in sh bash dash busybox apt dpkg; do
         [[ -z $(find "$root" -xdev -name "$name" -type f) ]] || fail "the image has $name"
     done
@@ -65,13 +69,16 @@ check() {
     du --summarize --human-readable "$root"
     mount --bind --options ro "$root" "$root"
     mount --options remount,bind,ro "$root"
-    if [[ $processor != "$(dpkg --print-architecture)" ]] && ! needs "$(emulator)"; then
+    if is_foreign; then
+        work=$root/work
+    fi
+    if is_foreign && ! needs "$(emulator)"; then
         return
     fi
     start --version
     start doctor --help >/dev/null
     # the program reaches its own checks: there is no key, and here nothing can be written; nothing leaves this machine
-    start doctor --api-url http://127.0.0.1:9 --out /work/export || [[ $? -eq 1 ]] || fail "the program does not work in the image"
+    start doctor --api-url http://127.0.0.1:9 --out "$work/export" || [[ $? -eq 1 ]] || fail "the program does not work in the image"
 }
 
 if needs hadolint; then
