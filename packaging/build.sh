@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the files of a release into dist/ of the target folder: for each processor a binary for old and new Linux
 # systems, as an archive, a .deb, a .rpm and the files of the container image; a list of all components (SBOM); and the
-# checksums of these files. The same commit gives the same files.
+# checksums of these files. No time and no path of this machine gets into them: packed again, they are the same.
 # usage: packaging/build.sh [x86_64] [aarch64]     both, if none is named
 # EXPORTER_MAINTAINER: who publishes the packages, as `name <address>`
 set -euo pipefail
