@@ -3,6 +3,7 @@
 
 mod adoption;
 mod answers;
+mod deadline;
 mod disk_trouble;
 mod doctor;
 mod environment;

@@ -301,6 +301,15 @@ pub const MAX_DURATION: Setting = Setting {
     more: "If --until is given too, the earlier of the two applies.",
     ..SETTING
 };
+pub const EXIT_ZERO_ON_DEADLINE: Setting = Setting {
+    flag: "exit-zero-on-deadline",
+    kind: Kind::Switch,
+    heading: PACE,
+    help: "Exit with 0 instead of 4 if --until or --max-duration ended the run",
+    more: "For a scheduler that takes any code but 0 for a failure and cannot be told otherwise, such as Kubernetes. \
+           Reports, log and metrics still say 4.",
+    ..SETTING
+};
 pub const PROGRESS: Setting = Setting {
     flag: "progress",
     default: Some("auto"),
@@ -369,7 +378,7 @@ pub const SHOW_SETTINGS: Setting = Setting {
 };
 
 /// All that can stand in a config file, in the order of the help.
-pub const ALL: [&Setting; 25] = [
+pub const ALL: [&Setting; 26] = [
     &OUT,
     &STATE_DIR,
     &MIN_FREE,
@@ -390,6 +399,7 @@ pub const ALL: [&Setting; 25] = [
     &MAX_SIZE,
     &UNTIL,
     &MAX_DURATION,
+    &EXIT_ZERO_ON_DEADLINE,
     &PROGRESS,
     &LOG_FORMAT,
     &VERBOSE,
