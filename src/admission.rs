@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
-use self::alike::Alike;
+use self::alike::{Alike, Blame};
 use self::breaker::{Admit, Breaker, Charge, Transition};
 use self::demand::Demand;
 use self::disk::DiskStreak;
@@ -39,6 +39,7 @@ use self::watched::{Step, Watched, lock};
 use crate::error::disk_cause::TOOK_NONE_BETWEEN;
 use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, StopReason};
 use crate::event::{Event, Events};
+use crate::ledger::EndState;
 use crate::limit::Limiter;
 use crate::options::{MAX_OUTAGE_AT_START, RunOptions};
 
@@ -133,11 +134,14 @@ impl Admission {
         lock(&self.alike).is_sound() && !self.drain.is_draining()
     }
 
-    /// A row has failed with this error. Many in succession with the same one stop the run.
-    pub(crate) fn row_failed(&self, error: &ItemError) {
-        if let Some(rows) = lock(&self.alike).row_failed(error.code) {
+    /// A row has ended with this error. Many in succession with the same one stop the run; those that were in flight
+    /// then have not failed.
+    pub(crate) fn row_failed(&self, error: &ItemError) -> EndState {
+        let blame = lock(&self.alike).row_failed(error.code);
+        if let Blame::TooMany(rows) = blame {
             self.drain.stop(StopReason::Error(RunError::Alike { rows, error: error.clone() }));
         }
+        if blame == Blame::Common { EndState::Untried } else { EndState::Failed }
     }
 
     /// A service gave a whole answer to an attempt of row `seq` that began at `started`.

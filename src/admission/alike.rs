@@ -29,15 +29,30 @@ impl Alike {
         self.received && self.rows == 0
     }
 
-    /// A row has failed. The number of rows once they are too many.
-    pub(super) fn row_failed(&mut self, code: Option<ErrorCode>) -> Option<u32> {
+    /// A row has failed.
+    pub(super) fn row_failed(&mut self, code: Option<ErrorCode>) -> Blame {
         if self.code != code {
             self.code = code;
             self.rows = 0;
         }
         self.rows += 1;
-        (self.rows == ROWS && code.is_some_and(is_shared)).then_some(ROWS)
+        match self.rows {
+            ROWS if code.is_some_and(is_shared) => Blame::TooMany(ROWS),
+            rows if rows > ROWS && code.is_some_and(is_shared) => Blame::Common,
+            _ => Blame::Row,
+        }
     }
+}
+
+/// What a failed row's failure says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// Something about this row.
+    Row,
+    /// That so many rows in succession have a common cause: the run stops.
+    TooMany(u32),
+    /// Nothing new: the row was in flight as the run stopped for the common cause.
+    Common,
 }
 
 /// Whether what causes this code may concern every row. The others say something about one row each.
@@ -70,7 +85,7 @@ mod tests {
     /// Number of rows that have failed when the run stops.
     fn stops_after(rows: impl IntoIterator<Item = ErrorCode>) -> Option<usize> {
         let mut alike = Alike::default();
-        rows.into_iter().position(|code| alike.row_failed(Some(code)).is_some()).map(|index| index + 1)
+        rows.into_iter().position(|code| alike.row_failed(Some(code)) != Blame::Row).map(|index| index + 1)
     }
 
     #[test]
@@ -108,7 +123,8 @@ mod tests {
     fn an_image_that_was_received_starts_the_count_again() {
         let mut alike = Alike::default();
         let fail = |alike: &mut Alike, times| {
-            (0..times).filter_map(|_| alike.row_failed(Some(ErrorCode::StorageDenied))).count()
+            let blames = (0..times).map(|_| alike.row_failed(Some(ErrorCode::StorageDenied)));
+            blames.filter(|blame| matches!(blame, Blame::TooMany(_))).count()
         };
         assert_eq!(fail(&mut alike, 19), 0);
         assert!(!alike.is_sound());

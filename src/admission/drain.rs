@@ -52,7 +52,11 @@ impl Drain {
         if reason.as_ref().is_none_or(|first| first.gravity() < why.gravity()) {
             // the user knows of a signal that they have sent
             if !matches!(why, StopReason::Signal(_)) {
-                self.events.send(Event::Draining { why: why.to_string() });
+                let why = match &why {
+                    StopReason::Error(error) => error.brief(),
+                    other => other.to_string(),
+                };
+                self.events.send(Event::Draining { why });
             }
             if matches!(why, StopReason::Error(_)) {
                 self.halted.cancel();

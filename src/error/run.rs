@@ -199,6 +199,22 @@ impl RunError {
         }
     }
 
+    /// What a run says as it begins to stop. The whole error, with its advice, follows once, at the end.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            Self::Unauthorized(_) => "the API refuses the key".to_owned(),
+            Self::Disk(_) => "the disk is in trouble".to_owned(),
+            Self::Outage { service, .. } => format!("{service} cannot be reached"),
+            Self::RateLimited(_) => "the API's allowance is spent".to_owned(),
+            Self::Tls(_) => "a secure connection is refused".to_owned(),
+            Self::Proxy(_) => "the proxy refuses to connect".to_owned(),
+            Self::Alike { error, .. } => {
+                format!("row after row fails with {}", error.code.map(ErrorCode::as_str).unwrap_or_default())
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// What the reports say of the rows that wait for what stopped the run: the cause, without its advice.
     pub(crate) fn cause(&self) -> String {
         match self {

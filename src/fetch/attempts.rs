@@ -68,7 +68,7 @@ impl<R: Remote> Fetcher<R> {
     /// Fetches one image, or says why not.
     pub(crate) async fn fetch(&self, work: &Work, place: Place) -> Outcome {
         let mut attempts = Attempts::new(self, work, place);
-        let outcome = loop {
+        let mut outcome = loop {
             let failed = match attempts.attempt().await {
                 Ok(receipt) => {
                     self.admission.disk_delivered();
@@ -87,10 +87,10 @@ impl<R: Remote> Fetcher<R> {
             }
         };
         // at once, in the order in which rows end: the pipeline hears of them only when the ledger has time for it
-        if let Outcome::NotDelivered(ended) | Outcome::OrgRefused(ended) = &outcome
+        if let Outcome::NotDelivered(ended) | Outcome::OrgRefused(ended) = &mut outcome
             && ended.state == EndState::Failed
         {
-            self.admission.row_failed(&ended.error);
+            ended.state = self.admission.row_failed(&ended.error);
         }
         attempts.partial.keep(self, &work.item).await;
         outcome

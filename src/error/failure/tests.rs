@@ -48,6 +48,7 @@ fn every_failure() -> Vec<Failure> {
         },
         Failure::ApiMalformed(what("data.url is missing")),
         Failure::ApiRejected(own(422)),
+        Failure::ApiRejected(page(302, "Found to api.example (empty)")),
         Failure::UrlRefused(what(
             "s3.example leads to a private address (--storage-host s3.example allows it)",
         )),

@@ -3,7 +3,8 @@
 //!
 //! An answer counts as the API's only with the API's own JSON: `code`, and `message` or `data`. Everything else comes
 //! from something on the way (a gateway, a proxy, a sign-in page) and says nothing about key, organization or image,
-//! whatever its status. Only a 429 is taken as it stands, since a wait that anyone asks for is obeyed. Pure.
+//! whatever its status. Two answers are taken as they stand: a 429, since a wait that anyone asks for is obeyed, and a
+//! redirect without a page, which means that the address is wrong. Pure.
 
 use std::io::Read;
 
@@ -66,6 +67,7 @@ pub(super) fn read(
     };
     match (status.as_u16(), own) {
         (429, own) => Err(Failure::RateLimited(response(own))),
+        (300..=399, None) if body.bytes.is_empty() => Err(Failure::ApiRejected(response(None))),
         (_, None) => Err(Failure::ForeignAnswer {
             service: Service::Api,
             host: host.to_owned(),

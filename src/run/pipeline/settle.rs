@@ -70,8 +70,8 @@ impl<R: Remote> Pipeline<R> {
 
     /// A parked row has failed by itself.
     pub(super) fn give_up(&mut self, row: Parked) -> Result<(), RunError> {
-        self.fetcher.admission.row_failed(&row.ended.error);
-        self.record(&row.work, row.ended)
+        let state = self.fetcher.admission.row_failed(&row.ended.error);
+        self.record(&row.work, NotDelivered { state, ..row.ended })
     }
 
     /// Records a row that was not delivered.
