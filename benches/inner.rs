@@ -48,6 +48,7 @@ fn load(connection: &mut Connection, text: &str) {
         header: b"org,note,image".to_vec(),
         entries,
         skip_bad: false,
+        shard: None,
         run: None,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(())).expect("loaded");

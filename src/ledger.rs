@@ -5,6 +5,7 @@
 //! that runs on that thread. Only the modules below change the ledger's tables; the rest of the program may read them.
 
 pub(crate) mod columns;
+mod copy;
 mod delivered;
 mod fault;
 mod files;
@@ -25,6 +26,7 @@ mod rebuild;
 mod runs;
 mod schema;
 mod scratch;
+mod shards;
 mod vanished;
 mod write;
 
@@ -41,7 +43,7 @@ pub use inspect::check_sound;
 pub(crate) use intents::{Intent, settle_intents, unsettled_intents};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub use lock::{Holder, VERIFY, holder};
-pub use open::{State, open_locked, open_state};
+pub use open::{State, open_locked, open_merged, open_state};
 pub use owners::{Owner, adopt_note};
 pub use paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
 pub use queue::{Cursor, Work, drop_org, next_items, prepare_work, wanted_parts};
@@ -50,6 +52,8 @@ pub use rebuild::{Condition, Rebuild, condition};
 pub(crate) use runs::newest_run;
 pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
 pub use scratch::{Scratch, open_scratch};
+pub(crate) use shards::{Beat, Heartbeat};
+pub use shards::{ShardHome, ShardSet, ShardState, open_shard, open_shard_read_only, shard_of};
 pub use vanished::{Inspection, inspect_delivered, refuse_linked_folders};
 pub use write::{
     Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Write, adopt_image, end_row, image_key,

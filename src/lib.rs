@@ -21,7 +21,9 @@
 
 // words that everything shares
 pub mod item;
+pub mod shard;
 pub(crate) mod csv_field;
+pub(crate) mod machine;
 pub mod timestamp;
 pub mod shutdown;
 pub mod api_key;

@@ -106,6 +106,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         header: Vec::new(),
         entries,
         skip_bad: true,
+        shard: None,
         run: None,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(()))?;

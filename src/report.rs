@@ -105,6 +105,11 @@ fn write_files(
     transaction.commit()?;
 
     let mut files = Replacer::begin(folder, &summary.manifest_sha256);
+    // the images of a shard are no bag of their own: a merge makes one of all shards
+    let is_bag = ledger::shard_of(conn)?.is_none();
+    if !is_bag {
+        return write_shard(conn, folder, files, summary, finish);
+    }
     if let Err(error) = bag::make_payload_folder(folder) {
         files.refuse("data/", error);
     }
@@ -138,6 +143,36 @@ fn write_files(
             files.write(SUMMARY, |out| summary::write(&summary, out))?;
         }
     }
+    Ok(Written { summary, refused })
+}
+
+/// Writes the reports of a shard: of its rows, and `summary.json`.
+fn write_shard(
+    conn: &Connection,
+    folder: &Path,
+    mut files: Replacer<'_>,
+    mut summary: Summary,
+    mut finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
+) -> Result<Written, ReportError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let rows = draft_rows(&snapshot, folder)?;
+    drop(snapshot);
+    for draft in rows {
+        files.replace(draft);
+    }
+    files.settle();
+    let mut refused = error::refused(folder, files.refused());
+    if refused.is_some() {
+        finish(&summary.counts, refused.as_ref())?;
+        summary.add_run(conn)?;
+    }
+    files.write(SUMMARY, |out| summary::write(&summary, out))?;
+    files.settle();
+    let all = error::refused(folder, files.refused());
+    if refused.is_none() && all.is_some() {
+        finish(&summary.counts, all.as_ref())?;
+    }
+    refused = all.or(refused);
     Ok(Written { summary, refused })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{ErrorCode, ErrorResponse, ItemError, Service, advice};
 use crate::manifest::{BadRow, ManifestError};
+use crate::shard::Shard;
 use crate::shutdown::Signal;
 
 /// Why a ledger cannot be used. The advice depends on it.
@@ -94,6 +95,19 @@ pub enum RunError {
         pid: Option<u32>,
         /// Its command, if that can be read.
         command: String,
+    },
+    /// Another machine or process works on the same shard.
+    #[error("shard {shard} of {} is in use on {host}{}; wait for it to end", folder.display(),
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    ShardInUse {
+        /// The export folder.
+        folder: PathBuf,
+        /// The shard.
+        shard: Shard,
+        /// The other machine, if its name is known.
+        host: String,
+        /// The other process, if its number can be read.
+        pid: Option<u32>,
     },
     /// The folder is not an export.
     #[error("{} is not an export folder (no ledger in it)", .0.display())]

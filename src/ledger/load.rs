@@ -7,7 +7,7 @@ use std::io;
 
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 
-use super::columns::int;
+use super::columns::{int, number};
 use super::fault::sqlite_error;
 use super::link::{self, insert_bad};
 use super::owners::Owners;
@@ -16,6 +16,7 @@ use super::write::image_key;
 use crate::error::RunError;
 use crate::item::Sha256;
 use crate::manifest::{BadRow, Entry, FIRST_BAD_ROWS, Row};
+use crate::shard::Shard;
 
 /// A manifest to load.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ pub struct Loading<I> {
     pub entries: I,
     /// Whether rows that contradict an earlier one become bad rows; otherwise they refuse the whole manifest.
     pub skip_bad: bool,
+    /// The shard whose rows are kept; `None`: all. The others decide which names are free, and whether the manifest is
+    /// sound, as in a run that fetches all of them.
+    pub shard: Option<Shard>,
     /// The run that is to fetch the rows, if any: it starts in the same transaction, so that no reader ever attributes
     /// them to an earlier run.
     pub run: Option<RunRow>,
@@ -38,10 +42,12 @@ pub struct Loading<I> {
 /// What was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// All rows, including bad ones.
+    /// All rows that are kept, including bad ones.
     pub rows: u64,
-    /// Bad rows.
+    /// Bad rows among them.
     pub bad: u64,
+    /// Bad rows of the whole manifest.
+    pub bad_in_all: u64,
     /// The first rows that contradict an earlier one, if they refused the manifest; nothing was loaded then.
     pub refused: Vec<BadRow>,
     /// Number of all such rows.
@@ -61,11 +67,14 @@ pub fn is_loaded(
 ) -> rusqlite::Result<Option<Loaded>> {
     connection
         .query_row(
-            "SELECT rows, bad FROM manifest WHERE sha256 = ?1 AND reading = ?2",
+            "SELECT (SELECT count(*) FROM rows), (SELECT count(*) FROM bad_rows), bad FROM manifest
+             WHERE sha256 = ?1 AND reading = ?2",
             params![sha256.to_string(), reading],
             |row| {
-                let (rows, bad): (i64, i64) = (row.get(0)?, row.get(1)?);
-                Ok(Loaded { rows: rows.unsigned_abs(), bad: bad.unsigned_abs(), ..Loaded::default() })
+                let count =
+                    |column| -> rusqlite::Result<u64> { Ok(number(row, column)?.unwrap_or_default()) };
+                let (rows, bad, bad_in_all) = (count(0)?, count(1)?, count(2)?);
+                Ok(Loaded { rows, bad, bad_in_all, ..Loaded::default() })
             },
         )
         .optional()
@@ -90,17 +99,21 @@ where
             "DROP INDEX IF EXISTS rows_key; DELETE FROM rows; DELETE FROM bad_rows; DELETE FROM manifest;",
         )
         .map_err(sqlite_error)?;
-    let mut loaded = append(&transaction, &mut loading.entries)?;
+    let mut loaded = append(&transaction, &mut loading.entries, loading.shard)?;
     is_unchanged(loading.entries)?;
     link_rows(&transaction, loading.skip_bad, &mut loaded).map_err(sqlite_error)?;
     if loaded.refused_count > 0 {
         return Ok(loaded); // dropping the transaction rolls everything back
     }
     let finish = || {
+        let in_all = loaded.rows;
+        if loading.shard.is_some() {
+            forget_others(&transaction, &mut loaded)?;
+        }
         let sha256 = loading.sha256.map(|hash| hash.to_string()).unwrap_or_default();
         transaction.execute(
             "INSERT INTO manifest (id, sha256, reading, header, rows, bad) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
-            params![sha256, loading.reading, loading.header, int(loaded.rows), int(loaded.bad)],
+            params![sha256, loading.reading, loading.header, int(in_all), int(loaded.bad_in_all)],
         )?;
         loaded.run = loading.run.map(|run| insert_run(&transaction, &run)).transpose()?;
         transaction.commit()?;
@@ -123,17 +136,20 @@ fn link_rows(transaction: &Transaction, skip_bad: bool, loaded: &mut Loaded) -> 
     for contradiction in contradictions {
         let bad = contradiction.bad_row(transaction)?;
         link::make_bad(transaction, contradiction.seq, &bad)?;
-        loaded.bad += 1;
+        loaded.bad_in_all += 1;
     }
+    loaded.bad = loaded.bad_in_all;
     link::delivered(transaction)
 }
 
 fn append(
     connection: &Connection,
     entries: &mut impl Iterator<Item = io::Result<Entry>>,
+    shard: Option<Shard>,
 ) -> Result<Loaded, RunError> {
     let mut loaded = Loaded::default();
     let mut owners = Owners::new(connection).map_err(sqlite_error)?;
+    let mut others = Others::new(connection, shard).map_err(sqlite_error)?;
     let mut insert = connection
         .prepare(
             "INSERT INTO rows (seq, line, note, name, key, wanted, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -144,9 +160,17 @@ fn append(
         loaded.rows += 1;
         let seq = int(loaded.rows);
         match entry {
-            Entry::Row(row) => insert_row(&mut insert, &mut owners, seq, &row).map_err(sqlite_error)?,
+            // a row without a hash contradicts none: of another shard it only names its note
+            Entry::Row(row) if row.sha256.is_none() && others.own(row.org.as_str(), row.note.as_str()) => {
+                owners.note(row.org.as_str(), row.note.as_str()).map_err(sqlite_error)?;
+            }
+            Entry::Row(row) => {
+                others.remember(seq, row.org.as_str(), row.note.as_str()).map_err(sqlite_error)?;
+                insert_row(&mut insert, &mut owners, seq, &row).map_err(sqlite_error)?;
+            }
             Entry::Bad(bad) => {
-                loaded.bad += 1;
+                loaded.bad_in_all += 1;
+                others.remember(seq, &bad.org, &bad.note).map_err(sqlite_error)?;
                 let none = rusqlite::types::Null;
                 insert
                     .execute(params![seq, int(bad.line), none, none, none, none, none])
@@ -156,6 +180,66 @@ fn append(
         }
     }
     Ok(loaded)
+}
+
+/// Rows of other shards, while a shard loads the manifest.
+struct Others<'c> {
+    shard: Option<Shard>,
+    insert: Option<Statement<'c>>,
+    /// The note of the last row, and whether it is another shard's: rows of a note mostly stand together.
+    last: (String, String, bool),
+}
+
+impl<'c> Others<'c> {
+    /// Creates the temporary table `others`, if there are other shards.
+    fn new(connection: &'c Connection, shard: Option<Shard>) -> rusqlite::Result<Self> {
+        let insert = match shard {
+            None => None,
+            Some(_) => {
+                connection.execute_batch(
+                    "DROP TABLE IF EXISTS temp.others; CREATE TEMP TABLE others (seq INTEGER PRIMARY KEY) STRICT;",
+                )?;
+                Some(connection.prepare("INSERT INTO temp.others VALUES (?1)")?)
+            }
+        };
+        let last = (String::new(), String::new(), shard.is_some_and(|shard| !shard.owns("", "")));
+        Ok(Self { shard, insert, last })
+    }
+
+    /// Whether the images of a note are another shard's.
+    fn own(&mut self, org: &str, note: &str) -> bool {
+        let Some(shard) = self.shard else { return false };
+        if (&*self.last.0, &*self.last.1) != (org, note) {
+            self.last = (org.to_owned(), note.to_owned(), !shard.owns(org, note));
+        }
+        self.last.2
+    }
+
+    /// Adds a row to the table, if it is another shard's.
+    fn remember(&mut self, seq: i64, org: &str, note: &str) -> rusqlite::Result<()> {
+        if self.own(org, note)
+            && let Some(insert) = &mut self.insert
+        {
+            insert.execute([seq])?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the rows of other shards, which have done their part.
+fn forget_others(connection: &Connection, loaded: &mut Loaded) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "DELETE FROM rows WHERE seq IN (SELECT seq FROM temp.others);
+         DELETE FROM bad_rows WHERE seq IN (SELECT seq FROM temp.others);
+         DROP TABLE temp.others;",
+    )?;
+    let count = |table| {
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+            Ok(number(row, 0)?.unwrap_or_default())
+        })
+    };
+    (loaded.rows, loaded.bad) = (count("rows")?, count("bad_rows")?);
+    Ok(())
 }
 
 fn insert_row(insert: &mut Statement, owners: &mut Owners, seq: i64, row: &Row) -> rusqlite::Result<()> {
@@ -184,6 +268,7 @@ mod tests {
             header: Vec::new(),
             entries,
             skip_bad: false,
+            shard: None,
             run: None,
         }
     }

@@ -41,7 +41,10 @@ fn since_2() -> &'static str {
 pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<()> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version < VERSION {
-        connection.execute_batch("CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB)")?;
+        connection.execute_batch(
+            "CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB);
+             CREATE TEMP TABLE shard (number INTEGER, shards INTEGER);",
+        )?;
     }
     Ok(())
 }
@@ -64,7 +67,7 @@ mod tests {
     /// Takes the ledger of an export back to version 1, as the first programs made it.
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
-        let back = "DROP TABLE identity; DROP TABLE intents;
+        let back = "DROP TABLE identity; DROP TABLE intents; DROP TABLE shard; DROP TABLE shard_runs;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
                     PRAGMA user_version = 1;";

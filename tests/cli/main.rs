@@ -29,6 +29,7 @@ mod resume;
 mod run;
 mod secrets;
 mod settings;
+mod shards;
 mod shared_clock;
 mod ssrf;
 mod state_dir;

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::boot::boot_id;
 use super::message::{self, Message};
 use crate::disk::presence;
+use crate::machine::boot_id;
 
 /// Messages that are kept at least.
 const MESSAGES_MIN: i64 = 16_384;

@@ -47,6 +47,7 @@ pub(super) fn rows(
         header: HEADER.to_vec(),
         entries,
         skip_bad: true,
+        shard: None,
         run: None,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(()))?;

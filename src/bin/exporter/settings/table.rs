@@ -93,6 +93,7 @@ const FOLDERS: &str = "Folders";
 const MANIFEST: &str = "Manifest";
 const API: &str = "API and storage";
 const PACE: &str = "Pace and patience";
+const SHARDS: &str = "Many machines";
 const OUTPUT: &str = "Output";
 const SETTINGS: &str = "Settings";
 
@@ -217,6 +218,28 @@ pub const RATE: Setting = Setting {
     help: "API requests allowed in any window of this length, retries included",
     more: "The vendor allows an app 1000 requests per minute. Lower this if other machines use the same key.",
     commands: RUN_PLAN,
+    ..SETTING
+};
+pub const SHARD: Setting = Setting {
+    flag: "shard",
+    env: Some("EXPORTER_SHARD"),
+    value: "K/N",
+    heading: SHARDS,
+    help: "Export only the rows of shard K of N, counted from 1; `exporter merge` makes one export of all shards",
+    more: "A row belongs to the shard that its org and note hash to, so the images of a note stay together. All shards \
+           are given the same manifest, the same N and an export folder that they share, or one each. N does not come \
+           from the engine that starts them: an array that is sent again for some of its tasks counts only these.",
+    ..SETTING
+};
+pub const RATE_SHARE: Setting = Setting {
+    flag: "rate-share",
+    env: Some("EXPORTER_RATE_SHARE"),
+    default_words: Some("1/N with --shard K/N, else 1/1"),
+    value: "1/M",
+    heading: SHARDS,
+    help: "This run's part of the allowance of --rate, if M machines use it at the same time",
+    more: "Runs on one machine add up their parts. If the API's answers say how many requests are left, a run may use \
+           what the others leave; 1/1 always leaves it to those answers.",
     ..SETTING
 };
 pub const CONCURRENCY: Setting = Setting {
@@ -366,7 +389,7 @@ pub const SHOW_SETTINGS: Setting = Setting {
 };
 
 /// All that can stand in a config file, in the order of the help.
-pub const ALL: [&Setting; 25] = [
+pub const ALL: [&Setting; 27] = [
     &OUT,
     &STATE_DIR,
     &MIN_FREE,
@@ -387,6 +410,8 @@ pub const ALL: [&Setting; 25] = [
     &MAX_SIZE,
     &UNTIL,
     &MAX_DURATION,
+    &SHARD,
+    &RATE_SHARE,
     &PROGRESS,
     &LOG_FORMAT,
     &VERBOSE,

@@ -1,0 +1,16 @@
+//! The shards of an export that several machines fill: how many there are, where each one lives, and which machine works
+//! on it.
+//!
+//! Each shard has ledger, lock, heartbeat, part files and reports of its own; only `data/` is common. As long as
+//! `shards.json` is there, the export consists of the shards' ledgers and of the export's own one, which knows what was
+//! delivered before the first shard, and what was merged.
+
+mod heartbeat;
+mod home;
+mod open;
+mod set;
+
+pub(crate) use heartbeat::{Beat, Heartbeat};
+pub use home::ShardHome;
+pub use open::{ShardState, open_shard, open_shard_read_only, shard_of};
+pub use set::ShardSet;
