@@ -237,12 +237,41 @@ mod tests {
     }
 
     #[test]
+    fn a_content_type_names_the_format_of_its_extension() {
+        for (content_type, extension) in [
+            ("image/jpeg", "jpg"),
+            ("image/jpg", "jpg"),
+            ("image/pjpeg", "jpg"),
+            ("IMAGE/PNG ; q=1", "png"),
+            ("image/webp", "webp"),
+            ("image/gif", "gif"),
+            ("image/heic", "heic"),
+            ("image/heif", "heic"),
+            ("image/avif", "avif"),
+            ("image/tiff", "tif"),
+            ("image/bmp", "bmp"),
+            ("image/x-ms-bmp", "bmp"),
+            ("application/pdf", "pdf"),
+            ("application/dicom", "dcm"),
+        ] {
+            let named = Format::of_content_type(content_type).map(Format::extension);
+            assert_eq!(named, Some(extension), "{content_type}");
+        }
+        for content_type in ["", "image/", "binary/octet-stream", "image/svg+xml", "text/html"] {
+            assert_eq!(Format::of_content_type(content_type), None, "{content_type}");
+        }
+    }
+
+    #[test]
     fn pages_and_messages_are_no_images() {
-        let cases: [(&[u8], &str, Option<&str>); 21] = [
+        let cases: [(&[u8], &str, Option<&str>); 24] = [
             (b"", "image/jpeg", Some("nothing (0 bytes)")),
             (b"<!DOCTYPE html><html>", "image/jpeg", Some("HTML")),
             (b"\n  <html>", "", Some("HTML")),
             (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", "", Some("XML")),
+            (b"<HEAD><title>", "", Some("HTML")),
+            (b"<body>", "", Some("HTML")),
+            (b"<html", "", Some("HTML")),
             (b"<Error><Code>InternalError</Code>", "image/png", Some("XML")),
             (b"<svg xmlns=", "image/svg+xml", Some("XML")),
             (b"{\"code\":\"success\"}", "image/jpeg", Some("JSON")),

@@ -156,6 +156,7 @@ fn a_log_line_names_the_organization_of_a_path_and_no_more() {
         ("making my data/export/data/o-1/n=20x/i.jpg: full", "making my data/export/data/o-1/...: full"),
         ("my data/export/data/o/n is in the way", "my data/export/data/o/... is in the way"),
         ("my data/export/data/o is in the way", "my data/export/data/o is in the way"),
+        ("my data/export/data/o/ is in the way", "my data/export/data/o is in the way"),
         ("my data/export/.exporter/a.part: full", "my data/export/.exporter/a.part: full"),
         ("my data/export is full", "my data/export is full"),
         (

@@ -48,3 +48,14 @@ fn spool(mut from: impl io::Read) -> io::Result<File> {
     file.rewind()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_shown_by_its_path_or_a_hyphen() {
+        assert_eq!(Source::File(PathBuf::from("a/b.csv")).path(), PathBuf::from("a/b.csv"));
+        assert_eq!(Source::Stdin.path(), PathBuf::from("-"));
+    }
+}

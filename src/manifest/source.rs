@@ -88,6 +88,8 @@ impl<R: BufRead> ByteSource<R> {
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
         loop {
             match self.reader.fill_buf() {
+                // not asked again at the end: a pipe or a terminal would be read once more
+                Ok([]) => return Ok(&[]),
                 Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

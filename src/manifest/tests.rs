@@ -320,18 +320,55 @@ fn the_longest_row_is_one_mebibyte_however_the_bytes_come() {
     }
 }
 
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is gone"))
+    }
+}
+
 #[test]
 fn a_read_error_comes_out_once_and_ends_the_rows() {
-    struct Broken;
-    impl Read for Broken {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("the disk is gone"))
-        }
-    }
     let reader = BufReader::new(b"org,note,image\no,n,1\no,n,".chain(Broken));
     let manifest = Manifest::open(reader, &ManifestOptions::default()).expect("a manifest");
     let found: Vec<bool> = manifest.map(|entry| entry.is_ok()).collect();
     assert_eq!(found, [true, false]);
     let error = Manifest::open(BufReader::new(Broken), &ManifestOptions::default()).err().expect("no header");
     assert_eq!(error.to_string(), "it cannot be read");
+}
+
+#[test]
+fn a_row_may_have_any_number_of_columns() {
+    let names: Vec<String> = (0..5000).map(|n| format!("c{n}")).collect();
+    let text = format!("org,note,image,{}\no,n,i,{}\n", names.join(","), names.join(","));
+    let rows = rows(text);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].image, ImageId::new("i"));
+}
+
+/// Yields its bytes one at a time, each after a signal has interrupted the read.
+struct Interrupted<'a>(&'a [u8], bool);
+
+impl Read for Interrupted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.0.read(&mut buffer[..1])
+    }
+}
+
+#[test]
+fn a_signal_during_a_read_changes_neither_rows_nor_fingerprint() {
+    let text = b"org,note,image\no,n,i\n";
+    let whole = fingerprint(&text[..]).expect("read");
+    assert_eq!(fingerprint(Interrupted(text, false)).expect("read"), whole);
+    let manifest = Manifest::open(BufReader::new(Interrupted(text, false)), &ManifestOptions::default());
+    let mut manifest = manifest.expect("a manifest");
+    assert!(matches!(manifest.next_entry(), Ok(Some(Entry::Row(_)))));
+    assert_eq!(manifest.fingerprint().expect("read"), whole);
+    let broken = fingerprint(io::Read::chain(&text[..], Broken));
+    assert_eq!(broken.expect_err("an error of the medium").kind(), io::ErrorKind::Other);
 }

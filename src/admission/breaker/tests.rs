@@ -123,6 +123,19 @@ fn rows_with_dead_hosts_do_not_hold_the_others_for_ever() {
 }
 
 #[test]
+fn an_outage_of_five_rows_is_refunded_and_one_that_a_single_row_met_is_not() {
+    for rows in [1, 5] {
+        let (mut breaker, now) = breaker();
+        for seq in 1..=rows {
+            breaker.failed(seq, &if rows == 1 { refused() } else { down() }, 50, now);
+        }
+        let later = now + Duration::from_secs(5);
+        breaker.answered(9, Service::Api, later, later);
+        assert_eq!(breaker.was_outage(Service::Api, now), rows == 5, "{rows} rows");
+    }
+}
+
+#[test]
 fn an_outage_that_another_row_met_too_is_refunded() {
     let (mut breaker, now) = breaker();
     breaker.answered(9, Service::Api, now, now);

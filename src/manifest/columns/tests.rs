@@ -103,6 +103,7 @@ fn the_error_for_a_header_of_one_column_names_the_delimiter_it_seems_to_have() {
 #[test]
 fn names_are_shown_without_control_characters() {
     assert_eq!(shown("a\u{1b}[2J\nb\u{202e}"), "`a\\u{1b}[2J\\nb\\u{202e}`");
+    assert_eq!(shown(r#" say "it's" a\b "#), r#"`say "it's" a\b`"#);
     assert_eq!(shown(&"x".repeat(1000)).chars().count(), 63);
     let many: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     assert!(list(&many).ends_with("`19` and 30 more"));
