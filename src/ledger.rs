@@ -17,6 +17,7 @@ mod journal;
 mod link;
 mod load;
 mod lock;
+mod merge;
 mod open;
 mod owners;
 mod paths;
@@ -36,6 +37,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+pub(crate) use copy::{copy_ledger, export_id};
 pub use delivered::{Damage, delivered_rows, mark_checked, mark_damaged, mark_vanished, repaired};
 pub(crate) use fault::sqlite_error;
 pub use handles::LedgerConnection;
@@ -43,6 +45,10 @@ pub use inspect::check_sound;
 pub(crate) use intents::{Intent, settle_intents, unsettled_intents};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub use lock::{Holder, VERIFY, holder};
+pub(crate) use merge::{
+    Imported, begin_merge, delivered_files, explain_untried, import_ends, import_parts, import_shard,
+    loaded_manifest, record_merge, rows_in_all,
+};
 pub use open::{State, open_locked, open_merged, open_state};
 pub use owners::{Owner, adopt_note};
 pub use paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
@@ -52,8 +58,10 @@ pub use rebuild::{Condition, Rebuild, condition};
 pub(crate) use runs::newest_run;
 pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
 pub use scratch::{Scratch, open_scratch};
-pub(crate) use shards::{Beat, Heartbeat};
-pub use shards::{ShardHome, ShardSet, ShardState, open_shard, open_shard_read_only, shard_of};
+pub(crate) use shards::{Dissolving, Heartbeat, lock_shard};
+pub use shards::{
+    ShardHome, ShardLook, ShardSet, ShardState, Standing, open_shard, open_shard_read_only, shard_of,
+};
 pub use vanished::{Inspection, inspect_delivered, refuse_linked_folders};
 pub use write::{
     Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Write, adopt_image, end_row, image_key,

@@ -4,12 +4,18 @@
 //! Orgs and notes come with the folders that they own, in the order in which the other ledger met them, so that all
 //! ledgers of an export give the same names. Memory does not grow with rows.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{bytes, int, number, text};
-use super::fault::sqlite_error;
+use super::fault::{sqlite_error, sqlite_error_in};
+use super::files::{NEW_LEDGER, remove};
+use super::handles;
 use super::owners::{Owner, adopt_note};
 use super::write::ImageRow;
+use crate::disk::fault::disk_error;
+use crate::disk::folder::create_private_file;
 use crate::error::RunError;
 use crate::item::Sha256;
 use crate::layout;
@@ -148,6 +154,28 @@ pub(super) fn copy_intents(from: &Connection, to: &Connection) -> rusqlite::Resu
         insert.execute(params![text(row, 0)?, bytes(row, 1)?])?;
     }
     Ok(())
+}
+
+/// Copies a whole ledger to `path`, in the place of one that no process uses.
+///
+/// # Errors
+/// [`RunError::Disk`], [`RunError::Sqlite`].
+pub(crate) fn copy_ledger(from: &Connection, path: &Path) -> Result<(), RunError> {
+    let new = path.with_file_name(NEW_LEDGER);
+    remove(&new)?;
+    create_private_file(&new)?;
+    from.execute("VACUUM INTO ?1", [new.to_string_lossy()]).map_err(|error| sqlite_error_in(&new, error))?;
+    handles::sync(&new).map_err(disk_error("flushing", &new))?;
+    remove(path)?;
+    std::fs::rename(&new, path).map_err(disk_error("naming", path))
+}
+
+/// The id of the export that a ledger was made for: the same in every copy of it.
+///
+/// # Errors
+/// If the ledger cannot be read.
+pub(crate) fn export_id(connection: &Connection) -> Result<String, RunError> {
+    connection.query_row("SELECT export FROM identity", [], |row| row.get(0)).map_err(sqlite_error)
 }
 
 /// Copies the partial downloads of the notes in `copied_notes` whose images are not delivered. Returns their files.

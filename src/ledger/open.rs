@@ -17,7 +17,7 @@ use super::lock::{MERGE, RUN, holder, locks};
 use super::paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, ledger_file, state_folder};
 use super::read::open_read_only;
 use super::schema::complete;
-use super::shards::ShardSet;
+use super::shards::{ShardSet, remove_leftovers};
 use crate::disk::folder::{create_private, create_private_file, obstacle, refuse_special};
 use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FileSystem, journal_mode};
@@ -49,6 +49,7 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
     let state = open_for(out, state_dir, RUN)?;
     // a shard may have started before the lock was taken
     ShardSet::refuse(out, "its rows are shared by several runs")?;
+    remove_leftovers(out, &state_folder(out, state_dir))?;
     Ok(state)
 }
 

@@ -7,10 +7,15 @@
 
 mod heartbeat;
 mod home;
+mod look;
 mod open;
 mod set;
 
-pub(crate) use heartbeat::{Beat, Heartbeat};
+pub(crate) use heartbeat::Heartbeat;
 pub use home::ShardHome;
+pub use look::{ShardLook, Standing};
+pub(crate) use open::lock_shard;
 pub use open::{ShardState, open_shard, open_shard_read_only, shard_of};
+pub(crate) use set::Dissolving;
 pub use set::ShardSet;
+pub(super) use set::remove_leftovers;

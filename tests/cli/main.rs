@@ -18,6 +18,7 @@ mod ledger_readers;
 mod logs;
 mod looks;
 mod manifest;
+mod merge;
 mod metrics;
 mod paths;
 mod plan;

@@ -1,4 +1,4 @@
-//! The parser of the command line, made from the [`table`] of settings and the eight commands; and how wrong usage is
+//! The parser of the command line, made from the [`table`] of settings and the nine commands; and how wrong usage is
 //! answered. What a value means is decided in [`crate::settings`], so that a flag, a variable and a config file are
 //! read by the same rules.
 

@@ -32,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Beat {
+pub(super) struct Beat {
     /// The machine's name.
     pub host: String,
     /// Id of its boot; empty if the system has none.
@@ -53,7 +53,7 @@ impl Beat {
     }
 
     /// The newest beat in the folder of a shard; `None` if no process works on it, or the file makes no sense.
-    pub(crate) fn read(folder: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn read(folder: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(folder.join(HEARTBEAT_FILE)) {
             Err(error) if is_absence(&error) => Ok(None),
             bytes => Ok(serde_json::from_slice(&bytes?).ok()),
@@ -80,7 +80,7 @@ impl Beat {
 }
 
 /// Whether the heartbeat in the folder is of another machine and may still beat, by the clock of the disk.
-pub(crate) fn may_beat_elsewhere(folder: &Path) -> io::Result<Option<Beat>> {
+pub(super) fn may_beat_elsewhere(folder: &Path) -> io::Result<Option<Beat>> {
     let Some(beat) = Beat::read(folder)? else { return Ok(None) };
     let is_elsewhere = !beat.is_of_this_machine(&Beat::first());
     Ok(if is_elsewhere && age(folder)? < STALE_TIMEOUT { Some(beat) } else { None })

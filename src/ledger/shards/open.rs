@@ -1,5 +1,6 @@
 //! Opens the ledger of a shard: locks, heartbeat, and what the export had delivered before.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -14,7 +15,7 @@ use crate::ledger::copy::{self, copy_images};
 use crate::ledger::fault::sqlite_error;
 use crate::ledger::handles::LedgerConnection;
 use crate::ledger::inspect::check;
-use crate::ledger::lock::{RUN, lock_both};
+use crate::ledger::lock::{MERGE, RUN, lock_both};
 use crate::ledger::open::{State, connect, prepare};
 use crate::ledger::paths::{LOCK_FILE, is_sharded, ledger_file};
 use crate::ledger::read::{open_file, open_read_only};
@@ -62,6 +63,18 @@ pub fn open_shard(
         return Ok(ShardState { state: State { connection, made, locks }, heartbeat });
     }
     Err(RunError::InUse { folder: out.to_owned(), pid: None, command: "merge".to_owned() })
+}
+
+/// Takes the locks of a shard for a merge; `None` if a process works on it, or it has no folder.
+///
+/// # Errors
+/// [`RunError::Disk`] if it is not known.
+pub(crate) fn lock_shard(out: &Path, home: &ShardHome) -> Result<Option<Vec<File>>, RunError> {
+    match lock_both(out, &home.state, &home.folder, MERGE) {
+        Ok(locks) => Ok(Some(locks)),
+        Err(RunError::InUse { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The error of a lock that is held, with the machine that the heartbeat names.

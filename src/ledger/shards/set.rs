@@ -20,6 +20,8 @@ use crate::shard::{HASH_EDITION, Shard};
 
 /// The folder of the shards after `merge --finish`, until it is removed.
 const FINISHED_DIR: &str = "shards.finished";
+/// The extension of `shards.json` while a merge finishes the shards.
+const ASIDE: &str = "json.finished";
 
 /// What all shards of an export have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,11 +97,7 @@ impl ShardSet {
     }
 
     /// Turns an ordinary export, or none yet, into one of shards. Returns what is there, which may be another machine's.
-    pub(in crate::ledger) fn begin(
-        out: &Path,
-        state_dir: Option<&Path>,
-        set: &Self,
-    ) -> Result<Self, RunError> {
+    fn begin(out: &Path, state_dir: Option<&Path>, set: &Self) -> Result<Self, RunError> {
         let state = state_folder(out, state_dir);
         check(out, &ledger_file(out, state_dir))?;
         for folder in [out, &out.join(STATE_DIR), &state] {
@@ -110,8 +108,14 @@ impl ShardSet {
             Err(RunError::InUse { .. }) if is_sharded(out)? => Vec::new(),
             locks => locks?,
         };
-        set.write(out)?;
+        Self::begin_locked(out, state_dir, set)?;
         Self::read(out)?.ok_or_else(|| RunError::Internal(format!("{} is gone", shards_file(out).display())))
+    }
+
+    /// Makes an export one of shards; the caller holds its lock.
+    pub(crate) fn begin_locked(out: &Path, state_dir: Option<&Path>, set: &Self) -> Result<(), RunError> {
+        remove_leftovers(out, &state_folder(out, state_dir))?;
+        set.write(out)
     }
 
     /// Writes the file unless there is one.
@@ -168,32 +172,61 @@ fn shards_folder(out: &Path) -> PathBuf {
     out.join(STATE_DIR).join(SHARDS_DIR)
 }
 
-/// Ends the sharing, in one step: from now on this is an ordinary export. The caller holds all locks.
-pub(in crate::ledger) fn dissolve(out: &Path, state_dir: Option<&Path>) -> Result<(), RunError> {
-    remove_dissolved(out, state_dir)?;
-    let (state, own) = (state_folder(out, state_dir), out.join(STATE_DIR));
-    // the file goes first: what is left of the ledgers elsewhere belongs to no export then
-    for folder in [&own, &state] {
+/// Takes `shards.json` away: from now on no shard can start, but for those that have. The caller holds the export's lock.
+/// [`Self::restore`] undoes it.
+#[derive(Debug)]
+pub(crate) struct Dissolving {
+    out: PathBuf,
+    state: PathBuf,
+}
+
+impl Dissolving {
+    pub(crate) fn begin(out: &Path, state_dir: Option<&Path>) -> Result<Self, RunError> {
+        let (file, aside) = (shards_file(out), shards_file(out).with_extension(ASIDE));
+        std::fs::rename(&file, &aside).map_err(disk_error("moving aside", &file))?;
+        folder::sync(&shards_folder(out))?;
+        Ok(Self { out: out.to_owned(), state: state_folder(out, state_dir) })
+    }
+
+    /// A shard is at work: the export stays one of shards.
+    pub(crate) fn restore(self) -> Result<(), RunError> {
+        let file = shards_file(&self.out);
+        std::fs::rename(file.with_extension(ASIDE), &file).map_err(disk_error("restoring", &file))?;
+        folder::sync(&shards_folder(&self.out))
+    }
+
+    /// Removes the shards. The caller holds the locks of all of them.
+    pub(crate) fn finish(self) -> Result<(), RunError> {
+        remove_shards(&self.out, &self.state)
+    }
+}
+
+/// Removes the folders of shards that belong to no export of shards, the whole in one step.
+fn remove_shards(out: &Path, state: &Path) -> Result<(), RunError> {
+    let own = out.join(STATE_DIR);
+    for folder in [state, &own] {
         let (old, new) = (folder.join(SHARDS_DIR), folder.join(FINISHED_DIR));
+        remove_folder(&new)?;
         match std::fs::rename(&old, &new) {
-            Err(error) if is_absence(&error) => {}
+            Err(error) if is_absence(&error) => continue,
             renamed => renamed.map_err(disk_error("moving aside", &old))?,
         }
         folder::sync(folder)?;
-    }
-    remove_dissolved(out, state_dir)
-}
-
-/// Removes what a merge that was killed has left of the shards.
-pub(crate) fn remove_dissolved(out: &Path, state_dir: Option<&Path>) -> Result<(), RunError> {
-    for folder in [state_folder(out, state_dir), out.join(STATE_DIR)] {
-        let folder = folder.join(FINISHED_DIR);
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if is_absence(&error) => {}
-            removed => removed.map_err(disk_error("removing", &folder))?,
-        }
+        remove_folder(&new)?;
     }
     Ok(())
+}
+
+fn remove_folder(folder: &Path) -> Result<(), RunError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if is_absence(&error) => Ok(()),
+        removed => removed.map_err(disk_error("removing", folder)),
+    }
+}
+
+/// Removes what a merge that was killed while it finished has left of the shards. The caller holds the export's lock.
+pub(in crate::ledger) fn remove_leftovers(out: &Path, state: &Path) -> Result<(), RunError> {
+    if is_sharded(out)? { Ok(()) } else { remove_shards(out, state) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     Run,
+    Merge,
     Plan,
     Doctor,
     Status,
@@ -15,7 +16,7 @@ pub enum Command {
     Man,
 }
 
-use Command::{Doctor, Plan, Report, Run, Status, Verify};
+use Command::{Doctor, Merge, Plan, Report, Run, Status, Verify};
 
 /// How a setting is written in a config file; on the command line it decides whether a flag takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +87,9 @@ const SETTING: Setting = Setting {
 
 const RUN: &[Command] = &[Run];
 const RUN_PLAN: &[Command] = &[Run, Plan];
+const MANIFEST_READERS: &[Command] = &[Run, Merge, Plan];
 const RUN_DOCTOR: &[Command] = &[Run, Doctor];
-const EVERY: &[Command] = &[Run, Plan, Doctor, Status, Verify, Report];
+const EVERY: &[Command] = &[Run, Merge, Plan, Doctor, Status, Verify, Report];
 
 const FOLDERS: &str = "Folders";
 const MANIFEST: &str = "Manifest";
@@ -105,7 +107,7 @@ pub const OUT: Setting = Setting {
     value: "DIR",
     heading: FOLDERS,
     help: "Export folder: images, checksums and reports",
-    commands: &[Run, Plan, Doctor],
+    commands: &[Run, Merge, Plan, Doctor],
     ..SETTING
 };
 pub const STATE_DIR: Setting = Setting {
@@ -138,7 +140,7 @@ pub const COLUMNS: Setting = Setting {
     help: "Header names to use instead of the known ones: org=A,note=B,image=C, or one or two of them",
     more: "The known names are org, org_id, organization, organization_id, x_organization_id; note, note_id, noteid; \
            image, image_id, imageid, file_id.",
-    commands: RUN_PLAN,
+    commands: MANIFEST_READERS,
     ..SETTING
 };
 pub const DELIMITER: Setting = Setting {
@@ -147,7 +149,7 @@ pub const DELIMITER: Setting = Setting {
     value: "CHAR",
     heading: MANIFEST,
     help: "Character between fields; write tab for a tab",
-    commands: RUN_PLAN,
+    commands: MANIFEST_READERS,
     ..SETTING
 };
 pub const ON_BAD_ROW: Setting = Setting {
@@ -157,7 +159,7 @@ pub const ON_BAD_ROW: Setting = Setting {
     heading: MANIFEST,
     help: "If a row is bad: refuse the whole manifest (stop), or count the row as failed and go on (skip)",
     more: "A manifest is refused before any request is made.",
-    commands: RUN_PLAN,
+    commands: MANIFEST_READERS,
     ..SETTING
 };
 pub const API_KEY_FILE: Setting = Setting {

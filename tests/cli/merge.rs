@@ -1,0 +1,260 @@
+//! `exporter merge`: one export of what the shards have delivered, and never a better one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sandbox::config::Config;
+use sandbox::images::jpeg;
+use sandbox::registry::ImageRef;
+use sandbox::workspace::{Line, Run, Workspace};
+use serde_json::Value;
+
+use crate::shards::{run_all, start};
+
+fn merge(workspace: &Workspace, args: &[&str]) -> Run {
+    let all: Vec<&str> = ["merge", "manifest.csv"].iter().chain(args).copied().collect();
+    let mut command = workspace.command(&all);
+    command.env_remove("MAXAI_API_KEY").env("MAXAI_API_URL", "http://127.0.0.1:1");
+    Run::wait(command.spawn().expect("the program starts"))
+}
+
+/// A report without its times, attempts, and what the API makes up.
+fn timeless(lines: Vec<Line>) -> Vec<Line> {
+    let without = |mut line: Line| {
+        for column in ["stored_at", "attempts", "trace_id"] {
+            line.remove(column);
+        }
+        line
+    };
+    lines.into_iter().map(without).collect()
+}
+
+/// The summary without what the machines and the clock decide.
+fn counted(mut summary: Value) -> Value {
+    let keys =
+        ["started_at", "finished_at", "seconds", "allowance_share", "api_requests", "retries", "api_429"];
+    for key in keys {
+        summary.as_object_mut().expect("an object").remove(key);
+    }
+    summary
+}
+
+/// Compares the reports of two exports, but for times and attempts.
+fn assert_same_reports(merged: &Workspace, alone: &Workspace) {
+    assert_eq!(timeless(merged.report()), timeless(alone.report()));
+    assert_eq!(timeless(merged.failed()), timeless(alone.failed()));
+    for name in ["notes.csv", "manifest-sha256.txt", "bagit.txt", "bag-info.txt"] {
+        assert_eq!(merged.read(name), alone.read(name), "{name}");
+    }
+    assert_eq!(counted(merged.summary()), counted(alone.summary()));
+    assert_eq!(merged.images(), alone.images());
+}
+
+/// Rows of every kind: duplicates, ids that differ in case only, one missing, the same bytes twice.
+fn fill(workspace: &Workspace) {
+    let mut text = "org,note,image,remark\n".to_owned();
+    for n in 0..60 {
+        let (org, note, image) = (format!("org{}", n % 3), format!("Note{}", n / 6), format!("i{n}"));
+        workspace.sandbox.add_image(&org, &note, &image, jpeg(n, 2000), "image/jpeg");
+        text.push_str(&format!("{org},{note},{image},a remark\n"));
+    }
+    for (org, note, image, seed) in [
+        ("org0", "note0", "I0", 1),
+        ("ORG0", "Note0", "i0", 2),
+        ("org0", "Note0", "I0", 100),
+        ("x", "y", "z", 101),
+    ] {
+        workspace.sandbox.add_image(org, note, image, jpeg(seed, 2000), "image/jpeg");
+        text.push_str(&format!("{org},{note},{image},\n"));
+    }
+    text.push_str("org0,Note0,i0,again\norg1,Note3,gone,\nx,y,missing,\n");
+    workspace.manifest(&text);
+}
+
+#[test]
+fn the_merged_reports_are_those_of_one_run_alone() {
+    let (alone, shared) = (Workspace::new(), Workspace::new());
+    fill(&alone);
+    fill(&shared);
+    alone.run(&[]).assert_code(3);
+    for ran in run_all(&shared, 4) {
+        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
+    }
+    merge(&shared, &[]).assert_code(3);
+    assert_same_reports(&shared, &alone);
+    // again: the same bytes
+    let before = shared.read("tagmanifest-sha256.txt");
+    merge(&shared, &[]).assert_code(3);
+    assert_eq!(shared.read("tagmanifest-sha256.txt"), before);
+    let runs = shared.command(&["report", "--runs", "--json"]).spawn().expect("started");
+    let runs: Value = serde_json::from_str(&Run::wait(runs).assert_code(0).stdout).expect("JSON");
+    assert_eq!(runs.as_array().expect("runs").len(), 5, "one for each shard, and the merge: {runs}");
+}
+
+#[test]
+fn a_merge_at_any_time_names_the_shards_that_have_not_finished_and_leaves_their_rows_untried() {
+    let workspace = Workspace::with_images(40);
+    Run::wait(start(&workspace, "2/3", &[])).assert_code(0);
+    let ran = merge(&workspace, &[]).assert_code(1);
+    for words in ["shard 1 of 3 has not run", "shard 3 of 3 has not run", "not tried"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("shard 2"), "{}", ran.stderr);
+    let states = workspace.states();
+    assert_eq!(states.len(), 40);
+    let untried: Vec<_> = workspace.report().into_iter().filter(|line| line["state"] == "untried").collect();
+    assert!(
+        !untried.is_empty() && untried.iter().all(|line| line["error"].contains("of 3 has not run")),
+        "{untried:?}"
+    );
+    assert_eq!(workspace.count("exit_code"), 1);
+    assert_eq!(workspace.failed().len(), untried.len());
+    for shard in ["1/3", "3/3"] {
+        Run::wait(start(&workspace, shard, &[])).assert_code(0);
+    }
+    let ran = merge(&workspace, &[]).assert_code(0);
+    assert!(ran.stdout.contains("complete: every row is delivered"), "{}", ran.stdout);
+    assert!(workspace.states().iter().all(|state| state == "stored"));
+}
+
+#[test]
+fn a_shard_at_work_and_one_that_was_killed_are_named_and_both_can_go_on() {
+    let workspace =
+        Workspace::with(Config { storage_latency: Duration::from_millis(40), ..Config::default() });
+    workspace.manifest(&workspace.add_images(80));
+    let slow = |shard: &str| start(&workspace, shard, &["--concurrency", "1"]);
+    let (mut first, second) = (slow("1/2"), slow("2/2"));
+    let begin = Instant::now();
+    while !workspace.out().join("data").is_dir() || workspace.images().len() < 6 {
+        assert!(begin.elapsed() < Duration::from_secs(30), "they do not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    first.kill().expect("killed");
+    first.wait().expect("ended");
+    let ran = merge(&workspace, &[]).assert_code(1);
+    assert!(ran.stderr.contains("shard 1 of 2 was killed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("shard 2 of 2 is still running on "), "{}", ran.stderr);
+    let ran = merge(&workspace, &["--finish"]).assert_code(1);
+    assert!(ran.stderr.contains("at work"), "{}", ran.stderr);
+    assert!(workspace.out().join(".exporter/shards/shards.json").exists(), "nothing is finished");
+    Run::wait(second).assert_code(0);
+    let ran = merge(&workspace, &[]).assert_code(1);
+    assert!(!ran.stderr.contains("shard 2"), "{}", ran.stderr);
+    Run::wait(start(&workspace, "1/2", &[])).assert_code(0);
+    merge(&workspace, &[]).assert_code(0);
+    assert!(
+        workspace.states().iter().all(|state| state == "stored"),
+        "one job, though a part of it was sent again"
+    );
+    assert_eq!(workspace.read("manifest-sha256.txt").lines().count(), 80);
+}
+
+#[test]
+fn a_finished_merge_leaves_an_ordinary_export_that_a_run_goes_on_with() {
+    let workspace = Workspace::with_images(30);
+    Run::wait(start(&workspace, "1/2", &[])).assert_code(0);
+    let ran = merge(&workspace, &["--finish"]).assert_code(1);
+    assert!(ran.stdout.contains("ordinary export now"), "{}", ran.stdout);
+    assert!(!workspace.out().join(".exporter/shards").exists());
+    let asked = workspace.api_requests();
+    workspace.run(&[]).assert_code(0);
+    assert_eq!(workspace.api_requests(), 30);
+    assert!(asked > 0 && asked < 30);
+    assert_eq!(workspace.count("skipped"), asked);
+    let mut names: Vec<_> = std::fs::read_dir(workspace.out().join(".exporter"))
+        .expect("listed")
+        .map(|it| it.expect("one").file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["ledger.sqlite", "lock"]);
+    // and shards can begin again, in another number
+    for ran in run_all(&workspace, 3) {
+        ran.assert_code(0);
+    }
+    assert_eq!(workspace.api_requests(), 30);
+    merge(&workspace, &["--finish"]).assert_code(0);
+    assert_eq!(workspace.count("skipped"), 30);
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused_before_anything_is_made() {
+    let workspace = Workspace::with_images(8);
+    let ran = merge(&workspace, &[]).assert_code(2);
+    assert!(ran.stderr.contains("no shards"), "{}", ran.stderr);
+    assert!(!workspace.out().exists());
+    for ran in run_all(&workspace, 2) {
+        ran.assert_code(0);
+    }
+    let text = std::fs::read_to_string(workspace.path("manifest.csv")).expect("read");
+    workspace.manifest(&format!("{text}org0,note0,more\n"));
+    let ran = merge(&workspace, &[]).assert_code(2);
+    assert!(ran.stderr.contains("another manifest") && ran.stderr.contains("shard 1 of 2"), "{}", ran.stderr);
+    assert!(!workspace.out().join(".exporter/ledger.sqlite").exists());
+    assert!(!workspace.out().join("report.csv").exists());
+    workspace.manifest(&text);
+    let set = workspace.out().join(".exporter/shards/shards.json");
+    let json = std::fs::read_to_string(&set).expect("read");
+    std::fs::write(&set, json.replace("\"edition\": 1", "\"edition\": 7")).expect("written");
+    let ran = merge(&workspace, &[]).assert_code(2);
+    assert!(ran.stderr.contains("edition 7"), "{}", ran.stderr);
+    std::fs::write(&set, json).expect("written");
+    merge(&workspace, &[]).assert_code(0);
+}
+
+#[test]
+fn shards_from_folders_of_their_own_are_moved_into_one_export() {
+    let (alone, apart) = (Workspace::new(), Workspace::new());
+    fill(&alone);
+    fill(&apart);
+    alone.run(&[]).assert_code(3);
+    for number in 1..=3 {
+        let (shard, out) = (format!("{number}/3"), format!("node{number}"));
+        let ran = Run::wait(start(&apart, &shard, &["-o", &out]));
+        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
+    }
+    // without one of them
+    let ran = merge(&apart, &["node1", "node3"]).assert_code(1);
+    assert!(ran.stderr.contains("shard 2 of 3 has not run"), "{}", ran.stderr);
+    assert!(files(&apart.path("node1/data")).is_empty(), "its images are moved");
+    merge(&apart, &["node1", "node2", "node3"]).assert_code(3);
+    assert_same_reports(&apart, &alone);
+    // without a manifest, the first shard's is taken
+    let again = apart.command(&["merge", "-o", "export", "node1", "node2"]);
+    let mut again = again;
+    Run::wait(again.spawn().expect("started")).assert_code(3);
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn an_image_that_is_delivered_by_a_shard_after_a_merge_comes_with_the_next_one() {
+    let workspace = Workspace::with_images(12);
+    let image = ImageRef::new("org0", "note0", "i0");
+    workspace.sandbox.forget_image(&image);
+    for ran in run_all(&workspace, 2) {
+        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
+    }
+    merge(&workspace, &[]).assert_code(3);
+    assert_eq!(workspace.failed()[0]["error_code"], "not_found");
+    workspace.sandbox.add_image("org0", "note0", "i0", jpeg(0, 2000), "image/jpeg");
+    for ran in run_all(&workspace, 2) {
+        ran.assert_code(0);
+    }
+    merge(&workspace, &[]).assert_code(0);
+    assert_eq!(workspace.states().len(), 12);
+    assert!(workspace.failed().is_empty());
+}
