@@ -57,7 +57,7 @@ pub use read::open_read_only;
 pub use rebuild::{Condition, Rebuild, condition};
 pub(crate) use runs::newest_run;
 pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
-pub use scratch::{Scratch, open_scratch};
+pub use scratch::{Scratch, open_gathered, open_scratch};
 pub(crate) use shards::{Dissolving, Heartbeat, lock_shard};
 pub use shards::{
     ShardHome, ShardLook, ShardSet, ShardState, Standing, open_shard, open_shard_read_only, shard_of,

@@ -156,6 +156,22 @@ pub(super) fn copy_intents(from: &Connection, to: &Connection) -> rusqlite::Resu
     Ok(())
 }
 
+/// Copies the rows that ask for images which were delivered once and are not any more: these own their paths.
+pub(super) fn copy_asked(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let mut select = from.prepare(
+        "SELECT i.note, i.name, i.key FROM images i
+         WHERE i.delivered = 0 AND EXISTS (
+             SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name)",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(note) = our_note(to, row.get(0)?)? else { continue };
+        to.prepare_cached("INSERT INTO rows (line, note, name, key) VALUES (0, ?1, ?2, ?3)")?
+            .execute(params![note, text(row, 1)?, row.get::<_, i64>(2)?])?;
+    }
+    Ok(())
+}
+
 /// Copies a whole ledger to `path`, in the place of one that no process uses.
 ///
 /// # Errors

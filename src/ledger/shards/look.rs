@@ -15,7 +15,7 @@ use crate::ledger::lock::{Holder, MERGE, holder_in};
 use crate::ledger::runs::{RunRow, newest_run};
 
 /// How a shard stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// It has not run.
@@ -28,6 +28,20 @@ pub enum Standing {
     Stopped,
     /// Its newest run came to the end of its rows.
     Complete,
+}
+
+impl Standing {
+    /// In a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Running => "running",
+            Self::Killed => "killed",
+            Self::Stopped => "stopped",
+            Self::Complete => "complete",
+        }
+    }
 }
 
 /// A shard, and its ledger if it has one.
