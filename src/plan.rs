@@ -4,6 +4,8 @@
 //! for temporary files; the export's ledger is attached to it for reading. So rows, duplicates and what is delivered
 //! are counted as the run will count them, and memory does not grow with the rows.
 
+mod line;
+
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::Serialize;
 
+use self::line::Line;
 use crate::disk::folder::{OBSTACLE_ADVICE, not_a_folder};
 use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
@@ -55,6 +58,14 @@ pub struct Plan {
     pub api_requests: u64,
     /// At that allowance.
     pub shortest_seconds: u64,
+    /// Size of an image, on average of those delivered so far; `None` if there are none.
+    pub image_bytes: Option<u64>,
+    /// What a line must carry to use the allowance in full, in bits a second.
+    pub needed_bits_per_second: Option<u64>,
+    /// What the fastest run so far has reached; `None` if none took at least one window.
+    pub reached_bits_per_second: Option<u64>,
+    /// Machines with such lines that it takes: with 1, more would not be faster.
+    pub machines: Option<u32>,
     /// For this user, on the disk of the export folder.
     pub disk_free_bytes: u64,
     /// Files that can still be made there; `None` where the file system does not count them.
@@ -67,6 +78,9 @@ pub struct Plan {
     /// Why a run would refuse the manifest.
     #[serde(skip)]
     pub refused: bool,
+    /// How many shards the export has; `None`: it is an ordinary one, or none yet.
+    #[serde(skip)]
+    pub shards: Option<u32>,
     /// Why the run could not make its folder, if so.
     #[serde(skip)]
     pub no_folder: Option<String>,
@@ -114,6 +128,9 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     let inspection = ledger::inspect_delivered(connection, &options.out)?;
     let delivered = inspection.inspected - inspection.vanished.len() as u64;
     let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
+    let image_bytes = mean_bytes(connection).map_err(sqlite_error)?;
+    let line = image_bytes.map(|bytes| Line::of(options.rate, bytes, &scratch.runs));
+    let connection = &scratch.connection;
     let FreeSpace { bytes, files } = FreeSpace::at(&options.out)?;
     Ok(Plan {
         rows: loaded.rows,
@@ -123,13 +140,27 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         to_fetch,
         api_requests: to_fetch,
         shortest_seconds: options.rate.shortest(to_fetch).as_secs(),
+        image_bytes,
+        needed_bits_per_second: line.map(|line| line.needed),
+        reached_bits_per_second: line.and_then(|line| line.reached),
+        machines: line.map(|line| line.machines),
         disk_free_bytes: bytes,
         disk_free_files: files,
         warnings: manifest.warnings(),
         first_bad: first_bad(connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
+        shards: ledger::ShardSet::read(&options.out)?.map(|set| set.shards),
         no_folder: obstacle(&options.out)?,
     })
+}
+
+/// The size of a delivered image, on average.
+fn mean_bytes(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    connection.query_row(
+        "SELECT CAST(round(avg(bytes)) AS INTEGER) FROM images WHERE delivered = 1",
+        [],
+        |row| Ok(row.get::<_, Option<i64>>(0)?.map(i64::unsigned_abs)),
+    )
 }
 
 /// What is in the way of the export folder, if anything is.

@@ -11,6 +11,7 @@ use super::handles::LedgerConnection;
 use super::open::CACHE_KIB;
 use super::paths::ledger_file;
 use super::read::{open_read_only, uri_of};
+use super::runs::{RunRow, insert_run, runs};
 use super::schema::SCHEMA;
 use super::shards::{ShardHome, ShardSet, open_shard_read_only};
 use crate::error::RunError;
@@ -21,6 +22,8 @@ use crate::shard::Shard;
 pub struct Scratch {
     /// An empty ledger that knows the export's orgs, notes and images.
     pub connection: Connection,
+    /// All runs on the export so far, those of its shards too.
+    pub runs: Vec<RunRow>,
     /// Keeps SQLite's own files beside the export's ledger as they are, and removes them at its end.
     _reader: Option<LedgerConnection>,
 }
@@ -51,6 +54,9 @@ pub fn open_gathered(out: &Path, state_dir: Option<&Path>, set: &ShardSet) -> Re
 fn gather(from: &Connection, to: &Connection) -> Result<(), RunError> {
     let snapshot = from.unchecked_transaction().map_err(sqlite_error)?;
     let transaction = to.unchecked_transaction().map_err(sqlite_error)?;
+    for run in runs(&snapshot)? {
+        insert_run(&transaction, &run).map_err(sqlite_error)?;
+    }
     copy_owners(&snapshot, &transaction, Notes::All)?;
     copy_images(&snapshot, &transaction, |_, _| true, |_, _| Ok(0))
         .and_then(|()| copy_asked(&snapshot, &transaction))
@@ -66,7 +72,8 @@ fn gather(from: &Connection, to: &Connection) -> Result<(), RunError> {
 pub fn open_scratch(out: &Path, state_dir: Option<&Path>) -> Result<Scratch, RunError> {
     if let Some(set) = ShardSet::read(out)? {
         let connection = open_gathered(out, state_dir, &set)?;
-        return Ok(Scratch { connection, _reader: None });
+        let runs = runs(&connection)?;
+        return Ok(Scratch { connection, runs, _reader: None });
     }
     let connection = open_nameless().map_err(sqlite_error)?;
     let reader = match open_read_only(out, state_dir) {
@@ -77,7 +84,8 @@ pub fn open_scratch(out: &Path, state_dir: Option<&Path>) -> Result<Scratch, Run
     if let Some(reader) = &reader {
         attach(&connection, reader, &ledger_file(out, state_dir)).map_err(sqlite_error)?;
     }
-    Ok(Scratch { connection, _reader: reader })
+    let runs = reader.as_deref().map_or_else(|| Ok(Vec::new()), runs)?;
+    Ok(Scratch { connection, runs, _reader: reader })
 }
 
 /// An empty ledger in an unnamed temporary file: it is gone when it is closed, and need not be durable.

@@ -258,3 +258,99 @@ fn an_image_that_is_delivered_by_a_shard_after_a_merge_comes_with_the_next_one()
     assert_eq!(workspace.states().len(), 12);
     assert!(workspace.failed().is_empty());
 }
+
+fn ask(workspace: &Workspace, args: &[&str]) -> Run {
+    let mut command = workspace.command(args);
+    command.env_remove("MAXAI_API_KEY").env("MAXAI_API_URL", "http://127.0.0.1:1");
+    Run::wait(command.spawn().expect("the program starts"))
+}
+
+fn json(ran: &Run) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {} {}", ran.stdout, ran.stderr))
+}
+
+#[test]
+fn status_shows_every_shard_and_all_together() {
+    let workspace = Workspace::with_images(40);
+    Run::wait(start(&workspace, "2/3", &[])).assert_code(0);
+    let answer = json(&ask(&workspace, &["status", "--json"]).assert_code(0));
+    let shards = answer["shards"].as_array().expect("a list");
+    let states: Vec<_> = shards.iter().map(|shard| shard["state"].as_str().expect("a state")).collect();
+    assert_eq!(states, ["missing", "complete", "missing"]);
+    let stored = shards[1]["stored"].as_u64().expect("a number");
+    assert!(stored > 0);
+    assert_eq!((answer["rows"].as_u64(), answer["stored"].as_u64()), (Some(40), Some(stored)));
+    assert_eq!(answer["untried"].as_u64(), Some(40 - stored), "rows of a shard that has not run are untried");
+    assert_eq!((answer["running"].as_bool(), &answer["seconds_left"]), (Some(false), &Value::Null));
+    let text = ask(&workspace, &["status"]).assert_code(0).stdout;
+    assert!(text.starts_with("not running: 1 of 3 shards complete"), "{text}");
+    assert!(text.contains("has not run"), "{text}");
+    run_all(&workspace, 3);
+    merge(&workspace, &["--finish"]).assert_code(0);
+    let answer = json(&ask(&workspace, &["status", "--json"]).assert_code(0));
+    assert!(answer.get("shards").is_none(), "an ordinary export again: {answer}");
+}
+
+#[test]
+fn verify_and_plan_know_what_all_shards_have_delivered() {
+    let workspace = Workspace::with_images(24);
+    run_all(&workspace, 3);
+    let answer = json(&ask(&workspace, &["verify", "--json"]).assert_code(0));
+    assert_eq!((answer["checked"].as_u64(), answer["ok"].as_u64()), (Some(24), Some(24)));
+    let plan = json(&ask(&workspace, &["plan", "manifest.csv", "--json"]).assert_code(0));
+    assert_eq!((plan["delivered"].as_u64(), plan["to_fetch"].as_u64()), (Some(24), Some(0)));
+    assert!(plan["needed_bits_per_second"].is_u64() && plan["image_bytes"].is_u64(), "{plan}");
+    let gone = workspace.images()[5].clone();
+    std::fs::remove_file(workspace.out().join(&gone)).expect("removed");
+    std::fs::write(workspace.out().join("data/stranger"), "x").expect("written");
+    let ran = ask(&workspace, &["verify", "--json"]).assert_code(3);
+    let answer = json(&ran);
+    assert_eq!(
+        (&answer["missing"][0], &answer["foreign"][0]),
+        (&Value::from(&*gone), &Value::from("data/stranger"))
+    );
+    let plan = ask(&workspace, &["plan", "manifest.csv"]).assert_code(0).stdout;
+    assert!(plan.contains("1 to fetch + 23 delivered") && plan.contains("--shard K/3"), "{plan}");
+    for flag in ["--repair", "--adopt"] {
+        let ran = ask(&workspace, &["verify", flag]).assert_code(2);
+        assert!(ran.stderr.contains("3 shards"), "{flag}: {}", ran.stderr);
+    }
+    // its shard fetches it again, and the next merge knows
+    std::fs::remove_file(workspace.out().join("data/stranger")).expect("removed");
+    run_all(&workspace, 3);
+    merge(&workspace, &["--finish"]).assert_code(0);
+    ask(&workspace, &["verify"]).assert_code(0);
+}
+
+#[test]
+fn report_and_doctor_say_where_the_shards_stand() {
+    let workspace = Workspace::with_images(12);
+    Run::wait(start(&workspace, "1/2", &[])).assert_code(0);
+    let ran = ask(&workspace, &["report"]).assert_code(2);
+    assert!(ran.stderr.contains("exporter merge"), "{}", ran.stderr);
+    let doctor = ask(&workspace, &["doctor", "--json"]);
+    assert!(doctor.stdout.contains("in 2 shards: 1 missing, 1 complete"), "{}", doctor.stdout);
+    merge(&workspace, &[]).assert_code(1);
+    let before = workspace.read("report.csv");
+    ask(&workspace, &["report"]).assert_code(0);
+    assert_eq!(workspace.read("report.csv"), before);
+}
+
+#[test]
+fn a_verification_beside_shards_calls_nothing_foreign_that_they_are_about_to_record() {
+    let workspace =
+        Workspace::with(Config { storage_latency: Duration::from_millis(10), ..Config::default() });
+    workspace.manifest(&workspace.add_images(120));
+    let shards = ["1/2", "2/2"].map(|shard| start(&workspace, shard, &["--concurrency", "4"]));
+    let mut checked = 0;
+    while checked < 60 {
+        if !workspace.out().join(".exporter/shards/shards.json").exists() {
+            continue;
+        }
+        let ran = ask(&workspace, &["verify", "--json"]).assert_code(0);
+        checked = json(&ran)["checked"].as_u64().expect("a number");
+    }
+    for shard in shards {
+        Run::wait(shard).assert_code(0);
+    }
+}

@@ -236,7 +236,7 @@ mod tests {
         elsewhere("1").write(&home.folder).expect("written");
         let file =
             std::fs::File::options().write(true).open(home.folder.join(HEARTBEAT_FILE)).expect("there");
-        file.set_modified(SystemTime::now() - STALE_TIMEOUT).expect("aged");
+        file.set_modified(SystemTime::now() - STALE_TIMEOUT - BEAT_INTERVAL).expect("aged");
         assert_eq!(may_beat_elsewhere(&home.folder).expect("read"), None);
         let start = Instant::now();
         let heartbeat = Heartbeat::begin(dir.path(), &home).expect("taken over");
