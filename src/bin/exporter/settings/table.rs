@@ -227,7 +227,7 @@ pub const SHARD: Setting = Setting {
     env: Some("EXPORTER_SHARD"),
     value: "K/N",
     heading: SHARDS,
-    help: "Export only the rows of shard K of N, counted from 1; `exporter merge` makes one export of all shards",
+    help: "Export only the rows of shard K of N, counted from 1; exporter merge makes one export of all shards",
     more: "A row belongs to the shard that its org and note hash to, so the images of a note stay together. All shards \
            are given the same manifest, the same N and an export folder that they share, or one each. N does not come \
            from the engine that starts them: an array that is sent again for some of its tasks counts only these.",
