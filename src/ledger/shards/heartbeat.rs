@@ -35,7 +35,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct Beat {
     /// The machine's name.
     pub host: String,
-    /// Id of its boot; empty if the system has none.
+    /// Id of its boot, and of the container in it.
     boot: String,
     /// The process.
     pub pid: u32,
@@ -48,7 +48,7 @@ pub(super) struct Beat {
 impl Beat {
     fn first() -> Self {
         let now = timestamp::now();
-        let boot = boot_id().unwrap_or_default();
+        let boot = format!("{} {}", boot_id().unwrap_or_default(), namespace());
         Self { host: host(), boot, pid: std::process::id(), since: now.clone(), time: now }
     }
 
@@ -72,11 +72,18 @@ impl Beat {
         (&self.host, &self.boot, self.pid, &self.since) == (&other.host, &other.boot, other.pid, &other.since)
     }
 
-    /// Whether the lock, which the caller holds, would have kept that process out. Containers of one machine have one
-    /// boot, but may see the disk through mounts that do not share locks.
+    /// Whether the lock, which the caller holds, would have kept that process out.
     fn is_of_this_machine(&self, own: &Self) -> bool {
         (&self.host, &self.boot) == (&own.host, &own.boot)
     }
+}
+
+/// The container: its processes have numbers of their own. Two pods of one shard may have the same name, and see the disk
+/// through mounts that do not share locks.
+fn namespace() -> String {
+    std::fs::read_link("/proc/self/ns/pid")
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Whether the heartbeat in the folder is of another machine and may still beat, by the clock of the disk.
