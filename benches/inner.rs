@@ -165,7 +165,7 @@ fn ledger_commit(bencher: Bencher<'_, '_>, batch: u32) {
 fn reports(bencher: Bencher<'_, '_>, rows: usize) {
     let (dir, connection) = delivered(rows);
     bencher.counter(ItemsCount::new(rows)).bench_local(|| {
-        let summary = report::write_all(&connection, dir.path()).expect("written");
+        let summary = report::write_all(&connection, dir.path(), &report::Occasion::Report).expect("written");
         assert_eq!(summary.counts.rows, rows as u64);
     });
 }

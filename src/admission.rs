@@ -23,8 +23,8 @@ pub(crate) mod orgs;
 pub(crate) mod throttle;
 mod watched;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ use crate::options::{MAX_OUTAGE_AT_START, RunOptions};
 pub(crate) struct Admission {
     pub(crate) drain: Drain,
     breaker: Watched<Breaker>,
-    orgs: Watched<Orgs>,
+    orgs: Arc<Mutex<Orgs>>,
     throttle: Throttle,
     alike: Mutex<Alike>,
     disk: Mutex<DiskStreak>,
@@ -68,7 +68,7 @@ impl Admission {
         Self {
             drain: Drain::new(options.deadline, events.clone()),
             breaker: Watched::new(Breaker::new(options.max_outage, MAX_OUTAGE_AT_START)),
-            orgs: Watched::default(),
+            orgs: Arc::default(),
             throttle: Throttle::new(options.max_outage, options.limiter_dir.clone()),
             alike: Mutex::default(),
             disk: Mutex::default(),
@@ -125,6 +125,12 @@ impl Admission {
     /// All bytes of an image have come, and they are what they should be.
     pub(crate) fn image_received(&self) {
         lock(&self.alike).image_received();
+    }
+
+    /// Whether images come, and no row has failed since the last one: then the next rows will probably need what is asked
+    /// for them ahead.
+    pub(crate) fn is_sound(&self) -> bool {
+        lock(&self.alike).is_sound() && !self.drain.is_draining()
     }
 
     /// A row has failed with this error. Many in succession with the same one stop the run.

@@ -114,8 +114,18 @@ pub struct Progress {
     pub received: AtomicU64,
     /// Bytes of delivered images.
     pub bytes: AtomicU64,
-    /// Images being fetched now.
-    pub in_flight: AtomicU64,
+    /// Images that may be in flight now.
+    pub concurrency: AtomicU64,
+    /// Images in flight.
+    pub downloading: AtomicU64,
+    /// Rows that wait for the API's answer.
+    pub asking: AtomicU64,
+    /// Rows that wait for the allowance.
+    pub waiting: AtomicU64,
+    /// Rows that are not asked for yet since the line is busy, or a service is out.
+    pub queued: AtomicU64,
+    /// Rows that have their URL and wait for a place among the images in flight.
+    pub ready: AtomicU64,
     /// Requests sent to the API.
     pub api_requests: AtomicU64,
     /// Answers with status 429.

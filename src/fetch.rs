@@ -7,14 +7,17 @@
 //! A row ends in exactly one [`Outcome`]. Which rows are fetched, and what is written of one that was not delivered,
 //! is the business of the run.
 
+mod asker;
 pub(crate) mod attempts;
 mod context;
 mod download;
 mod partial;
+pub(crate) mod queue;
 pub(crate) mod retry;
+mod room;
 mod signed_url;
 #[cfg(test)]
 mod tests;
 pub(crate) mod validate;
 
-pub(crate) use context::{Fetcher, Outcome, Suspect, open_files};
+pub(crate) use context::{Fetcher, Outcome, Suspect};

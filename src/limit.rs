@@ -201,6 +201,13 @@ impl Limiter {
         lock(&self.core.usage).share(limit, window)
     }
 
+    /// Requests that the allowance of this run permits a second.
+    #[must_use]
+    pub fn allowed_per_second(&self) -> f64 {
+        let policy = lock(&self.core.policy);
+        f64::from(policy.limit()) / policy.window().as_secs_f64()
+    }
+
     /// Whether a task waits for a permit.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {

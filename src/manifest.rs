@@ -28,7 +28,7 @@ use sha2::Digest;
 pub use check::{FIRST_BAD_ROWS, ManifestCheck, check};
 pub use columns::ColumnNames;
 pub use error::ManifestError;
-pub use header::{Header, REASON_COLUMNS};
+pub use header::{Header, INDEX_COLUMNS, REASON_COLUMNS};
 pub use open::{Source, open};
 pub use row::{BadRow, Entry, MAX_ID, Row};
 pub use warning::{ManifestWarning, WarningKind};

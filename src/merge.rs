@@ -19,7 +19,7 @@ use crate::error::RunError;
 use crate::ledger::{self, Imported, RunRow, ShardHome, ShardLook, ShardSet, Standing, State, sqlite_error};
 use crate::manifest::{ManifestOptions, Source};
 use crate::options::OnBadRow;
-use crate::report::{self, Summary, Written};
+use crate::report::{self, Occasion, Summary, Written};
 use crate::run::checked::{CheckedManifest, LoadedManifest};
 use crate::shard::Shard;
 
@@ -71,6 +71,8 @@ pub struct Merged {
     pub unfinished: Vec<Unfinished>,
     /// Whether the export is an ordinary one now.
     pub finished: bool,
+    /// SHA-256 of the merge's line in `receipts.jsonl`, in hex, if it has one.
+    pub receipt: Option<String>,
     /// Why the reports could not be written, if so.
     pub reports: Option<RunError>,
     /// What a person should know.
@@ -110,10 +112,19 @@ pub fn merge(options: &MergeOptions) -> Result<Merged, RunError> {
     }
     drop(connection);
     drop(locks);
-    let Written { summary, refused } = written;
+    let Written { summary, refused, receipt } = written;
     let exit_code = if refused.is_some() { 1 } else { exit_code(&summary, &unfinished) };
     unfinished.sort_by_key(|unfinished| unfinished.shard);
-    Ok(Merged { summary, exit_code, shards: set.shards, unfinished, finished, reports: refused, warnings })
+    Ok(Merged {
+        summary,
+        exit_code,
+        shards: set.shards,
+        unfinished,
+        finished,
+        receipt,
+        reports: refused,
+        warnings,
+    })
 }
 
 /// What the shards of the export, or of those to be collected, have in common.
@@ -270,7 +281,7 @@ fn write_reports(
     unfinished: &[Unfinished],
 ) -> Result<Written, RunError> {
     let stop = stop(unfinished);
-    report::finish_and_write_all(connection, out, |counts, refused| {
+    report::finish_and_write_all(connection, out, &Occasion::Merge, |counts, refused| {
         let code = match refused {
             None if unfinished.is_empty() => report::exit_code(counts, None),
             _ => 1,

@@ -18,8 +18,9 @@ pub const API_URL: &str = "https://api.maxcare.ai/v2";
 pub const OUT: &str = "export";
 /// Requests the vendor allows an app a minute ("Maximum 1000 requests per 60 seconds").
 pub const RATE: Rate = Rate { requests: 1000, window: Duration::from_secs(60) };
-/// Images in flight: enough to fill the allowance (17 a second) with images that take two seconds each.
-pub const CONCURRENCY: u32 = 32;
+/// Images in flight: a fixed number that fills the vendor's allowance (17 a second) if an image takes two seconds is too
+/// low for three, and too high for a line that is full with ten.
+pub const CONCURRENCY: Concurrency = Concurrency::Auto;
 /// Highest number of images in flight: each holds a connection and two files.
 pub const CONCURRENCY_MAX: u32 = 1024;
 /// Tries for one image.
@@ -106,6 +107,24 @@ impl fmt::Display for RateShare {
     }
 }
 
+/// How many images are in flight at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as the allowance needs, measured: 8 to 256, within open files and memory.
+    Auto,
+    /// This number, within open files.
+    Fixed(NonZeroU32),
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(number) => write!(f, "{number}"),
+        }
+    }
+}
+
 /// What becomes of a manifest with bad rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBadRow {
@@ -157,7 +176,7 @@ pub struct RunOptions {
     /// Folder of the count of requests that the user's runs share; `None`: the run counts on its own.
     pub limiter_dir: Option<PathBuf>,
     /// Images in flight.
-    pub concurrency: NonZeroU32,
+    pub concurrency: Concurrency,
     /// Tries for one image.
     pub max_attempts: NonZeroU32,
     /// No byte moved for so long: the try is given up.

@@ -23,6 +23,7 @@ use crate::manifest::{
     self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, ManifestWarning, Source,
 };
 use crate::options::{OnBadRow, Rate};
+use crate::report;
 
 /// A run that is thought about.
 #[derive(Clone, Debug)]
@@ -54,6 +55,12 @@ pub struct Plan {
     pub delivered: u64,
     /// Rows that are left.
     pub to_fetch: u64,
+    /// Those of them whose image was never delivered. The others are fetched again: their file is gone or another one,
+    /// or the manifest has another hash for them.
+    pub new: u64,
+    /// Images that were delivered for earlier manifests, and that this one does not ask for. A run leaves them as they
+    /// are.
+    pub gone: u64,
     /// Requests to the API, where each row needs one.
     pub api_requests: u64,
     /// At that allowance.
@@ -128,6 +135,11 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     let inspection = ledger::inspect_delivered(connection, &options.out)?;
     let delivered = inspection.inspected - inspection.vanished.len() as u64;
     let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
+    let known = count(
+        connection,
+        "SELECT count(*) FROM rows r WHERE first IS NULL AND note IS NOT NULL
+         AND EXISTS (SELECT 1 FROM images i WHERE i.key = r.key AND i.note = r.note AND i.name = r.name)",
+    )?;
     let image_bytes = mean_bytes(connection).map_err(sqlite_error)?;
     let line = image_bytes.map(|bytes| Line::of(options.rate, bytes, &scratch.runs));
     let connection = &scratch.connection;
@@ -138,6 +150,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         duplicates,
         delivered,
         to_fetch,
+        new: (delivered + to_fetch).saturating_sub(known),
+        gone: report::gone(connection).map_err(sqlite_error)?,
         api_requests: to_fetch,
         shortest_seconds: options.rate.shortest(to_fetch).as_secs(),
         image_bytes,

@@ -12,7 +12,10 @@ mod bag;
 mod csv;
 mod error;
 mod exit_code;
+mod gone;
+mod index;
 mod notes;
+pub(crate) mod receipts;
 mod replace;
 mod rows;
 mod shared_content;
@@ -29,7 +32,9 @@ pub use self::atomic::remove_leftovers;
 use self::bag::Payload;
 use self::error::ReportError;
 pub use self::exit_code::exit_code;
+pub use self::gone::gone;
 pub use self::notes::{IncompleteNote, Notes};
+pub use self::receipts::Occasion;
 use self::replace::Replacer;
 pub use self::shared_content::SameBytes;
 pub use self::summary::{Counts, Org, Summary, counts, summary};
@@ -46,13 +51,16 @@ pub fn rewrite(out: &Path, state_dir: Option<&Path>) -> Result<Summary, RunError
     ledger::check_sound(&state.connection, out, state_dir)?;
     ledger::refuse_linked_folders(&state.connection, out)?;
     remove_leftovers(out)?;
-    write_all(&state.connection, out)
+    let summary = write_all(&state.connection, out, &Occasion::Report)?;
+    state.connection.close().map_err(ledger::sqlite_error)?;
+    Ok(summary)
 }
 
 /// Writes all reports into the export folder: `manifest-sha256.txt`, `report.csv`, `failed.csv`, `notes.csv`,
-/// `bagit.txt`, `bag-info.txt`, `summary.json` and, last, `tagmanifest-sha256.txt`. Creates `data/` if it does not
-/// exist, and keeps the reports of a run on another manifest in `reports/`. Blocks; a million rows take some seconds.
-/// Written again from the same ledger, the files have the same bytes.
+/// `index.csv`, `gone.csv`, `bagit.txt`, `bag-info.txt`, `summary.json` and, last, `tagmanifest-sha256.txt`. Creates
+/// `data/` if it does not exist, and keeps the reports of a run on another manifest in `reports/`. Blocks; a million
+/// rows take some seconds. Written again from the same ledger, the files have the same bytes. Then `receipts.jsonl`
+/// gets a line for the occasion.
 ///
 /// The reports are those of the newest run in the ledger, which must hold that run's end and exit code already.
 /// `conn` must not be in a transaction. Temporary tables are used and dropped.
@@ -61,13 +69,15 @@ pub fn rewrite(out: &Path, state_dir: Option<&Path>) -> Result<Summary, RunError
 /// [`RunError::Reports`] names the reports that could not be replaced, [`RunError::Disk`] those that the disk has no
 /// room for: the old ones are whole, and all others are new. [`RunError::Sqlite`] if the ledger cannot be read: then
 /// all reports are the old ones. No temporary file stays behind.
-pub fn write_all(conn: &Connection, folder: &Path) -> Result<Summary, RunError> {
-    let Written { summary, refused } = finish_and_write_all(conn, folder, |_, _| Ok(()))?;
+pub fn write_all(conn: &Connection, folder: &Path, occasion: &Occasion<'_>) -> Result<Summary, RunError> {
+    let Written { summary, refused, .. } = finish_and_write_all(conn, folder, occasion, |_, _| Ok(()))?;
     refused.map_or(Ok(summary), Err)
 }
 
 /// The report that says how the run ended.
 const SUMMARY: &str = "summary.json";
+/// The report that has the hashes of the others.
+const TAGS: &str = "tagmanifest-sha256.txt";
 
 /// Reports that were written.
 #[derive(Debug)]
@@ -76,7 +86,12 @@ pub struct Written {
     pub summary: Summary,
     /// Which of them could not be replaced.
     pub refused: Option<RunError>,
+    /// SHA-256 of the newest receipt, in hex; `None` if there is none, or if the new one could not be appended.
+    pub receipt: Option<String>,
 }
+
+/// Records the end of a run in the ledger; called again with the error if reports cannot be replaced.
+type Finish<'a> = &'a mut dyn FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>;
 
 /// [`write_all`] at the end of a run: `finish` gets the counts and records the run's end in the ledger; all files are
 /// written after that. It saves counting the rows twice, which takes half a second for a million. If reports cannot
@@ -87,15 +102,17 @@ pub struct Written {
 pub fn finish_and_write_all(
     conn: &Connection,
     folder: &Path,
-    finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
+    occasion: &Occasion<'_>,
+    mut finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
 ) -> Result<Written, RunError> {
-    write_files(conn, folder, finish).map_err(RunError::from)
+    write_files(conn, folder, occasion, &mut finish).map_err(RunError::from)
 }
 
 fn write_files(
     conn: &Connection,
     folder: &Path,
-    mut finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
+    occasion: &Occasion<'_>,
+    finish: Finish<'_>,
 ) -> Result<Written, ReportError> {
     let _tables = TemporaryTables(conn);
     let transaction = conn.unchecked_transaction()?;
@@ -106,9 +123,8 @@ fn write_files(
 
     let mut files = Replacer::begin(folder, &summary.manifest_sha256);
     // the images of a shard are no bag of their own: a merge makes one of all shards
-    let is_bag = ledger::shard_of(conn)?.is_none();
-    if !is_bag {
-        return write_shard(conn, folder, files, summary, finish);
+    if ledger::shard_of(conn)?.is_some() {
+        return write_shard(conn, files, summary, finish);
     }
     if let Err(error) = bag::make_payload_folder(folder) {
         files.refuse("data/", error);
@@ -120,15 +136,38 @@ fn write_files(
     files.write("bagit.txt", bag::write_declaration)?;
     files.write("bag-info.txt", |out| bag::write_info(&summary, payload, out))?;
     files.settle();
+    let refused = write_end(conn, folder, &mut files, &mut summary, finish)?;
+    let tags = files.tags().into_iter().find(|tag| tag.name == TAGS).map(|tag| tag.sha256);
+    match receipts::append(conn, folder, occasion, &summary, tags) {
+        Ok(receipt) => Ok(Written { summary, refused, receipt }),
+        Err(ReportError::File(error)) => {
+            files.refuse(receipts::NAME, error);
+            let now = error::refused(folder, files.refused());
+            finish(&summary.counts, now.as_ref())?;
+            summary.add_run(conn)?;
+            Ok(Written { summary, refused: now, receipt: None })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the two files that depend on which of the others are there: how the run ended, and the hashes of all.
+fn write_end(
+    conn: &Connection,
+    folder: &Path,
+    files: &mut Replacer<'_>,
+    summary: &mut Summary,
+    finish: Finish<'_>,
+) -> Result<Option<RunError>, ReportError> {
     let refused = error::refused(folder, files.refused());
     if refused.is_some() {
         finish(&summary.counts, refused.as_ref())?;
         summary.add_run(conn)?;
     }
-    files.write(SUMMARY, |out| summary::write(&summary, out))?;
+    files.write(SUMMARY, |out| summary::write(summary, out))?;
     files.settle();
     let mut tags = files.tags();
-    files.write("tagmanifest-sha256.txt", |out| bag::write_tags(&mut tags, out))?;
+    files.write(TAGS, |out| bag::write_tags(&mut tags, out))?;
     files.settle();
     if let Err(error) = fs_err::File::open(folder).and_then(|folder| folder.sync_all()) {
         files.refuse("the export folder", error);
@@ -140,20 +179,20 @@ fn write_files(
         finish(&summary.counts, refused.as_ref())?;
         summary.add_run(conn)?;
         if !files.refused().iter().any(|refused| refused.name == SUMMARY) {
-            files.write(SUMMARY, |out| summary::write(&summary, out))?;
+            files.write(SUMMARY, |out| summary::write(summary, out))?;
         }
     }
-    Ok(Written { summary, refused })
+    Ok(refused)
 }
 
 /// Writes the reports of a shard: of its rows, and `summary.json`.
 fn write_shard(
     conn: &Connection,
-    folder: &Path,
     mut files: Replacer<'_>,
     mut summary: Summary,
-    mut finish: impl FnMut(&Counts, Option<&RunError>) -> rusqlite::Result<()>,
+    finish: Finish<'_>,
 ) -> Result<Written, ReportError> {
+    let folder = files.folder();
     let snapshot = conn.unchecked_transaction()?;
     let rows = draft_rows(&snapshot, folder)?;
     drop(snapshot);
@@ -173,7 +212,8 @@ fn write_shard(
         finish(&summary.counts, all.as_ref())?;
     }
     refused = all.or(refused);
-    Ok(Written { summary, refused })
+    // the merge of all shards is the event that has a receipt
+    Ok(Written { summary, refused, receipt: None })
 }
 
 /// Writes the reports of the rows and the payload manifest side by side: sorting the paths of a million images takes
@@ -210,13 +250,16 @@ fn second_connection(conn: &Connection) -> rusqlite::Result<Option<Connection>> 
 }
 
 /// Writes the reports of the loaded manifest's rows.
-fn draft_rows(snapshot: &Connection, folder: &Path) -> Result<[Draft; 3], ReportError> {
+fn draft_rows(snapshot: &Connection, folder: &Path) -> Result<[Draft; 5], ReportError> {
     let mut report = Draft::create(folder, "report.csv");
     let mut failed = Draft::create(folder, "failed.csv");
-    rows::write(snapshot, &mut report, &mut failed)?;
+    let mut index = Draft::create(folder, "index.csv");
+    rows::write(snapshot, &mut report, &mut failed, &mut index)?;
     let mut notes = Draft::create(folder, "notes.csv");
     notes::write(snapshot, &mut notes)?;
-    Ok([report, failed, notes])
+    let mut gone = Draft::create(folder, "gone.csv");
+    gone::write(snapshot, &mut gone)?;
+    Ok([report, failed, notes, index, gone])
 }
 
 /// Writes the list of all delivered images, whichever manifest asked for them.
@@ -235,7 +278,7 @@ impl Drop for TemporaryTables<'_> {
         let _ = self.0.execute_batch(
             "DROP TABLE IF EXISTS temp.suspects; DROP TABLE IF EXISTS temp.same;
              DROP TABLE IF EXISTS temp.note_totals; DROP TABLE IF EXISTS temp.bad_notes;
-             DROP TABLE IF EXISTS temp.bad_images",
+             DROP TABLE IF EXISTS temp.bad_images; DROP TABLE IF EXISTS temp.gone",
         );
     }
 }

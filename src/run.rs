@@ -36,6 +36,8 @@ pub struct Finished {
     pub stopped: Option<StopReason>,
     /// Why the reports could not be written, if so.
     pub reports: Option<RunError>,
+    /// SHA-256 of the run's line in `receipts.jsonl`, in hex, if it has one.
+    pub receipt: Option<String>,
 }
 
 /// Runs one export to its end.

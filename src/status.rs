@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::shards::ShardStatus;
 use crate::error::RunError;
-use crate::ledger::{self, RunRow, ShardSet, sqlite_error};
+use crate::ledger::{self, Pace, RunRow, ShardSet, sqlite_error};
 use crate::report::{Counts, counts};
 
 /// Speed is taken over so many seconds: one window of the API's allowance.
@@ -40,6 +40,8 @@ pub struct Status {
     /// The shards, if several machines fill the export.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardStatus>,
+    /// Images in flight and what the other rows wait for; `None` where no images are being fetched.
+    pub pace: Option<Pace>,
     /// Untried rows that `verify --repair` made so since the newest run.
     #[serde(skip)]
     pub repaired: u64,
@@ -120,9 +122,11 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
         snapshot.query_row("SELECT coalesce(sum(bytes), 0) FROM images WHERE delivered = 1", [], |row| {
             row.get(0)
         })?;
-    let rows_per_second = match &run {
-        Some(run) if running && run.finished_at.is_none() => speed(&snapshot, run, now)?,
-        _ => 0.0,
+    let (rows_per_second, pace) = match &run {
+        Some(run) if running && run.finished_at.is_none() => {
+            (speed(&snapshot, run, now)?, ledger::pace_of(&snapshot, run.id)?)
+        }
+        _ => (0.0, None),
     };
     Ok(Status {
         running,
@@ -134,6 +138,7 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
         pid: None,
         phase: None,
         shards: Vec::new(),
+        pace,
         repaired: ledger::repaired(&snapshot)?,
     })
 }

@@ -13,6 +13,7 @@ mod folders;
 mod held;
 mod inspect;
 mod obstacle;
+mod parallel;
 mod part;
 mod part_file;
 mod publish;

@@ -17,6 +17,7 @@ mod litter;
 mod no_follow;
 mod options;
 mod pending;
+mod receipts;
 mod recheck;
 mod repair;
 mod verified;
@@ -31,11 +32,13 @@ pub use adopt::adopt;
 use checked_at::CheckLog;
 use findings::Findings;
 pub use options::{Progress, Share, VerifyOptions};
+pub use receipts::{VerifiedReceipts, verify_receipts};
 pub use verified::Verified;
 
 use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
 use crate::ledger::{self, LedgerConnection, ShardSet, sqlite_error};
+use crate::timestamp;
 
 /// Verifies an export.
 ///
@@ -43,7 +46,7 @@ use crate::ledger::{self, LedgerConnection, ShardSet, sqlite_error};
 /// [`RunError::NoExport`], [`RunError::Ledger`]; [`RunError::InUse`] for a repair, and its refusal if the medium cannot
 /// be read; a folder that cannot be entered or is a link. Nothing was marked then.
 pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
-    let start = Instant::now();
+    let (start, started_at) = (Instant::now(), timestamp::now());
     let set = ShardSet::read(&options.out)?;
     let (connection, locks) = match &set {
         None => open(options)?,
@@ -81,9 +84,10 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
     }
     verified.notices.extend(check_log.finish(&connection)?);
     if options.repair {
-        verified.repaired = repair::repair(&connection, &options.out, &findings.problems)?;
+        verified.repaired = repair::repair(&connection, &options.out, &findings.problems, &started_at)?;
     }
     findings.report(&mut verified);
+    connection.close()?;
     drop(locks);
     Ok(verified.measured(progress, start))
 }
@@ -101,6 +105,16 @@ impl Deref for Opened {
         match self {
             Self::Own(connection) => connection,
             Self::Gathered(connection) => connection,
+        }
+    }
+}
+
+impl Opened {
+    /// Closes the file, and says so if that failed.
+    fn close(self) -> Result<(), RunError> {
+        match self {
+            Self::Own(connection) => connection.close().map_err(sqlite_error),
+            Self::Gathered(connection) => connection.close().map_err(|(_, error)| sqlite_error(error)),
         }
     }
 }

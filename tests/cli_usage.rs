@@ -105,7 +105,7 @@ fn the_help_names_every_flag_and_variable_with_an_example() {
             "{help}"
         );
         assert!(
-            said.stdout.contains("[default: 1000/60s]") && said.stdout.contains("[default: 32]"),
+            said.stdout.contains("[default: 1000/60s]") && said.stdout.contains("[default: auto]"),
             "{help}"
         );
     }

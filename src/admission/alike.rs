@@ -14,13 +14,19 @@ pub(super) struct Alike {
     /// Their common code.
     code: Option<ErrorCode>,
     rows: u32,
+    /// An image was received in this run.
+    received: bool,
 }
 
 impl Alike {
     /// An image was received whole: the way is free.
     pub(super) const fn image_received(&mut self) {
-        self.code = None;
-        self.rows = 0;
+        *self = Self { code: None, rows: 0, received: true };
+    }
+
+    /// Images come, and no row has failed since the last one.
+    pub(super) const fn is_sound(&self) -> bool {
+        self.received && self.rows == 0
     }
 
     /// A row has failed. The number of rows once they are too many.
@@ -105,7 +111,9 @@ mod tests {
             (0..times).filter_map(|_| alike.row_failed(Some(ErrorCode::StorageDenied))).count()
         };
         assert_eq!(fail(&mut alike, 19), 0);
+        assert!(!alike.is_sound());
         alike.image_received();
+        assert!(alike.is_sound());
         assert_eq!(fail(&mut alike, 19), 0);
         assert_eq!(fail(&mut alike, 50), 1, "said once");
     }

@@ -22,6 +22,8 @@ const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Drain {
     begun: CancellationToken,
+    /// Rows that have their URL do not wait for a place any more.
+    halted: CancellationToken,
     cut: CancellationToken,
     reason: Mutex<Option<StopReason>>,
     /// When the run drains by itself.
@@ -35,6 +37,7 @@ impl Drain {
     pub(super) fn new(deadline: Option<SystemTime>, events: Events) -> Self {
         Self {
             begun: CancellationToken::new(),
+            halted: CancellationToken::new(),
             cut: CancellationToken::new(),
             reason: Mutex::new(None),
             deadline,
@@ -51,6 +54,9 @@ impl Drain {
             if !matches!(why, StopReason::Signal(_)) {
                 self.events.send(Event::Draining { why: why.to_string() });
             }
+            if matches!(why, StopReason::Error(_)) {
+                self.halted.cancel();
+            }
             *reason = Some(why);
         }
         drop(reason);
@@ -59,6 +65,7 @@ impl Drain {
 
     /// Cuts the downloads in flight; the bytes they have received are kept for the next run.
     pub(crate) fn cut(&self) {
+        self.halted.cancel();
         self.cut.cancel();
     }
 
@@ -71,7 +78,7 @@ impl Drain {
     }
 
     /// Time left until the deadline, if there is one.
-    pub(super) fn time_left(&self) -> Option<Duration> {
+    pub(crate) fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.duration_since((self.wall_clock)()).unwrap_or_default())
     }
 
@@ -112,6 +119,19 @@ impl Drain {
         }
     }
 
+    /// Waits for `work` of a row that has its URL. A run that drains gently finishes it, so that no request to the API was
+    /// in vain; not after an error, and not once downloads are cut.
+    ///
+    /// # Errors
+    /// [`Failure::Stopped`].
+    pub(crate) async fn or_halted<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.halted.cancelled() => Err(Failure::Stopped),
+            done = work => Ok(done),
+        }
+    }
+
     pub(crate) fn take_reason(&self) -> Option<StopReason> {
         lock(&self.reason).take()
     }
@@ -120,13 +140,9 @@ impl Drain {
     pub(crate) fn untried_reason(&self) -> Option<ItemError> {
         match lock(&self.reason).as_ref()? {
             // all rows waited for this; any other error was met by one row only
-            StopReason::Error(error @ (RunError::Outage { .. } | RunError::RateLimited(_))) => {
-                error.code().map(|code| ItemError {
-                    code: Some(code),
-                    error: error.to_string(),
-                    trace_id: String::new(),
-                })
-            }
+            StopReason::Error(error @ (RunError::Outage { .. } | RunError::RateLimited(_))) => error
+                .code()
+                .map(|code| ItemError { code: Some(code), error: error.cause(), trace_id: String::new() }),
             StopReason::Limited(error) => Some(error.clone()),
             StopReason::Error(_) | StopReason::Signal(_) | StopReason::Deadline => None,
         }

@@ -4,9 +4,10 @@
 //! succession close it for the rest of the run: a refused organization costs five requests, however many rows it has.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use super::Admission;
-use super::watched::{Step, Watched};
+use super::watched::lock;
 use crate::error::ItemError;
 
 /// Refusals (403) in succession after which an organization is not asked for any more.
@@ -48,16 +49,20 @@ impl Orgs {
         self.known.entry(org).or_default()
     }
 
-    fn try_enter(&mut self, org: i64) -> Step<Result<(), ItemError>> {
-        let org = self.entry(org);
-        if let Some(refusal) = &org.closed_by {
-            return Step::Done(Err(refusal.clone()));
+    fn answer(&self, org: i64) -> OrgAnswer {
+        match self.known.get(&org) {
+            Some(Org { closed_by: Some(refusal), .. }) => OrgAnswer::Refuses(refusal.clone()),
+            Some(org) if !org.accepted && org.in_flight + org.refused >= REFUSALS_MAX => OrgAnswer::Waits,
+            _ => OrgAnswer::Admits,
         }
-        if org.accepted || org.in_flight + org.refused < REFUSALS_MAX {
-            org.in_flight += 1;
-            return Step::Done(Ok(()));
+    }
+
+    fn try_enter(&mut self, org: i64) -> bool {
+        let admits = matches!(self.answer(org), OrgAnswer::Admits);
+        if admits {
+            self.entry(org).in_flight += 1;
         }
-        Step::Wait(None)
+        admits
     }
 
     fn accept(&mut self, org: i64) {
@@ -85,57 +90,53 @@ impl Orgs {
 }
 
 impl Admission {
-    /// Waits until a request for a row of `org` may be sent.
-    ///
-    /// # Errors
-    /// [`OrgRefused`].
-    pub(crate) async fn org_permit(&self, org: i64) -> Result<OrgPermit<'_>, OrgRefused> {
-        tokio::select! {
-            biased;
-            entered = self.orgs.decide(|orgs| orgs.try_enter(org)) => match entered {
-                Ok(()) => Ok(OrgPermit { orgs: &self.orgs, org }),
-                Err(refusal) => Err(OrgRefused::Closed(refusal)),
-            },
-            () = self.drain.draining() => Err(OrgRefused::Stopped),
-        }
+    /// Whether a request for a row of `org` may be sent.
+    pub(crate) fn org_answer(&self, org: i64) -> OrgAnswer {
+        lock(&self.orgs).answer(org)
+    }
+
+    /// The right to send a request for a row of `org`, if one may be sent now.
+    pub(crate) fn try_enter_org(&self, org: i64) -> Option<OrgPermit> {
+        lock(&self.orgs).try_enter(org).then(|| OrgPermit { orgs: Arc::clone(&self.orgs), org })
     }
 
     /// The refusal that closed the organization, if it is closed.
     pub(crate) fn org_refusal(&self, org: i64) -> Option<ItemError> {
-        self.orgs.lock().known.get(&org)?.closed_by.clone()
+        lock(&self.orgs).known.get(&org)?.closed_by.clone()
     }
 
     /// The API answered a request for the organization.
     pub(crate) fn org_accepted(&self, org: i64) {
-        self.orgs.change(|orgs| orgs.accept(org));
+        lock(&self.orgs).accept(org);
     }
 
     /// The API refused the organization. True if this refusal closes it for the rest of the run.
     pub(crate) fn org_refused(&self, org: i64, refusal: &ItemError) -> bool {
-        self.orgs.change(|orgs| orgs.refuse(org, refusal))
+        lock(&self.orgs).refuse(org, refusal)
     }
 }
 
 /// One request in flight for an organization; dropped, another one may be sent.
 #[derive(Debug)]
-pub(crate) struct OrgPermit<'a> {
-    orgs: &'a Watched<Orgs>,
+pub(crate) struct OrgPermit {
+    orgs: Arc<Mutex<Orgs>>,
     org: i64,
 }
 
-impl Drop for OrgPermit<'_> {
+impl Drop for OrgPermit {
     fn drop(&mut self) {
-        self.orgs.change(|orgs| orgs.leave(self.org));
+        lock(&self.orgs).leave(self.org);
     }
 }
 
-/// Why no request may be sent for an organization.
+/// Whether a request for an organization may be sent.
 #[derive(Debug)]
-pub(crate) enum OrgRefused {
+pub(crate) enum OrgAnswer {
+    Admits,
+    /// Not before those in flight have their answers.
+    Waits,
     /// The API refused it five times in succession, last with these words.
-    Closed(ItemError),
-    /// The run drains.
-    Stopped,
+    Refuses(ItemError),
 }
 
 #[cfg(test)]

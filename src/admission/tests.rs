@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use crate::manifest::{ManifestOptions, Source};
-use crate::options::{self, ApiOptions, OnBadRow, RunOptions};
+use crate::options::{self, ApiOptions, Concurrency, OnBadRow, RunOptions};
 
 /// Every option at its default, but one image in flight and three attempts.
 pub(crate) fn run_options(out: &Path) -> RunOptions {
@@ -26,7 +26,7 @@ pub(crate) fn run_options(out: &Path) -> RunOptions {
         rate_share: crate::options::RateShare::WHOLE,
         rate: options::RATE,
         limiter_dir: None,
-        concurrency: NonZeroU32::MIN,
+        concurrency: Concurrency::Fixed(NonZeroU32::MIN),
         max_attempts: NonZeroU32::new(3).expect("not zero"),
         stall_timeout: options::STALL_TIMEOUT,
         max_size: options::MAX_SIZE,

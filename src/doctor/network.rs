@@ -149,7 +149,7 @@ fn api(options: &DoctorOptions, asked: &WhoAmI, checks: &mut Checks) {
         Failure::Tls { .. } => {
             "check the address, the clock and the certificates (--ca-file names more to trust)"
         }
-        Failure::NotTheApi { .. } => return checks.problem(NAME, found, &failure.describe().advice()),
+        Failure::ForeignAnswer { .. } => return checks.problem(NAME, found, &failure.describe().advice()),
         Failure::NotFound(_) | Failure::ApiRejected(_) | Failure::ApiMalformed(_) => {
             "check --api-url (MAXAI_API_URL): a base address such as https://api.maxcare.ai/v2"
         }

@@ -6,12 +6,17 @@
 
 use std::borrow::Cow;
 
-use super::ErrorCode;
+use super::{ErrorCode, Service};
 
 /// Start of an error of the API's connection or of another server in its place; the host follows.
-pub(super) const AT_API: &str = "the API at ";
-/// Follows the host if something else has answered.
-pub(super) const NOT_THE_API: &str = ": an answer that is not the API's own (";
+const AT_API: &str = "the API at ";
+/// The same of the storage.
+const AT_STORAGE: &str = "the storage at ";
+/// Follow the host if something else has answered; the status follows.
+const NOT_THE_APIS: &str = ": an answer that is not the API's own (";
+const NOT_THE_STORAGES: &str = ": an answer that is not the storage's own (";
+/// Stands between the service and the time that an outage has lasted; the failure follows behind a colon.
+pub(super) const NOT_REACHED_FOR: &str = " could not be reached for ";
 /// Start of the error of a presigned URL that must not be dialled.
 pub(super) const URL_REFUSED: &str = "signed URL refused: ";
 /// Start of the error of a presigned URL that the HTTP library would change.
@@ -30,9 +35,18 @@ pub(crate) const NO_IMAGE_FROM: &str = " came instead of an image from ";
 /// Advice for a row that was not attempted.
 const NOT_REACHED: &str = "run again; this row was not reached";
 
+/// What stands between the host and the status if something else answered in the place of `service`.
+pub(super) const fn foreign_answer_of(service: Service) -> &'static str {
+    match service {
+        Service::Api => NOT_THE_APIS,
+        Service::Storage => NOT_THE_STORAGES,
+    }
+}
+
 /// The advice for an error as the reports print it.
 pub(crate) fn of(code: Option<ErrorCode>, error: &str) -> Cow<'static, str> {
     let Some(code) = code else { return NOT_REACHED.into() };
+    let error = failure_in(error);
     let special = match code {
         ErrorCode::ApiError => api_error(error),
         ErrorCode::StorageError => storage_error(error),
@@ -50,9 +64,18 @@ pub(super) fn sentence(code: Option<ErrorCode>, error: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// The failure that an outage's error ends with, else the error itself.
+fn failure_in(error: &str) -> &str {
+    let outage = [Service::Api, Service::Storage].into_iter().find_map(|service| {
+        let rest = error.strip_prefix(&service.to_string())?.strip_prefix(NOT_REACHED_FOR)?;
+        rest.split_once(": ")
+    });
+    outage.map_or(error, |(_, failure)| failure)
+}
+
 fn api_error(error: &str) -> Option<Cow<'static, str>> {
-    if let Some((host, _)) = error.strip_prefix(AT_API).and_then(|rest| rest.split_once(NOT_THE_API)) {
-        return Some(in_place_of("the API", host, "check --api-url, "));
+    if let Some((host, status)) = error.strip_prefix(AT_API).and_then(|rest| rest.split_once(NOT_THE_APIS)) {
+        return Some(in_place_of("the API", host, status, "check --api-url, "));
     }
     if let Some(why) = error.strip_prefix(URL_REFUSED) {
         return Some(url_refused(why));
@@ -63,13 +86,25 @@ fn api_error(error: &str) -> Option<Cow<'static, str>> {
     )
 }
 
-/// A page came where the service should have answered.
-fn in_place_of(service: &str, host: &str, check: &str) -> Cow<'static, str> {
+/// Something else answered with `status` where the service should have.
+fn in_place_of(service: &str, host: &str, status: &str, check: &str) -> Cow<'static, str> {
+    if is_gateway_trouble(status) {
+        return format!(
+            "a gateway on the way to {host} gets no answer from {service}: run again later; if it persists tell the \
+             API's support"
+        )
+        .into();
+    }
     format!(
         "something on the way to {host} answered in place of {service}, such as a proxy, a gateway or a sign-in page: \
          {check}HTTPS_PROXY and NO_PROXY, sign in if the network asks for it, and run again"
     )
     .into()
+}
+
+/// 502, 503, 504 (RFC 9110, 15.6.3 to 15.6.5): whoever answered is not to blame, and the cause may pass.
+fn is_gateway_trouble(status: &str) -> bool {
+    ["502", "503", "504"].iter().any(|trouble| status.starts_with(trouble))
 }
 
 fn url_refused(why: &str) -> Cow<'static, str> {
@@ -89,6 +124,11 @@ fn url_refused(why: &str) -> Cow<'static, str> {
 }
 
 fn storage_error(error: &str) -> Option<Cow<'static, str>> {
+    if let Some((host, status)) =
+        error.strip_prefix(AT_STORAGE).and_then(|rest| rest.split_once(NOT_THE_STORAGES))
+    {
+        return Some(in_place_of("the storage", host, status, "check "));
+    }
     if error.starts_with(TOO_LARGE) {
         return Some("run again with a larger --max-size if an image may be that large".into());
     }
@@ -117,6 +157,12 @@ fn proxy(peer: &str, answer: &str) -> Cow<'static, str> {
     }
     let host = peer.split_once(" at ").map_or(peer, |(_, host)| host);
     let (host, proxy) = host.split_once(THROUGH_PROXY).unwrap_or((host, "of HTTPS_PROXY"));
+    if answer.starts_with('5') {
+        return format!(
+            "the proxy {proxy} does not reach {host} now: run again later; if it persists ask its administrator"
+        )
+        .into();
+    }
     format!(
         "ask the administrator of the proxy {proxy} to let this machine through to {host}, or except the host with \
          NO_PROXY, and run again"
@@ -126,5 +172,5 @@ fn proxy(peer: &str, answer: &str) -> Cow<'static, str> {
 
 fn not_an_image(error: &str) -> Option<Cow<'static, str>> {
     let (kind, host) = error.split_once(NO_IMAGE_FROM)?;
-    (kind == "HTML").then(|| in_place_of("the storage", host, "check "))
+    (kind == "HTML").then(|| in_place_of("the storage", host, "200", "check "))
 }

@@ -67,10 +67,12 @@ pub enum Failure {
     RateLimited(ErrorResponse),
     /// API, 5xx, 408 or 425: no whole answer.
     ApiDown(ErrorResponse),
-    /// Something answered in the API's place: a gateway, a proxy, a sign-in page. No answer of the API, whatever the
-    /// status.
-    NotTheApi {
-        /// The API's host, with the proxy in front of it.
+    /// Something answered in the service's place: a gateway, a proxy, a sign-in page. No answer of the service, whatever
+    /// the status.
+    ForeignAnswer {
+        /// The service that was asked.
+        service: Service,
+        /// Its host, with the proxy in front of it.
         host: String,
         /// Status, and what kind of body came.
         response: ErrorResponse,
@@ -172,13 +174,26 @@ impl Failure {
     #[must_use]
     pub const fn silent_service(&self) -> Option<Service> {
         match self {
-            Self::ApiDown(_) | Self::NotTheApi { .. } => Some(Service::Api),
+            Self::ApiDown(_) => Some(Service::Api),
             Self::StorageDown(_) => Some(Service::Storage),
-            Self::Connect { service, .. }
+            Self::ForeignAnswer { service, .. }
+            | Self::Connect { service, .. }
             | Self::Broken { service, .. }
             | Self::StaleConnection { service, .. }
             | Self::Timeout { service, .. } => Some(*service),
             _ => None,
+        }
+    }
+
+    /// Whether the storage asks to slow down, or no byte came for too long: more images in flight would not help.
+    #[must_use]
+    pub fn says_line_is_full(&self) -> bool {
+        match self {
+            Self::StorageDown(response) => {
+                matches!(response.status, 429 | 503) || response.code == "SlowDown"
+            }
+            Self::Timeout { service, .. } => *service == Service::Storage,
+            _ => false,
         }
     }
 
@@ -203,7 +218,7 @@ impl Failure {
             | Self::Corrupt(_)
             | Self::NotAnImage(_) => Some(Service::Storage),
             Self::ApiDown(_)
-            | Self::NotTheApi { .. }
+            | Self::ForeignAnswer { .. }
             | Self::StorageDown(_)
             | Self::UrlRefused(_)
             | Self::UrlNotVerbatim(_)
@@ -255,14 +270,15 @@ impl Failure {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::RateLimited(_) => ErrorCode::RateLimited,
             Self::ApiDown(_)
-            | Self::NotTheApi { .. }
+            | Self::ForeignAnswer { service: Service::Api, .. }
             | Self::ApiRejected(_)
             | Self::ApiMalformed(_)
             | Self::UrlRefused(_) => ErrorCode::ApiError,
             Self::Denied(_) => ErrorCode::StorageDenied,
             Self::Missing(_) => ErrorCode::StorageMissing,
             Self::Archived(_) => ErrorCode::StorageArchived,
-            Self::Redirected(_)
+            Self::ForeignAnswer { service: Service::Storage, .. }
+            | Self::Redirected(_)
             | Self::StorageDown(_)
             | Self::StorageRefused(_)
             | Self::UrlNotVerbatim(_)
@@ -296,8 +312,8 @@ impl Failure {
             | Self::Redirected(response)
             | Self::StorageDown(response)
             | Self::StorageRefused(response) => format!("{} answered {response}", Service::Storage),
-            Self::NotTheApi { host, response } => {
-                format!("{}{host}{}{response})", advice::AT_API, advice::NOT_THE_API)
+            Self::ForeignAnswer { service, host, response } => {
+                format!("{service} at {host}{}{response})", advice::foreign_answer_of(*service))
             }
             Self::ApiMalformed(what) => format!("the API's answer does not fit its contract: {what}"),
             Self::UrlRefused(what) => format!("{}{what}", advice::URL_REFUSED),
@@ -332,7 +348,7 @@ impl Failure {
             | Self::NotFound(response)
             | Self::RateLimited(response)
             | Self::ApiDown(response)
-            | Self::NotTheApi { response, .. }
+            | Self::ForeignAnswer { response, .. }
             | Self::ApiRejected(response)
             | Self::Denied(response)
             | Self::Missing(response)

@@ -153,7 +153,7 @@ pub enum RunError {
     #[error("{0}. What is delivered is safe; make room or mend the disk, and run again to go on")]
     Disk(String),
     /// An outage lasted longer than `--max-outage`.
-    #[error("{service} could not be reached for {waited:.0?}: {what}. {}", advice::sentence(Some(*code), what))]
+    #[error("{service}{}{waited:.0?}: {what}. {}", advice::NOT_REACHED_FOR, advice::sentence(Some(*code), what))]
     Outage {
         /// The service that could not be reached.
         service: Service,
@@ -210,6 +210,17 @@ impl RunError {
             Self::Tls(_) | Self::Proxy(_) => Some(ErrorCode::Network),
             Self::Alike { error, .. } => error.code,
             _ => None,
+        }
+    }
+
+    /// What the reports say of the rows that wait for what stopped the run: the cause, without its advice.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Outage { service, waited, what, .. } => {
+                format!("{service}{}{waited:.0?}: {what}", advice::NOT_REACHED_FOR)
+            }
+            Self::RateLimited(what) => format!("the API's allowance is spent: {what}"),
+            other => other.to_string(),
         }
     }
 

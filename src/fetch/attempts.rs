@@ -7,11 +7,11 @@ mod failure;
 
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use self::failure::Next;
 use super::partial::{self, Partial};
+use super::queue::{DownloadSlot, FilePlace, Place};
 use super::retry::Budget;
 use super::signed_url::{self, FailedAttempt};
 use super::validate::validate;
@@ -34,12 +34,16 @@ const URL_AGE_MAX: Duration = Duration::from_mins(20);
 struct Attempts<'f, R> {
     ctx: &'f Fetcher<R>,
     work: &'f Work,
+    /// The row's position among all rows.
+    place: Place,
     budget: Budget,
     chances: Chances,
     url: Option<PresignedUrl>,
     /// What the row still needs of the allowance.
     demand: RowDemand<'f>,
     partial: Partial,
+    /// The right to a part file, once a download has begun.
+    file: Option<FilePlace>,
     /// The row probes an outage.
     probe: Option<Probe<'f>>,
     /// Charged failures that may turn out to be part of an outage.
@@ -62,8 +66,8 @@ struct Chances {
 
 impl<R: Remote> Fetcher<R> {
     /// Fetches one image, or says why not.
-    pub(crate) async fn fetch(&self, work: &Work) -> Outcome {
-        let mut attempts = Attempts::new(self, work);
+    pub(crate) async fn fetch(&self, work: &Work, place: Place) -> Outcome {
+        let mut attempts = Attempts::new(self, work, place);
         let outcome = loop {
             let failed = match attempts.attempt().await {
                 Ok(receipt) => {
@@ -94,15 +98,17 @@ impl<R: Remote> Fetcher<R> {
 }
 
 impl<'f, R: Remote> Attempts<'f, R> {
-    fn new(ctx: &'f Fetcher<R>, work: &'f Work) -> Self {
+    fn new(ctx: &'f Fetcher<R>, work: &'f Work, place: Place) -> Self {
         Self {
             ctx,
             work,
+            place,
             budget: Budget::new(ctx.max_attempts, ctx.max_retry_time),
             chances: Chances::default(),
             url: None,
             demand: ctx.admission.demand.start(),
             partial: Partial::of_earlier_run(work.part.clone()),
+            file: None,
             probe: None,
             refundable: Vec::new(),
             started: Instant::now(),
@@ -111,20 +117,14 @@ impl<'f, R: Remote> Attempts<'f, R> {
     }
 
     async fn attempt(&mut self) -> Result<Receipt, FailedAttempt> {
-        let (slot, url) = loop {
-            let slot = self.acquire_slot().await?;
-            self.started = Instant::now();
-            if let Some(url) = self.signed_url().await? {
-                break (slot, url);
-            }
-        };
+        let (url, slot) = self.url_and_slot().await?;
         let (ctx, item, object) = (self.ctx, &self.work.item, url.object());
         let opened = download::open(ctx, &url, &self.partial).await?;
         // should it expire before the image is whole, the row may ask for another one again
         self.chances.url_after_refusal = false;
         let (part, meta) =
             download::receive(ctx, item, object, opened, &mut self.partial, self.started).await?;
-        drop(slot);
+        slot.image_received();
         let delivered = self.deliver(part, meta, object).await;
         if delivered.is_err() {
             // the next attempt may create its part elsewhere
@@ -133,17 +133,20 @@ impl<'f, R: Remote> Attempts<'f, R> {
         Ok(delivered?)
     }
 
-    /// Waits until the row is admitted and a slot is free.
-    async fn acquire_slot(&mut self) -> Result<SemaphorePermit<'f>, Failure> {
+    /// Waits until the row is admitted, has a fresh URL, and may download.
+    async fn url_and_slot(&mut self) -> Result<(PresignedUrl, DownloadSlot), FailedAttempt> {
         let admission = &self.ctx.admission;
         loop {
             self.probe = admission.admit(self.work.item.seq).await?;
             self.refund_outage();
-            let slot = admission.drain.or_stopped(self.ctx.slots.acquire()).await?;
-            let slot = slot.map_err(|_| Failure::Stopped)?;
-            // an outage may have begun while this row waited
-            if self.probe.is_some() || !admission.is_out() {
-                return Ok(slot);
+            let Some(url) = self.signed_url().await? else { continue };
+            let slot = self.place.slot(url.issued, self.probe.is_some(), self.file.as_ref());
+            let Some(mut slot) = admission.drain.or_halted(slot).await? else { continue };
+            self.file = self.file.take().or_else(|| slot.take_file());
+            // while the row waited its URL may have become too old, or an outage begun
+            if is_fresh(&url) && (self.probe.is_some() || !admission.is_out()) {
+                self.started = Instant::now();
+                return Ok((url, slot));
             }
         }
     }
@@ -162,14 +165,13 @@ impl<'f, R: Remote> Attempts<'f, R> {
 
     /// The URL of an earlier attempt while it is fresh, else a new one. `None` if the row has to be admitted again.
     async fn signed_url(&mut self) -> Result<Option<PresignedUrl>, FailedAttempt> {
-        let fresh = self.url.as_ref().filter(|url| url.issued.elapsed() < URL_AGE_MAX);
-        if let Some(url) = fresh {
+        if let Some(url) = self.url.as_ref().filter(|url| is_fresh(url)) {
             return Ok(Some(url.clone()));
         }
         self.demand.needs_request();
         let probing = self.probe.is_some();
-        let Self { ctx, work, demand, started, .. } = self;
-        let Some(url) = signed_url::request(ctx, work, probing, demand, started).await? else {
+        let Self { ctx, work, place, demand, started, .. } = self;
+        let Some(url) = signed_url::request(ctx, work, place, probing, demand, started).await? else {
             return Ok(None);
         };
         self.url = Some(url.clone());
@@ -198,4 +200,8 @@ impl<'f, R: Remote> Attempts<'f, R> {
         };
         self.ctx.committer.deliver(Delivery { part, record }).await
     }
+}
+
+fn is_fresh(url: &PresignedUrl) -> bool {
+    url.issued.elapsed() < URL_AGE_MAX
 }

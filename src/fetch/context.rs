@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::queue::{Circumstances, Queue};
+use super::room::Room;
 use crate::admission::Admission;
 use crate::error::Service;
 use crate::event::{Event, Progress};
 use crate::ledger::{Ledger, NotDelivered};
-use crate::options::RunOptions;
+use crate::options::{Concurrency, RunOptions};
 use crate::store::{Committer, Folder, Receipt};
 
-/// Open files besides those of images: ledger, logs, name lookups.
-const OTHER_FILES: u64 = 40;
+/// `auto` may need more than this at the vendor's allowance.
+const FEW: usize = 32;
 
 /// What every row shares.
 #[derive(Debug)]
@@ -25,11 +26,10 @@ pub(crate) struct Fetcher<R> {
     pub committer: Committer,
     pub ledger: Ledger,
     pub progress: Arc<Progress>,
-    /// One permit for each image that may use the network at a time. A row that sleeps or waits for the disk has
-    /// given its slot back.
-    pub slots: Semaphore,
-    /// How many slots there are.
-    pub concurrency: usize,
+    /// Where rows wait for their turn to ask the API, and for a place among the images in flight.
+    pub queue: Arc<Queue>,
+    /// The most rows that may be started and not ended.
+    pub rows_max: usize,
     /// Attempts at one image.
     pub max_attempts: u32,
     /// Time that one image may spend on retries.
@@ -73,15 +73,10 @@ impl<R> Fetcher<R> {
         ledger: Ledger,
         progress: Arc<Progress>,
     ) -> Self {
-        let wanted = options.concurrency.get() as usize;
-        let concurrency = usize::try_from(open_files() / 2).unwrap_or(wanted).clamp(1, wanted);
-        if concurrency < wanted {
-            let what = format!(
-                "only {concurrency} images are in flight at a time, not {wanted}: the limit of open files is low \
-                 (ulimit -n)"
-            );
-            admission.events.send(Event::Warning { line: None, what });
-        }
+        let room = Room::of_process(options.concurrency);
+        warn_of_few_files(options.concurrency, room, &admission);
+        let queue = Queue::new(options.concurrency, room);
+        let rows_max = queue.rows_max();
         Self {
             remote,
             admission,
@@ -89,18 +84,42 @@ impl<R> Fetcher<R> {
             committer,
             ledger,
             progress,
-            slots: Semaphore::new(concurrency),
-            concurrency,
+            queue: Arc::new(queue),
+            rows_max,
             max_attempts: options.max_attempts.get(),
             max_retry_time: options.max_retry_time,
             stall_timeout: options.stall_timeout,
             max_size: options.max_size,
         }
     }
+
+    /// Adjusts how many images are in flight, and how far ahead URLs are asked for.
+    pub fn adjust(&self) {
+        let Self { admission, progress, .. } = self;
+        self.queue.adjust(&Circumstances {
+            allowed_per_second: admission.limiter.allowed_per_second(),
+            received: Progress::get(&progress.received),
+            is_out: admission.is_out(),
+            is_sound: admission.is_sound(),
+            time_left: admission.drain.time_left(),
+        });
+    }
 }
 
-/// Files that images may hold open: each has a part file and a connection.
-pub(crate) fn open_files() -> u64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES)
+/// The user should know why fewer images are in flight than were asked for.
+fn warn_of_few_files(wanted: Concurrency, room: Room, admission: &Admission) {
+    let few = match wanted {
+        Concurrency::Fixed(number) => {
+            (room.downloads < number.get() as usize).then(|| format!("not {number}"))
+        }
+        Concurrency::Auto => (room.downloads < FEW).then(|| "however many the allowance needs".to_owned()),
+    };
+    if let Some(wanted) = few {
+        let what = format!(
+            "at most {} images are in flight at a time, {wanted}: the limit of open files (ulimit -n) or the free memory \
+             is low",
+            room.downloads
+        );
+        admission.events.send(Event::Warning { line: None, what });
+    }
 }

@@ -3,6 +3,8 @@
 //! Bytes of two versions are never mixed: a download goes on only with If-Match on a strong ETag, only if the answer
 //! names the same range and the same ETag, and only for the same object.
 
+use std::sync::Arc;
+
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
@@ -38,7 +40,7 @@ pub(super) async fn receive<R>(
     partial: &mut Partial,
     started: Instant,
 ) -> Result<(Part, ObjectMeta), Failure> {
-    ensure_fits(ctx, &opened)?;
+    ensure_fits(ctx, opened.meta.length, opened.from).await?;
     let ObjectBody { mut meta, from, body } = opened;
     let mut writer = partial.writer(ctx, item, from, &mut meta).await?;
     match copy(ctx, item, body, meta.length, &mut writer, started).await {
@@ -50,14 +52,21 @@ pub(super) async fn receive<R>(
     }
 }
 
-/// Refuses an object that is announced to be too large, before a byte of it is written.
-fn ensure_fits<R>(ctx: &Fetcher<R>, opened: &ObjectBody) -> Result<(), Failure> {
-    let Some(length) = opened.meta.length else { return Ok(()) };
+/// Refuses an object that is announced to be too large, before a byte of it is written. `from`: the byte with which its
+/// body begins.
+async fn ensure_fits<R>(ctx: &Fetcher<R>, length: Option<u64>, from: u64) -> Result<(), Failure> {
+    let Some(length) = length else { return Ok(()) };
     if length > ctx.max_size {
         return Err(Failure::TooLarge { bytes: length, limit: ctx.max_size });
     }
     // a small image hardly changes the free space, which is checked at every delivery
-    if length > PROGRESS_MIN { ctx.folder.ensure_free(length.saturating_sub(opened.from)) } else { Ok(()) }
+    if length <= PROGRESS_MIN {
+        return Ok(());
+    }
+    // a disk that hangs answers this no sooner than a write
+    let folder = Arc::clone(&ctx.folder);
+    let checked = tokio::task::spawn_blocking(move || folder.ensure_free(length.saturating_sub(from))).await;
+    checked.map_err(|_| Failure::Disk("the free space could not be determined".to_owned()))?
 }
 
 /// Copies the body into the part file, up to the length and the size that are allowed.

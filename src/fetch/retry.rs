@@ -74,7 +74,7 @@ pub(crate) const fn verdict(failure: &Failure) -> Verdict {
         // no status of the storage that has no meaning of its own is final: what sent it may be gone the next moment
         Failure::StorageRefused(_)
         | Failure::ApiDown(_)
-        | Failure::NotTheApi { .. }
+        | Failure::ForeignAnswer { .. }
         | Failure::ApiMalformed(_)
         | Failure::Connect { .. }
         | Failure::Broken { .. }

@@ -6,8 +6,8 @@
 use tokio::time::Instant;
 
 use super::Fetcher;
+use super::queue::{Ask, Place, Turn};
 use crate::admission::demand::RowDemand;
-use crate::admission::orgs::OrgRefused;
 use crate::error::{Failure, RunError, Service, StopReason};
 use crate::event::Progress;
 use crate::ledger::Work;
@@ -35,23 +35,22 @@ impl From<Failure> for FailedAttempt {
     }
 }
 
-/// Asks for a signed URL. `None` if an outage began while the row waited for its turn, and it is not the probe.
-/// `started` becomes the time at which the request is sent: the image does not pay for having waited for its turn.
+/// Asks for a signed URL when it is the row's turn. `None` if an outage began while the row waited, and it is not the
+/// probe. `started` becomes the time at which the request is sent: the image does not pay for having waited for its turn.
 pub(super) async fn request<R: Remote>(
     ctx: &Fetcher<R>,
     work: &Work,
+    place: &Place,
     probing: bool,
     demand: &mut RowDemand<'_>,
     started: &mut Instant,
 ) -> Result<Option<PresignedUrl>, FailedAttempt> {
-    let admission = &ctx.admission;
-    let _org_permit = match admission.org_permit(work.org).await {
-        Ok(permit) => permit,
-        Err(OrgRefused::Stopped) => return Err(Failure::Stopped.into()),
-        Err(OrgRefused::Closed(refusal)) => return Err(Failure::OrgClosed(refusal).into()),
+    let turn = ctx.admission.drain.or_stopped(place.turn(work.org, probing)).await?;
+    let Ask { mut permit, in_flight: _in_flight } = match turn {
+        Turn::Ask(ask) => ask,
+        Turn::Readmit => return Ok(None),
+        Turn::Refused(refusal) => return Err(Failure::OrgClosed(refusal).into()),
     };
-    let permit = admission.limiter.acquire_for(|| admission.demand.requests());
-    let mut permit = admission.drain.or_stopped(permit).await?;
     if !still_wanted(ctx, work, probing)? {
         return Ok(None);
     }
@@ -60,6 +59,7 @@ pub(super) async fn request<R: Remote>(
     permit.sent();
     demand.sent();
     let SignedUrlReply { rate_headers, key_version, url } = ctx.remote.signed_url(&work.item).await;
+    ctx.queue.answered(started.elapsed());
     permit.answered(&rate_headers);
     match url {
         Ok(url) => {

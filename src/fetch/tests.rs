@@ -23,6 +23,7 @@ const JPEG: &[u8] = b"\xff\xd8\xff\xe0 an image \xff\xd9";
 /// Gives the scripted failures in turn, then delivers.
 struct Scripted {
     api: Mutex<VecDeque<(Failure, Option<Duration>)>>,
+    storage: Mutex<VecDeque<Failure>>,
     asked: Mutex<Vec<Instant>>,
 }
 
@@ -48,6 +49,9 @@ impl Remote for Scripted {
         _url: &PresignedUrl,
         _resume: Option<&ResumeFrom>,
     ) -> Result<ObjectBody, Failure> {
+        if let Some(failure) = self.storage.lock().expect("no panic").pop_front() {
+            return Err(failure);
+        }
         let meta = ObjectMeta { length: Some(JPEG.len() as u64), ..ObjectMeta::default() };
         let body = futures::stream::iter([Ok(bytes::Bytes::from_static(JPEG))]).boxed();
         Ok(ObjectBody { meta, from: 0, body })
@@ -60,6 +64,15 @@ impl Remote for Scripted {
 
 /// Fetches one image: how it ended, and when the API was asked.
 async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Instant>) {
+    fetch_from(failures, Vec::new(), None).await
+}
+
+/// As [`fetch`], with failures of the storage; another row has the only slot for `held` as soon as the image waits.
+async fn fetch_from(
+    failures: Vec<(Failure, Option<Duration>)>,
+    storage: Vec<Failure>,
+    held: Option<Duration>,
+) -> (Outcome, Vec<Instant>) {
     let dir = tempfile::tempdir().expect("a folder");
     let options = run_options(dir.path());
     let mut state = ledger::open_state(dir.path(), None).expect("a ledger");
@@ -78,7 +91,11 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
     let (ledger, _thread) = Ledger::start(state.connection).expect("a thread");
     let folder = Arc::new(Folder::open(dir.path(), None, 0).expect("a folder"));
     let (committer, _thread) = Committer::start(Arc::clone(&folder), ledger.clone(), 1).expect("a thread");
-    let remote = Scripted { api: Mutex::new(failures.into()), asked: Mutex::new(Vec::new()) };
+    let remote = Scripted {
+        api: Mutex::new(failures.into()),
+        storage: Mutex::new(storage.into()),
+        asked: Mutex::new(Vec::new()),
+    };
     let admission = Admission::new(&options, Events::none());
     let fetcher = Fetcher::new(&options, remote, admission, folder, committer, ledger, Arc::default());
     let item = Item {
@@ -92,9 +109,42 @@ async fn fetch(failures: Vec<(Failure, Option<Duration>)>) -> (Outcome, Vec<Inst
         part: "i.part".to_owned(),
         replaces: None,
     };
-    let outcome = fetcher.fetch(&Work { item, org: 1, part: None }).await;
+    let (place, work) = (fetcher.queue.enter(), Work { item, org: 1, part: None });
+    let outcome = tokio::select! {
+        outcome = fetcher.fetch(&work, place) => outcome,
+        () = turns_without_end(&fetcher) => unreachable!("it does not end"),
+        () = hold_slot(&fetcher, held) => unreachable!("it does not end"),
+    };
     let asked = fetcher.remote.asked.lock().expect("no panic").clone();
     (outcome, asked)
+}
+
+/// The asker of the run; a drain ends it, but not the image.
+async fn turns_without_end(fetcher: &Fetcher<Scripted>) {
+    fetcher.hand_out_turns().await;
+    std::future::pending::<()>().await;
+}
+
+async fn hold_slot(fetcher: &Fetcher<Scripted>, held: Option<Duration>) {
+    if let Some(time) = held {
+        // the image's first attempt has failed, and it pauses
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let other = fetcher.queue.enter();
+        let slot = other.slot(Instant::now(), false, None).await;
+        tokio::time::sleep(time).await;
+        drop(slot);
+    }
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_url_older_than_its_age_is_used() {
+    for (held, requests) in [(Duration::from_mins(19), 1), (Duration::from_mins(21), 2)] {
+        let broken = Failure::Broken { service: crate::error::Service::Storage, what: String::new() };
+        let (outcome, asked) = fetch_from(Vec::new(), vec![broken], Some(held)).await;
+        assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+        assert_eq!(asked.len(), requests, "{held:?}");
+    }
 }
 
 fn down() -> (Failure, Option<Duration>) {

@@ -41,6 +41,19 @@ pub(super) fn remove(path: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Removes an empty log and its shared memory from beside a ledger that has another journal. Best effort: SQLite looks
+/// at neither. The caller has the ledger locked.
+pub(super) fn remove_unused_log(path: &Path) {
+    let log = with_suffix(path, "-wal");
+    let is_unused =
+        matches!(presence::metadata(&log), Ok(found) if found.as_ref().is_none_or(|log| log.len() == 0));
+    if is_unused {
+        for file in [log, with_suffix(path, "-shm")] {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
 /// Refuses a closed ledger that still has a log or a journal: its newest changes are not in the database.
 pub(super) fn refuse_unfinished(path: &Path) -> Result<(), RunError> {
     for suffix in ["-wal", "-journal"] {

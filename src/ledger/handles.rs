@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::disk::presence;
+use crate::disk::{SAFE_JOURNAL, presence};
 
 /// How long SQLite waits for a lock of the database: a reader or a checkpoint takes moments.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,11 +44,17 @@ pub struct LedgerConnection {
 }
 
 impl LedgerConnection {
-    /// Closes the file, and says so if that failed. The last connection folds the write-ahead log into the file.
+    /// Closes the file, and says so if that failed. The last connection folds the write-ahead log into the file; a
+    /// journal that is only truncated between commits is removed.
     ///
     /// # Errors
     /// SQLite's.
     pub fn close(self) -> rusqlite::Result<()> {
+        let mode = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        if mode.is_ok_and(|mode| mode.eq_ignore_ascii_case(SAFE_JOURNAL)) {
+            // an empty journal is none: it may stay
+            let _ = self.connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()));
+        }
         self.connection.close().map_err(|(_, error)| error)
     }
 }

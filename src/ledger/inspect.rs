@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::fault::{opening_error, sqlite_error_in};
 use super::handles;
-use super::journal::make_readable;
+use super::journal;
 use super::paths::{is_sharded, ledger_file};
 use crate::disk::fault::disk_error;
 use crate::disk::folder::refuse_special;
@@ -127,8 +127,7 @@ pub(super) fn refuse_unmounted(out: &Path, ledger: &Path) -> Result<(), RunError
     if !check(out, ledger)? {
         return Ok(());
     }
-    let connection = handles::open(ledger).map_err(|error| opening_error(ledger, error))?;
-    make_readable(&connection).map_err(|error| opening_error(ledger, error))?;
+    let connection = journal::open(ledger).map_err(|error| opening_error(ledger, error))?;
     if check_version(&connection, ledger)? == 0 {
         return Ok(());
     }

@@ -12,6 +12,7 @@ use super::fault::sqlite_error;
 use super::link::{self, insert_bad};
 use super::owners::Owners;
 use super::runs::{RunRow, insert_run};
+use super::unasked;
 use super::write::image_key;
 use crate::error::RunError;
 use crate::item::Sha256;
@@ -94,6 +95,7 @@ where
     I: Iterator<Item = io::Result<Entry>>,
 {
     let transaction = connection.transaction().map_err(sqlite_error)?;
+    let before = unasked::remember_asked(&transaction).map_err(sqlite_error)?;
     transaction
         .execute_batch(
             "DROP INDEX IF EXISTS rows_key; DELETE FROM rows; DELETE FROM bad_rows; DELETE FROM manifest;",
@@ -110,6 +112,7 @@ where
         if loading.shard.is_some() {
             forget_others(&transaction, &mut loaded)?;
         }
+        unasked::record_unasked(&transaction, before)?;
         let sha256 = loading.sha256.map(|hash| hash.to_string()).unwrap_or_default();
         transaction.execute(
             "INSERT INTO manifest (id, sha256, reading, header, rows, bad) VALUES (1, ?1, ?2, ?3, ?4, ?5)",

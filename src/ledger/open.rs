@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::fault::{opening_error, sqlite_error_in};
+use super::fault::opening_error;
 use super::files::{NEW_LEDGER, remove};
-use super::handles::{self, LedgerConnection};
+use super::handles::LedgerConnection;
 use super::identity;
 use super::inspect::{check, check_tables, refuse_unmounted};
 use super::journal;
@@ -84,7 +84,7 @@ fn open_for(out: &Path, state_dir: Option<&Path>, by: &str) -> Result<State, Run
         create_private_file(&path)?;
         made.insert(0, path.clone());
     }
-    let connection = connect(&path)?;
+    let connection = connect(&path, &state)?;
     prepare(&connection, &path, &state)?;
     identity::check(&connection, out, &state)?;
     made.splice(0..0, identity::bind(&connection, out, &state)?);
@@ -95,10 +95,8 @@ fn open_for(out: &Path, state_dir: Option<&Path>, by: &str) -> Result<State, Run
 fn check_first(out: &Path, state_dir: Option<&Path>) -> Result<(), RunError> {
     let path = ledger_file(out, state_dir);
     refuse_special(&path)?;
-    let checked = check(out, &path).and_then(|is_there| match is_there {
-        true => open_read_only(out, state_dir).map(drop),
-        false => Ok(()),
-    });
+    let checked = check(out, &path)
+        .and_then(|is_there| if is_there { open_read_only(out, state_dir).map(drop) } else { Ok(()) });
     match checked {
         Ok(()) | Err(RunError::NoExport(_)) => Ok(()),
         Err(refusal @ RunError::Settings(_)) => Err(refusal),
@@ -141,18 +139,17 @@ pub fn open_locked(out: &Path, state_dir: Option<&Path>, by: &str) -> Result<Sta
     let state = state_folder(out, state_dir);
     let path = state.join(LEDGER_FILE);
     let locks = locks(out, &state, by)?;
-    let connection = connect(&path)?;
+    let connection = connect(&path, &state)?;
     check_tables(&connection, out, &path)?;
     identity::check(&connection, out, &state)?;
     prepare(&connection, &path, &state)?;
     Ok(State { connection, made: Vec::new(), locks })
 }
 
-/// Opens a ledger file that exists.
-pub(super) fn connect(path: &Path) -> Result<LedgerConnection, RunError> {
-    let connection = handles::open(path).map_err(|error| sqlite_error_in(path, error))?;
-    journal::make_readable(&connection).map_err(|error| opening_error(path, error))?;
-    Ok(connection)
+/// Opens a ledger file that exists, with a journal that works in the folder `state`.
+pub(super) fn connect(path: &Path, state: &Path) -> Result<LedgerConnection, RunError> {
+    let journal = journal_mode(FileSystem::of(state));
+    journal::open_for_writing(path, journal).map_err(|error| opening_error(path, error))
 }
 
 /// Makes a connection ready for writing: its settings, and the tables that are missing.
@@ -162,7 +159,6 @@ pub(super) fn prepare(connection: &Connection, path: &Path, state: &Path) -> Res
 }
 
 fn configure(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
-    journal::set(connection, journal_mode(FileSystem::of(state)))?;
     // a commit that returned must survive a power cut; NORMAL does not flush the log
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "FILE")?;

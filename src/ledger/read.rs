@@ -9,7 +9,7 @@ use super::fault::opening_error;
 use super::handles::{self, LedgerConnection};
 use super::identity;
 use super::inspect::{self, check_tables};
-use super::journal::make_readable;
+use super::journal;
 use super::paths::{state_folder, with_suffix};
 use super::schema::complete_for_reading;
 use crate::disk::presence::{self, cannot_look_at};
@@ -32,7 +32,8 @@ pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<LedgerConn
 
 /// Opens the ledger at `path`, which passed [`inspect::check`], for reading.
 pub(super) fn open_file(out: &Path, path: &Path) -> Result<LedgerConnection, RunError> {
-    let connection = match connect(path) {
+    // never used for writing; but SQLite removes its own files only if the last connection to close may write
+    let connection = match journal::open(path) {
         // on a read-only disk SQLite cannot create its own files; no other process writes there either
         Err(error) if is_about_the_disk(&error) && is_absent(&with_suffix(path, "-wal"))? => {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -43,13 +44,6 @@ pub(super) fn open_file(out: &Path, path: &Path) -> Result<LedgerConnection, Run
     let connection = connection.map_err(|error| opening_error(path, error))?;
     check_tables(&connection, out, path)?;
     complete_for_reading(&connection).map_err(|error| opening_error(path, error))?;
-    Ok(connection)
-}
-
-/// Never used for writing; but SQLite removes its own files only if the last connection to close may write.
-fn connect(path: &Path) -> rusqlite::Result<LedgerConnection> {
-    let connection = handles::open(path)?;
-    make_readable(&connection)?;
     Ok(connection)
 }
 

@@ -87,7 +87,7 @@ impl Rebuild {
         let path = state.join(NEW_LEDGER);
         remove(&path)?;
         create_private_file(&path)?;
-        let connection = connect(&path)?;
+        let connection = connect(&path, &state)?;
         prepare(&connection, &path, &state)?;
         Ok(Self { connection, out: out.to_owned(), state, _locks: locks })
     }

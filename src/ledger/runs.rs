@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{int, number};
+use super::pace::{Pace, write_pace};
 use super::sqlite_error;
 use crate::error::RunError;
 use crate::machine::host;
@@ -67,6 +68,8 @@ pub struct RunCounters {
     pub retries: u64,
     /// Share of the API's allowance that was used, 0 to 1.
     pub allowance_share: Option<f64>,
+    /// Images in flight, and what other rows wait for.
+    pub pace: Pace,
 }
 
 impl RunRow {
@@ -185,7 +188,7 @@ pub(super) fn update_counters(
             int(counters.retries),
             counters.allowance_share
         ])?;
-    Ok(())
+    write_pace(connection, run, &counters.pace)
 }
 
 /// Records how the run ended. `stop` is why rows were left untried: its error code, or an empty text, and the reason.
@@ -214,11 +217,13 @@ pub fn finish_run(
 /// # Errors
 /// If the ledger cannot be read.
 pub fn runs(connection: &Connection) -> Result<Vec<RunRow>, RunError> {
-    let read = || -> rusqlite::Result<Vec<RunRow>> {
-        let mut runs = connection.prepare("SELECT * FROM runs ORDER BY id")?;
-        runs.query_map([], RunRow::read)?.collect()
-    };
-    read().map_err(sqlite_error)
+    runs_after(connection, 0).map_err(sqlite_error)
+}
+
+/// The runs that started after run `after`.
+pub(super) fn runs_after(connection: &Connection, after: i64) -> rusqlite::Result<Vec<RunRow>> {
+    let mut runs = connection.prepare("SELECT * FROM runs WHERE id > ?1 ORDER BY id")?;
+    runs.query_map([after], RunRow::read)?.collect()
 }
 
 /// The run that the view `results` speaks of.

@@ -1,5 +1,7 @@
 //! The ledger's tables: created in an empty file, and brought up to date in one of an earlier program.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::fault::sqlite_error_in;
@@ -12,7 +14,7 @@ pub(super) const SCHEMA: &str = include_str!("schema.sql");
 const SINCE_2: &str = "-- Since version 2:";
 
 /// Creates the tables in a new ledger, or those that are missing in an earlier one; all or nothing.
-pub(super) fn complete(connection: &Connection, path: &std::path::Path) -> Result<(), RunError> {
+pub(super) fn complete(connection: &Connection, path: &Path) -> Result<(), RunError> {
     let tables = match check_version(connection, path)? {
         VERSION => return Ok(()),
         0 => SCHEMA.to_owned(),
@@ -43,7 +45,13 @@ pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<
     if version < VERSION {
         connection.execute_batch(
             "CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB);
-             CREATE TEMP TABLE shard (number INTEGER, shards INTEGER);",
+             CREATE TEMP TABLE shard (number INTEGER, shards INTEGER);
+             CREATE TEMP TABLE receipts (id INTEGER PRIMARY KEY, run INTEGER, line TEXT);
+             CREATE TEMP TABLE pace (
+                 run INTEGER, concurrency INTEGER, downloading INTEGER, asking INTEGER, waiting INTEGER,
+                 queued INTEGER, ready INTEGER
+             );
+             INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;",
         )?;
     }
     Ok(())
@@ -51,8 +59,6 @@ pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::ledger::{open_locked, open_read_only, open_state};
 
@@ -64,12 +70,17 @@ mod tests {
         texts.collect::<rusqlite::Result<_>>().expect("read")
     }
 
-    /// Takes the ledger of an export back to version 1, as the first programs made it.
+    /// Takes the ledger of an export back to version 1, as the first programs made it, with two runs and an image that
+    /// the loaded manifest does not ask for.
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
-        let back = "DROP TABLE identity; DROP TABLE intents; DROP TABLE shard; DROP TABLE shard_runs;
+        let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace; DROP TABLE shard; DROP TABLE shard_runs;
+                    DROP TABLE unasked; DROP TABLE receipts;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
+                    INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)
+                        VALUES (1, '', 'aaaa', '', '', ''), (2, '', 'bbbb', '', '', '');
+                    INSERT INTO images VALUES (7, 1, 'i', 8, 1, 'data/o/n/i.jpg', 1, x'', '', '', NULL, '', 1, '', '', 1, '');
                     PRAGMA user_version = 1;";
         connection.execute_batch(back).expect("taken back");
     }
@@ -84,6 +95,7 @@ mod tests {
         make_version_1(out);
         let reader = open_read_only(out, None).expect("read");
         assert_eq!(texts(&reader, "SELECT path FROM intents"), [""; 0]);
+        assert_eq!(texts(&reader, "SELECT run || line FROM receipts"), ["2"]);
         let version =
             |connection: &Connection| texts(connection, "SELECT user_version || '' FROM pragma_user_version");
         assert_eq!(version(&reader), ["1"], "a reader changes nothing");
@@ -92,6 +104,8 @@ mod tests {
         assert_eq!((texts(&writer, TABLES), version(&writer)), (tables, vec!["2".to_owned()]));
         let id = texts(&writer, "SELECT export FROM identity");
         assert!(id != first_id && id[0].len() == 32, "an id of its own: {id:?}");
+        assert_eq!(texts(&writer, "SELECT run || line FROM receipts"), ["2"], "earlier runs have none");
+        assert_eq!(texts(&writer, "SELECT image || manifest_sha256 FROM unasked"), ["7aaaa"]);
         drop(writer);
         drop(open_state(out, None).expect("opened"));
     }

@@ -196,3 +196,33 @@ CREATE TABLE intents (
     path   TEXT PRIMARY KEY,                       -- relative to the export folder
     sha256 BLOB NOT NULL                           -- of the file that is meant
 ) STRICT, WITHOUT ROWID;
+
+-- Images that the loaded manifest does not ask for, and the newest manifest that did. An image that is asked for again
+-- keeps its line until the next manifest: only a line without a row counts.
+CREATE TABLE unasked (
+    image           INTEGER PRIMARY KEY REFERENCES images,
+    manifest_sha256 TEXT NOT NULL                  -- empty: not known
+) STRICT;
+-- of images that became unasked before there was this table, the manifest that delivered them is known
+INSERT INTO unasked
+SELECT i.id, coalesce(c.manifest_sha256, '') FROM images i LEFT JOIN runs c ON c.id = i.run
+WHERE NOT EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name);
+
+-- The lines of `receipts.jsonl`, each written here before it is appended there.
+CREATE TABLE receipts (
+    id   INTEGER PRIMARY KEY,
+    run  INTEGER NOT NULL,                         -- newest run when it was written
+    line TEXT NOT NULL                             -- without its end; empty in the first: runs before it have none
+) STRICT;
+INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;
+
+-- How many images a run keeps in flight, and what its rows wait for: one line a run, as of its last counters.
+CREATE TABLE pace (
+    run         INTEGER PRIMARY KEY REFERENCES runs,
+    concurrency INTEGER NOT NULL,                  -- images that may be in flight
+    downloading INTEGER NOT NULL,
+    asking      INTEGER NOT NULL,                  -- wait for the API's answer
+    waiting     INTEGER NOT NULL,                  -- wait for the allowance
+    queued      INTEGER NOT NULL,                  -- not asked for yet: the line is busy, or a service is out
+    ready       INTEGER NOT NULL                   -- have a URL, wait for a place in flight
+) STRICT;

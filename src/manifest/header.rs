@@ -15,6 +15,14 @@ use super::record::{End, Record};
 /// four more.
 pub const REASON_COLUMNS: [&str; 4] = ["error_code", "error", "attempts", "advice"];
 
+/// Columns that `index.csv` appends to the manifest's own.
+///
+/// A manifest that ends in exactly these is an earlier `index.csv`. They are its own columns as any others, but the
+/// next `index.csv` has its own in their place. The hash of the image is the one that stands in them.
+pub const INDEX_COLUMNS: [&str; 5] = ["path", "bytes", "sha256", "content_type", "stored_at"];
+/// The position of the hash in [`INDEX_COLUMNS`].
+const INDEX_SHA256: usize = 2;
+
 /// The manifest's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -22,6 +30,8 @@ pub struct Header {
     names: Vec<String>,
     own: usize,
     columns: Columns,
+    /// The hash column of the manifest that an `index.csv` was made for: its hashes stand behind it, too.
+    repeated_hash: Option<usize>,
     raw: Vec<u8>,
 }
 
@@ -47,10 +57,15 @@ impl Header {
             _ => names.len(),
         };
         let is_text = record.fields().all(|field| std::str::from_utf8(field).is_ok());
-        let columns = columns::find(&names[..own], asked, delimiter).map_err(|error| match error {
+        // where an index begins, its columns have no other meaning
+        let index = own.checked_sub(INDEX_COLUMNS.len()).filter(|start| names[*start..own] == INDEX_COLUMNS);
+        let named = index.unwrap_or(own);
+        let mut columns = columns::find(&names[..named], asked, delimiter).map_err(|error| match error {
             ManifestError::MissingColumn { .. } if !is_text => ManifestError::HeaderNotUtf8 { line },
             error => error,
         })?;
+        let repeated_hash = index.and(columns.sha256);
+        columns.sha256 = index.map(|start| start + INDEX_SHA256).or(columns.sha256);
         let mut raw = Vec::new();
         for (index, name) in record.fields().take(own).enumerate() {
             if index > 0 {
@@ -58,7 +73,7 @@ impl Header {
             }
             csv_field::push(&mut raw, name);
         }
-        Ok(Self { line, names, own, columns, raw })
+        Ok(Self { line, names, own, columns, repeated_hash, raw })
     }
 
     /// The names of the manifest's own columns, with U+FFFD for bytes that are not UTF-8, without those that an earlier `failed.csv` added.
@@ -94,7 +109,7 @@ impl Header {
 
     /// Columns that look like a hash and are not compared.
     pub(super) fn other_hashes(&self) -> Vec<usize> {
-        let has_role = |index| self.columns.all().contains(&Some(index));
+        let has_role = |index| self.columns.all().contains(&Some(index)) || self.repeated_hash == Some(index);
         let is_hash = |index: &usize| !has_role(*index) && columns::looks_like_a_hash(&self.names[*index]);
         (0..self.own).filter(is_hash).collect()
     }

@@ -86,6 +86,27 @@ fn an_earlier_failed_csv_is_a_manifest_without_the_reasons() {
 }
 
 #[test]
+fn an_earlier_index_csv_is_a_manifest_that_asks_for_its_hashes() {
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let columns = "path,bytes,sha256,content_type,stored_at";
+    let text = format!("org,note,image,SHA-256,{columns}\no,n,i,{a},data/o/n/i.jpg,7,{b},image/jpeg,t\n");
+    let row = &rows(&text)[0];
+    assert_eq!(row.sha256, Sha256::from_hex(&b), "the hash of the index counts");
+    assert_eq!(row.raw, text.lines().nth(1).expect("a row").as_bytes(), "nothing is lost");
+    let manifest = Manifest::open(text.as_bytes(), &ManifestOptions::default()).expect("a manifest");
+    assert_eq!(manifest.header().raw(), text.lines().next().expect("a header").as_bytes());
+    assert_eq!(manifest.header().other_hashes(), [0; 0], "both are known");
+    // as the rest of a failed.csv
+    let text = format!(
+        "org,note,image,{columns},error_code,error,attempts,advice\no,n,i,p,7,{b},,t,not_found,gone,1,none\n"
+    );
+    assert_eq!(rows(&text)[0].sha256, Sha256::from_hex(&b));
+    // in another order they are columns like any others, and two hashes are one too many
+    let text = format!("org,note,image,sha256,{columns},ward\no,n,i,,,,,,,\n");
+    assert!(refusal(&text).contains("sha256"), "{}", refusal(&text));
+}
+
+#[test]
 fn a_tsv_is_split_at_tabs_unless_a_delimiter_was_chosen() {
     let chosen = |delimiter, path: &str| {
         ManifestOptions { delimiter, ..ManifestOptions::default() }.for_file(Path::new(path)).delimiter

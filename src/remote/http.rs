@@ -10,6 +10,7 @@ mod client;
 mod connect_status;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod names;
 mod object;
 mod proxy;
 mod redact;
@@ -27,11 +28,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 
-use self::client::ClientKind;
-use self::ssrf::SsrfPolicy;
+use self::names::Names;
+use self::ssrf::{Resolver, SsrfPolicy};
 use crate::api_key::read_key_file;
 use crate::error::advice::THROUGH_PROXY;
 use crate::error::{Failure, RunError, Service};
@@ -49,6 +50,7 @@ pub struct Http {
     /// The key and its version: the number of times that it was renewed.
     key: RwLock<(u64, SecretString)>,
     key_file: Option<std::path::PathBuf>,
+    names: Names,
     policy: Arc<SsrfPolicy>,
     proxy: Option<ProxySettings>,
     stall_timeout: Duration,
@@ -70,12 +72,18 @@ impl Http {
             options.allow_http,
             proxy.and_then(ProxySettings::host),
         ));
+        let names = Names::of_system();
+        let build = |service| {
+            let resolver = Resolver::new(Arc::clone(&policy), service, names.clone());
+            client::build(service, options, &resolver, proxy)
+        };
         Ok(Self {
-            api: client::build(ClientKind::Api, options, &policy, proxy)?,
-            storage: client::build(ClientKind::Storage, options, &policy, proxy)?,
+            api: build(Service::Api)?,
+            storage: build(Service::Storage)?,
             base: options.url.clone(),
             key: RwLock::new((0, options.key.clone())),
             key_file: options.key_file.clone(),
+            names,
             policy,
             proxy: proxy.cloned(),
             stall_timeout,
@@ -103,10 +111,14 @@ impl Http {
     /// The failure of a request that got no answer. The HTTP library does not say with which status a proxy refused to
     /// connect, so the proxy is asked once more.
     async fn send_failure(&self, error: reqwest::Error, service: Service, url: &Url) -> Failure {
+        if error.is_connect() {
+            // the service may have moved to other addresses
+            self.names.forget();
+        }
         let host = self.describe_host(url);
         match &self.proxy {
             Some(proxy) if transport_error::is_tunnel_refused(&error) => {
-                let status = connect_status::ask(proxy, url).await;
+                let status = connect_status::ask(proxy, url, &self.names).await;
                 transport_error::tunnel_refused(status, service, &host)
             }
             _ => transport_error::send_failure(error, service, &host),
@@ -191,6 +203,17 @@ fn read_key_again(file: &std::path::Path) -> Option<SecretString> {
 /// A header as text; empty if it is missing or not text.
 fn header_text(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// The host that a redirect leads to, as ` to HOST`; empty for any other answer. It may be all there is to know a sign-in
+/// page by.
+fn redirect_target(status: StatusCode, headers: &HeaderMap) -> String {
+    if !status.is_redirection() {
+        return String::new();
+    }
+    let target = Url::parse(&header_text(headers, "location")).ok();
+    let host = target.as_ref().and_then(Url::host_str);
+    host.map_or_else(String::new, |host| format!(" to {host}"))
 }
 
 /// A body that was read up to a limit.

@@ -52,7 +52,6 @@ pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => return None, // too large for a number
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
     };
     believable(wait)
@@ -122,6 +121,40 @@ mod tests {
     fn a_reset_in_the_past_or_days_ahead_is_ignored() {
         for text in ["1799999999", "1800000000", "1800090000", "99999999999999999999", "x"] {
             assert_eq!(reset(text, now()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_wait_that_is_named_is_that_of_retry_after_else_that_of_the_reset() {
+        let [two, nine] = [2, 9].map(Duration::from_secs);
+        for (retry_after, reset, named) in [
+            (Some(two), Some(nine), Some(two)),
+            (Some(nine), None, Some(nine)),
+            (None, Some(nine), Some(nine)),
+            (None, None, None),
+        ] {
+            let headers = RateHeaders { retry_after, reset, ..RateHeaders::default() };
+            assert_eq!(headers.named_wait(), named);
+        }
+    }
+
+    #[test]
+    fn a_wait_of_a_day_is_believed_and_a_longer_or_empty_one_is_not() {
+        let day = WAIT_MAX.as_secs();
+        for (ahead, believed) in [(0, false), (1, true), (day, true), (day + 1, false)] {
+            let wait = believed.then_some(Duration::from_secs(ahead));
+            let when = now() + Duration::from_secs(ahead);
+            assert_eq!(retry_after(&ahead.to_string(), now()), wait, "{ahead} s");
+            assert_eq!(retry_after(&httpdate::fmt_http_date(when), now()), wait, "a date {ahead} s ahead");
+            assert_eq!(reset(&(1_800_000_000 + ahead).to_string(), now()), wait, "a reset {ahead} s ahead");
+        }
+    }
+
+    #[test]
+    fn a_limit_from_one_on_counts() {
+        for (text, limit) in [("1", Some(1)), (" 1000 ", Some(1000)), ("0", None), ("4294967296", None)] {
+            let read = RateHeaders::read(false, |name| (name == "x-ratelimit-limit").then_some(text), now());
+            assert_eq!(read.limit, limit, "{text:?}");
         }
     }
 

@@ -15,10 +15,13 @@ use tempfile::NamedTempFile;
 use crate::error::RunError;
 
 /// All reports; a temporary file left by a kill is recognized by the name of its report.
-const REPORT_NAMES: [&str; 8] = [
+const REPORT_NAMES: [&str; 11] = [
     "report.csv",
     "failed.csv",
     "notes.csv",
+    "index.csv",
+    "gone.csv",
+    "report.html",
     "manifest-sha256.txt",
     "bagit.txt",
     "bag-info.txt",

@@ -45,6 +45,11 @@ impl<'folder> Replacer<'folder> {
         Self { folder, previous, replaced: Vec::new(), held: Vec::new(), refused: Vec::new() }
     }
 
+    /// Where they are.
+    pub const fn folder(&self) -> &'folder Path {
+        self.folder
+    }
+
     /// Makes the draft durable and replaces the old report, unless another program holds it.
     pub fn replace(&mut self, draft: Draft) {
         let name = draft.name();
@@ -128,7 +133,7 @@ fn is_held(error: &io::Error) -> bool {
 }
 
 /// The hash of a regular file; `None` for anything else.
-fn hash(path: &Path) -> io::Result<Option<[u8; 32]>> {
+pub(super) fn hash(path: &Path) -> io::Result<Option<[u8; 32]>> {
     let Presence::File(_) = Presence::of(path)? else { return Ok(None) };
     let mut file = std::fs::File::open(path)?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; READ_SIZE]);

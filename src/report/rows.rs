@@ -1,6 +1,6 @@
-//! `report.csv`, one line for every row of the manifest, and `failed.csv`, the rows to export again.
+//! `report.csv`, one line for every row of the manifest, `failed.csv`, the rows to export again, and `index.csv`.
 //!
-//! Both are written in one pass in the manifest's order. `failed.csv` repeats the manifest's own columns byte for
+//! All are written in one pass in the manifest's order. `failed.csv` repeats the manifest's own columns byte for
 //! byte, so that it is itself a manifest; bad rows, which could not be parsed, are in `report.csv` only.
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ReportError;
 use super::csv::{Line, from_server, visible};
+use super::index::{Delivery, Index};
 use crate::error::{ErrorCode, advice};
 use crate::ledger::columns::{bytes, number, text};
 
@@ -20,19 +21,22 @@ const REPORT_HEADER: &[u8] =
 /// Follows the manifest's own columns in the header of `failed.csv`.
 const REASON_HEADER: &[u8] = b",error_code,error,attempts,advice\n";
 
-/// Header of `failed.csv` if the ledger has no manifest loaded.
+/// The manifest's own columns if the ledger has no manifest loaded.
 const DEFAULT_HEADER: &[u8] = b"org,note,image";
 
-/// Writes both files. Needs the temporary table `same`.
+/// Writes the files. Needs the temporary table `same`.
 pub(super) fn write(
     conn: &Connection,
     report: &mut impl Write,
     failed: &mut impl Write,
+    index: &mut impl Write,
 ) -> Result<(), ReportError> {
     report.write_all(REPORT_HEADER)?;
     let header = conn.query_row("SELECT header FROM manifest", [], |row| row.get(0)).optional()?;
-    failed.write_all(header.as_ref().map_or(DEFAULT_HEADER, |header: &Vec<u8>| header))?;
+    let header = header.as_ref().map_or(DEFAULT_HEADER, |header: &Vec<u8>| header);
+    failed.write_all(header)?;
     failed.write_all(REASON_HEADER)?;
+    let mut index = Index::begin(header, index)?;
 
     let mut results = conn.prepare(
         "SELECT v.line, v.org, v.note, v.image, v.state, v.path, v.bytes, v.sha256, v.content_type, v.etag,
@@ -56,8 +60,10 @@ pub(super) fn write(
             _ => undelivered(row, &mut line)?,
         }
         line.end(report)?;
-        if matches!(state, "failed" | "untried") {
-            write_failed(row, &mut line, failed)?;
+        match state {
+            "stored" | "skipped" => index.add(bytes(row, 19)?, &delivery(row)?, &mut line)?,
+            "failed" | "untried" => write_failed(row, &mut line, failed)?,
+            _ => {}
         }
     }
     Ok(())
@@ -101,6 +107,17 @@ fn undelivered(row: &Row<'_>, line: &mut Line) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The image for the index.
+fn delivery<'row>(row: &'row Row<'_>) -> rusqlite::Result<Delivery<'row>> {
+    Ok(Delivery {
+        path: bytes(row, 5)?,
+        bytes: number(row, 6)?,
+        sha256: bytes(row, 7)?,
+        content_type: text(row, 8)?,
+        stored_at: bytes(row, 12)?,
+    })
+}
+
 /// Writes the line of `failed.csv`; a bad row has none.
 fn write_failed(row: &Row<'_>, line: &mut Line, out: &mut impl Write) -> Result<(), ReportError> {
     let raw = bytes(row, 19)?;
@@ -112,7 +129,8 @@ fn write_failed(row: &Row<'_>, line: &mut Line, out: &mut impl Write) -> Result<
     line.text(code);
     line.text(&from_server(text(row, 14)?));
     line.number(number(row, 11)?);
-    line.text(&from_server(&advice::of(ErrorCode::parse(code), text(row, 14)?)));
+    // our own words around names that are clean already; as a server's, they would lose the form of a proxy's URL
+    line.text(&visible(&advice::of(ErrorCode::parse(code), text(row, 14)?)));
     Ok(line.end(out)?)
 }
 

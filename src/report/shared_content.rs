@@ -21,7 +21,6 @@ pub(super) struct SharedContent<'conn> {
     bytes: Repeats,
     object: Repeats,
     add: Statement<'conn>,
-    delivered: u64,
 }
 
 /// A row that has the bytes of an earlier row of another image.
@@ -50,14 +49,6 @@ pub(super) fn first_same_bytes(conn: &Connection) -> rusqlite::Result<Vec<SameBy
     .collect()
 }
 
-/// What [`SharedContent`] counted.
-pub(super) struct SharedCounts {
-    /// Images delivered, over all manifests.
-    pub delivered: u64,
-    /// Rows with the same bytes as an earlier row.
-    pub same_content: u64,
-}
-
 impl<'conn> SharedContent<'conn> {
     /// Passes over all delivered images and creates the temporary tables `suspects` and `same`. The latter names for
     /// a row (`seq`) the line that has the same bytes, or the same object; most rows are not in it.
@@ -69,13 +60,12 @@ impl<'conn> SharedContent<'conn> {
              CREATE TEMP TABLE same (seq INTEGER PRIMARY KEY, bytes INTEGER, object INTEGER) STRICT;",
         )?;
         let add = conn.prepare("INSERT INTO suspects VALUES (?1, ?2, ?3, ?4)")?;
-        let mut shared = Self { bytes: Repeats::default(), object: Repeats::default(), add, delivered: 0 };
+        let mut shared = Self { bytes: Repeats::default(), object: Repeats::default(), add };
         let mut images = conn.prepare("SELECT sha256, object FROM images WHERE delivered = 1")?;
         let mut images = images.query([])?;
         while let Some(image) = images.next()? {
             shared.bytes.insert(bytes(image, 0)?);
             shared.object.insert(bytes(image, 1)?);
-            shared.delivered += 1;
         }
         shared.bytes.keep_repeated();
         shared.object.keep_repeated();
@@ -93,8 +83,9 @@ impl<'conn> SharedContent<'conn> {
         Ok(())
     }
 
-    /// Fills the table `same`.
-    pub fn finish(self, conn: &Connection) -> rusqlite::Result<SharedCounts> {
+    /// Fills the table `same`. Returns how many rows have the same bytes as an earlier row.
+    pub fn finish(self, conn: &Connection) -> rusqlite::Result<u64> {
+        drop(self);
         let same_content = link(conn, Kind::Bytes, "INSERT INTO same (seq, bytes) VALUES (?1, ?2)")?;
         link(
             conn,
@@ -102,7 +93,7 @@ impl<'conn> SharedContent<'conn> {
             "INSERT INTO same (seq, object) VALUES (?1, ?2)
              ON CONFLICT (seq) DO UPDATE SET object = excluded.object",
         )?;
-        Ok(SharedCounts { delivered: self.delivered, same_content })
+        Ok(same_content)
     }
 }
 

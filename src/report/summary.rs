@@ -10,8 +10,9 @@ use std::io::{self, Write};
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
+use super::gone;
 use super::notes::{NoteTotals, Notes};
-use super::shared_content::{SameBytes, SharedContent, SharedCounts, first_same_bytes};
+use super::shared_content::{SameBytes, SharedContent, first_same_bytes};
 use crate::ledger::{
     self,
     columns::{bytes, text},
@@ -76,6 +77,9 @@ pub struct Summary {
     /// Share of the API's allowance that the run used, 0 to 1: its requests divided by those that `--rate`, or the
     /// API's own lower limit, allows between the first and the last one (at least one window). `None` without requests.
     pub allowance_share: Option<f64>,
+    /// Images that could be in flight at a time when the run ended; `None` if it is not known.
+    #[serde(skip)]
+    pub concurrency: Option<u64>,
     /// Rows whose bytes an earlier row of another image had.
     pub same_content: u64,
     /// The first of them.
@@ -121,6 +125,7 @@ impl Summary {
         self.api_429 = run.api_429;
         self.retries = run.retries;
         self.allowance_share = run.allowance_share;
+        self.concurrency = ledger::pace_of(conn, run.id)?.map(|pace| pace.concurrency);
         self.exit_code = run.exit_code;
         self.started_at = run.started_at;
         self.finished_at = run.finished_at.unwrap_or_default();
@@ -179,26 +184,26 @@ pub fn summary(conn: &Connection) -> Result<Summary, rusqlite::Error> {
 }
 
 /// Everything but what the run recorded about itself. Works inside a transaction of the caller, which gets the
-/// temporary tables `note_totals` and `same` with it.
+/// temporary tables `note_totals`, `bad_images`, `same` and `gone` with it.
 pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     let mut shared = SharedContent::begin(conn)?;
     let mut notes = NoteTotals::begin(conn)?;
     let Totals { counts, failures, orgs } = add_up(conn, &mut shared, &mut notes)?;
-    let SharedCounts { delivered, same_content } = shared.finish(conn)?;
+    let same_content = shared.finish(conn)?;
     // the manifest of the rows: a run that was killed before it was recorded may have loaded another than the
     // newest run's
     let loaded: Option<String> =
         conn.query_row("SELECT sha256 FROM manifest", [], |row| row.get(0)).optional()?;
+    let notes = notes.finish(conn)?;
     Ok(Summary {
         counts,
         same_content,
         same_bytes: if same_content > 0 { first_same_bytes(conn)? } else { Vec::new() },
-        // two rows of one image are duplicates, so each of these has an image of its own
-        not_in_manifest: delivered - counts.stored - counts.skipped,
+        not_in_manifest: gone::collect(conn)?,
         manifest_sha256: loaded.unwrap_or_default(),
         failures,
         orgs: with_names(conn, orgs)?,
-        notes: notes.finish(conn)?,
+        notes,
         repaired: if counts.untried > 0 { ledger::repaired(conn)? } else { 0 },
         ..Summary::default()
     })

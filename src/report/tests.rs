@@ -42,7 +42,7 @@ fn fill(byte: u8) -> Vec<u8> {
 fn row(conn: &Connection, seq: i64, line: i64, note: i64, name: &str, raw: &str, rest: &str) {
     let sql = format!(
         "INSERT INTO rows (seq, line, note, name, key, raw, first, image, run, failed, attempts, code, error, trace_id)
-         VALUES (?1, ?2, ?3, ?4, 0, ?5, {rest})"
+         VALUES (?1, ?2, ?3, ?4, CAST(substr(?4, 2) AS INTEGER), ?5, {rest})"
     );
     conn.execute(&sql, params![seq, line, note, name, raw.as_bytes()]).expect("row");
 }
@@ -65,6 +65,8 @@ fn ledger() -> Connection {
     )
     .expect("what the server said");
 
+    conn.execute_batch("INSERT INTO unasked VALUES (1, 'cccc'), (6, 'aaaa')")
+        .expect("of the manifest before");
     row(&conn, 1, 2, 3, "i1", "zeta,\"n\"\"1\",i1,", &format!("NULL, 1, {REACHED}"));
     row(&conn, 2, 3, 3, "i2", "zeta,\"n\"\"1\",i2,", &format!("NULL, 2, {REACHED}"));
     row(&conn, 3, 5, 3, "i1", "zeta,\"n\"\"1\",i1,again", &format!("1, NULL, {REACHED}"));
@@ -103,7 +105,7 @@ fn empty_ledger() -> Connection {
 
 fn written(conn: &Connection) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().expect("folder");
-    write_all(conn, folder.path()).expect("written");
+    write_all(conn, folder.path(), &Occasion::Report).expect("written");
     files(folder.path())
 }
 
@@ -156,6 +158,42 @@ fn failed_csv_has_as_many_fields_in_every_line_as_in_its_header() {
     let failed = &written(&ledger())["failed.csv"];
     let rows = ::csv::Reader::from_reader(failed.as_bytes()).into_records().collect::<Result<Vec<_>, _>>();
     assert_eq!(rows.expect("a strict reader takes it").len(), 5);
+}
+
+#[test]
+fn index_csv_says_where_each_image_is_beside_the_manifests_own_columns() {
+    assert_snapshot!(written(&ledger())["index.csv"], @r#"
+    org_id,note,image,"my, column",path,bytes,sha256,content_type,stored_at
+    zeta,"n""1",i1,,data/org/3/i1.jpg,10,0101010101010101010101010101010101010101010101010101010101010101,'=cmd|x,2026-03-02T08:01:01.000Z
+    zeta,"n""1",i2,,data/org/3/i2.jpg,20,0202020202020202020202020202020202020202020202020202020202020202,image/jpeg,2026-03-01T08:01:02.000Z
+    "a,b",=n2,i3,,data/org/2/i3.jpg,30,0101010101010101010101010101010101010101010101010101010101010101,image/jpeg,2026-03-02T08:01:03.000Z
+    zeta,007,i4,,data/org/4/i4.jpg,40,0101010101010101010101010101010101010101010101010101010101010101,image/jpeg,2026-03-02T08:01:04.000Z
+    "#);
+}
+
+#[test]
+fn gone_csv_names_images_of_earlier_manifests() {
+    assert_snapshot!(written(&ledger())["gone.csv"], @"
+    org,note,image,path,sha256,stored_at,last_manifest_sha256
+    old,of an earlier manifest,i6,data/org/1/i6.jpg,0202020202020202020202020202020202020202020202020202020202020202,2026-03-01T08:01:06.000Z,aaaa
+    ");
+}
+
+#[test]
+fn an_image_that_a_bad_row_names_or_that_must_have_another_hash_is_not_gone() {
+    let conn = ledger();
+    conn.execute_batch(
+        "INSERT INTO rows (seq, line) VALUES (20, 30);
+         INSERT INTO bad_rows VALUES (20, 'old', 'of an earlier manifest', 'i6', 'sha256 is not 64 hex digits');",
+    )
+    .expect("a bad row");
+    assert_eq!(summary(&conn).expect("summary").not_in_manifest, 0);
+    let conn = ledger();
+    conn.execute_batch(
+        "INSERT INTO rows (seq, line, note, name, key, wanted) VALUES (20, 30, 1, 'i6', 6, x'00')",
+    )
+    .expect("another hash");
+    assert_eq!(gone(&conn), Ok(0));
 }
 
 #[test]
@@ -258,20 +296,20 @@ fn the_tag_manifest_holds_the_hash_of_every_other_file() {
     let files = written(&ledger());
     let expected: String = files
         .iter()
-        .filter(|(name, _)| *name != "tagmanifest-sha256.txt")
+        .filter(|(name, _)| !matches!(&***name, TAGS | receipts::NAME))
         .map(|(name, text)| format!("{}  {name}\n", crate::item::hex(&Sha256::digest(text))))
         .collect();
     assert_eq!(files["tagmanifest-sha256.txt"], expected);
-    assert_eq!(files.len(), 8);
+    assert_eq!(files.len(), 11);
 }
 
 #[test]
 fn the_same_ledger_gives_the_same_bytes_and_is_not_changed() {
     let conn = ledger();
     let folder = tempfile::tempdir().expect("folder");
-    let first = write_all(&conn, folder.path()).expect("written");
+    let first = write_all(&conn, folder.path(), &Occasion::Report).expect("written");
     let before = files(folder.path());
-    assert_eq!(write_all(&conn, folder.path()).expect("written again"), first);
+    assert_eq!(write_all(&conn, folder.path(), &Occasion::Report).expect("written again"), first);
     assert_eq!(files(folder.path()), before);
     assert_eq!(summary(&conn).expect("summary"), first);
     let temporary: i64 =
@@ -345,7 +383,7 @@ fn a_ledger_without_runs_gives_a_valid_bag_too() {
 #[test]
 fn data_is_created_for_its_owner_only() {
     let folder = tempfile::tempdir().expect("folder");
-    write_all(&ledger(), folder.path()).expect("written");
+    write_all(&ledger(), folder.path(), &Occasion::Run).expect("written");
     let mode = fs_err::metadata(folder.path().join("data")).expect("data").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
@@ -354,17 +392,18 @@ fn data_is_created_for_its_owner_only() {
 fn a_file_that_cannot_be_replaced_is_named_and_keeps_no_other_back() {
     let folder = tempfile::tempdir().expect("folder");
     fs_err::create_dir_all(folder.path().join("notes.csv/in the way")).expect("made");
-    let error = write_all(&ledger(), folder.path()).expect_err("refused");
+    let error = write_all(&ledger(), folder.path(), &Occasion::Run).expect_err("refused");
     let RunError::Reports { names, why, .. } = &error else { panic!("{error:?}") };
     assert_eq!(names, "notes.csv");
     assert!(why.contains("/notes.csv`"), "{why}");
     assert!(error.to_string().contains("`exporter report "), "{error}");
     let mut left = files(folder.path());
+    left.remove(receipts::NAME).expect("written");
     let tags = left.remove("tagmanifest-sha256.txt").expect("written");
     let names: Vec<_> = tags.lines().filter_map(|line| line.split("  ").nth(1)).collect();
     let left: Vec<_> = left.into_keys().collect();
     assert_eq!(names, left, "the tag manifest lists what is there");
-    assert_eq!(left.len(), 6, "{left:?}");
+    assert_eq!(left.len(), 8, "{left:?}");
 }
 
 #[test]
@@ -374,7 +413,7 @@ fn the_end_of_a_run_is_recorded_again_if_a_report_cannot_be_replaced() {
         let folder = tempfile::tempdir().expect("folder");
         fs_err::create_dir_all(folder.path().join(name).join("in the way")).expect("made");
         let mut recorded = Vec::new();
-        let written = finish_and_write_all(&conn, folder.path(), |_, refused| {
+        let written = finish_and_write_all(&conn, folder.path(), &Occasion::Run, |_, refused| {
             recorded.push(refused.map(ToString::to_string));
             let code = if refused.is_some() { 7 } else { 0 };
             conn.execute("UPDATE runs SET exit_code = ?1 WHERE id = 2", [code]).map(drop)
@@ -395,7 +434,7 @@ fn the_end_of_a_run_is_recorded_again_if_a_report_cannot_be_replaced() {
 fn a_folder_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     let nowhere = folder.path().join("nowhere");
-    let error = write_all(&ledger(), &nowhere).expect_err("refused");
+    let error = write_all(&ledger(), &nowhere, &Occasion::Run).expect_err("refused");
     assert!(matches!(error, RunError::Reports { .. }), "{error:?}");
     assert!(error.to_string().contains(&*nowhere.to_string_lossy()), "{error}");
 }
@@ -468,7 +507,7 @@ fn many_rows_with_the_same_bytes_are_all_named() {
 #[test]
 fn the_files_are_for_their_owner_only() {
     let folder = tempfile::tempdir().expect("folder");
-    write_all(&ledger(), folder.path()).expect("written");
+    write_all(&ledger(), folder.path(), &Occasion::Run).expect("written");
     for name in files(folder.path()).keys() {
         let permissions = fs_err::metadata(folder.path().join(name)).expect("metadata").permissions();
         assert_eq!(permissions.mode() & 0o777, 0o600, "{name}");
@@ -484,7 +523,10 @@ fn the_reports_belong_to_the_manifest_whose_rows_they_list() {
     let before = "{\"manifest_sha256\":\"bbbb\",\"finished_at\":\"2026-03-02T08:01:30.500Z\"}";
     fs_err::write(folder.path().join("summary.json"), before).expect("written");
     for _ in 0..2 {
-        assert_eq!(write_all(&conn, folder.path()).expect("written").manifest_sha256, "cccc");
+        assert_eq!(
+            write_all(&conn, folder.path(), &Occasion::Report).expect("written").manifest_sha256,
+            "cccc"
+        );
     }
     let kept = fs_err::read_dir(folder.path().join("reports")).expect("kept");
     assert_eq!(kept.count(), 1, "kept once");

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::Finished;
 use crate::error::{ErrorCode, RunError, StopReason};
 use crate::ledger::{self, Ledger, RunCounters, sqlite_error};
-use crate::report::{self, Written};
+use crate::report::{self, Occasion, Written};
 use crate::store::Folder;
 use crate::timestamp;
 
@@ -48,7 +48,7 @@ fn record_and_report(
     let stop = why.as_ref().map(|(code, why)| (*code, why.as_str()));
     // recorded twice, the run has ended once
     let finished_at = timestamp::now();
-    let written = report::finish_and_write_all(connection, folder, |counts, refused| {
+    let written = report::finish_and_write_all(connection, folder, &Occasion::Run, |counts, refused| {
         let code = if refused.is_some() { 1 } else { report::exit_code(counts, stopped.as_ref()) };
         // a signal or a deadline after the last row stopped nothing
         let stopper = stopped.as_ref().filter(|stopped| counts.untried > 0 || stopped.is_error());
@@ -58,10 +58,10 @@ fn record_and_report(
         ledger::finish_run(connection, run, &finished_at, code, stop, counters)
     });
     match written {
-        Ok(Written { summary, refused }) => {
+        Ok(Written { summary, refused, receipt }) => {
             let code = report::exit_code(&summary.counts, stopped.as_ref());
             let exit_code = if refused.is_some() { 1 } else { code };
-            Ok(Finished { summary, exit_code, stopped, reports: refused })
+            Ok(Finished { summary, exit_code, stopped, reports: refused, receipt })
         }
         Err(error) => record_only(connection, run, stopped, counters, error),
     }
@@ -83,7 +83,7 @@ fn record_only(
     let _ = ledger::finish_run(connection, run, &timestamp::now(), 1, Some((code, &why)), counters);
     // the user needs the counts even more if there are no reports
     let summary = report::summary(connection).map_err(sqlite_error)?;
-    Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error) })
+    Ok(Finished { summary, exit_code: 1, stopped, reports: Some(error), receipt: None })
 }
 
 /// Records that a run could not start its work, and writes the reports of that.
@@ -97,7 +97,7 @@ pub(super) async fn give_up(
     let finished_at = timestamp::now();
     ledger
         .ask(move |connection| {
-            report::finish_and_write_all(connection, &folder, |_, _| {
+            report::finish_and_write_all(connection, &folder, &Occasion::Run, |_, _| {
                 let counters = RunCounters::default();
                 ledger::finish_run(connection, run, &finished_at, 1, Some((code, &why)), &counters)
             })

@@ -9,31 +9,26 @@ mod settle;
 mod watch;
 
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn, ready};
+use std::future::pending;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinHandle, JoinSet, unconstrained};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use self::settle::Parked;
 use crate::error::{RunError, StopReason};
 use crate::event::Progress;
-use crate::fetch::{Fetcher, Outcome, open_files};
-use crate::ledger::{self, Cursor, RunCounters, Work, Write, sqlite_error};
+use crate::fetch::{Fetcher, Outcome};
+use crate::ledger::{self, Cursor, Pace, RunCounters, Work, Write, sqlite_error};
 use crate::options::DRAIN;
 use crate::remote::Remote;
 use crate::shutdown::StopHandle;
 
 /// Rows read from the ledger at a time.
 const CHUNK: u32 = 256;
-/// Tasks beyond the images in flight: they sleep, or wait for the disk. Each may hold an open file.
-const WAITING_TASKS_MAX: usize = 256;
 /// How often the run's counters are recorded.
 const COUNTERS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the numbers are sampled that the screen shows.
@@ -50,7 +45,15 @@ pub(super) async fn drive<R: Remote>(
     started: Instant,
 ) {
     let mut pipeline = Pipeline::new(Arc::clone(fetcher), run, todo, started);
-    if let Err(error) = pipeline.drive(stop).await {
+    let asker = async {
+        fetcher.hand_out_turns().await;
+        pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = pipeline.drive(stop) => ended,
+        () = asker => Ok(()),
+    };
+    if let Err(error) = ended {
         fetcher.admission.drain.stop(StopReason::Error(error));
     }
 }
@@ -65,6 +68,19 @@ pub(super) fn counters<R>(fetcher: &Fetcher<R>, started: Instant) -> RunCounters
         api_requests: Progress::get(&progress.api_requests),
         api_429: Progress::get(&progress.api_429),
         retries: Progress::get(&progress.retries),
+        pace: pace(progress),
+    }
+}
+
+/// Images in flight as they were sampled last.
+fn pace(progress: &Progress) -> Pace {
+    Pace {
+        concurrency: Progress::get(&progress.concurrency),
+        downloading: Progress::get(&progress.downloading),
+        asking: Progress::get(&progress.asking),
+        waiting: Progress::get(&progress.waiting),
+        queued: Progress::get(&progress.queued),
+        ready: Progress::get(&progress.ready),
     }
 }
 
@@ -73,7 +89,6 @@ struct Pipeline<R> {
     run: i64,
     started: Instant,
     tasks: JoinSet<(Work, Outcome)>,
-    tasks_max: usize,
     /// Read from the ledger, not started.
     ready: VecDeque<Work>,
     cursor: Cursor,
@@ -103,7 +118,6 @@ enum Wake {
 impl<R: Remote> Pipeline<R> {
     fn new(fetcher: Arc<Fetcher<R>>, run: i64, todo: u64, started: Instant) -> Self {
         Self {
-            tasks_max: tasks_max(fetcher.concurrency),
             fetcher,
             run,
             started,
@@ -200,6 +214,7 @@ impl<R: Remote> Pipeline<R> {
             }
             Wake::Sample => {
                 admission.check_announced_wait();
+                self.fetcher.adjust();
                 if admission.drain.is_cut() {
                     // the watch has cut what is in flight: whatever does not end by itself is dropped
                     self.time_up.get_or_insert_with(|| Instant::now() + CUT_TIMEOUT);
@@ -225,7 +240,7 @@ impl<R: Remote> Pipeline<R> {
     }
 
     async fn start_rows(&mut self) -> Result<(), RunError> {
-        while self.tasks.len() < self.tasks_max && !self.fetcher.admission.drain.is_draining() {
+        while self.has_room() && !self.fetcher.admission.drain.is_draining() {
             // every row of a chunk may be blocked
             while self.ready.is_empty() && self.unread > 0 && !self.fetcher.admission.drain.is_draining() {
                 self.read_chunk().await?;
@@ -234,11 +249,15 @@ impl<R: Remote> Pipeline<R> {
                 break;
             }
             let Some(work) = self.ready.pop_front() else { break };
-            // the row asks the limiter as soon as it is started
+            // the row may ask as soon as it is started
             self.fetcher.admission.demand.set_waiting(self.waiting());
-            self.start(work).await;
+            self.start(work);
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.tasks.len() < self.fetcher.rows_max && !self.fetcher.queue.is_full()
     }
 
     async fn read_chunk(&mut self) -> Result<(), RunError> {
@@ -256,30 +275,19 @@ impl<R: Remote> Pipeline<R> {
         self.accept(chunk).await
     }
 
-    /// Starts a row and polls it to where it first waits, and only then makes it a task: so rows queue for slots and
-    /// requests in the ledger's order. As tasks they would queue in the order in which the threads get to them.
-    async fn start(&mut self, work: Work) {
+    /// Starts a row. Its place in the queue is taken before its task runs, so rows ask in the ledger's order.
+    fn start(&mut self, work: Work) {
         let fetcher = Arc::clone(&self.fetcher);
-        let mut row = Box::pin(async move {
-            let outcome = fetcher.fetch(&work).await;
+        let place = fetcher.queue.enter();
+        self.tasks.spawn(async move {
+            let outcome = fetcher.fetch(&work, place).await;
             (work, outcome)
         });
-        // without `unconstrained` tokio's budget for one poll may end first, and the row would not be in the queue
-        let started = poll_fn(|context| {
-            let poll = AssertUnwindSafe(|| pin!(unconstrained(row.as_mut())).poll(context));
-            Poll::Ready(catch_unwind(poll))
-        });
-        match started.await {
-            Ok(Poll::Pending) => self.tasks.spawn(row),
-            Ok(Poll::Ready(ended)) => self.tasks.spawn(ready(ended)),
-            // the run ends as after a panic in a task: with its reports
-            Err(panic) => self.tasks.spawn(async move { resume_unwind(panic) }),
-        };
     }
 
     /// Samples the numbers that the screen shows.
     fn sample(&self) {
-        let Fetcher { admission, progress, slots, concurrency, .. } = &*self.fetcher;
+        let Fetcher { admission, progress, queue, .. } = &*self.fetcher;
         let waiting = u64::try_from(admission.limiter.waiting().as_millis()).unwrap_or(u64::MAX);
         progress.waiting_ms.store(waiting, Relaxed);
         let share = admission.limiter.share().unwrap_or_default();
@@ -289,15 +297,20 @@ impl<R: Remote> Pipeline<R> {
             reason = "a share is between 0 and 1"
         )]
         progress.allowance_permille.store((1000.0 * share).round() as u64, Relaxed);
-        let in_flight = concurrency.saturating_sub(slots.available_permits());
-        progress.in_flight.store(in_flight as u64, Relaxed);
+        let counts = queue.counts();
+        let (waiting, queued) =
+            if admission.limiter.is_waited_for() { (counts.waiting, 0) } else { (0, counts.waiting) };
+        for (shown, number) in [
+            (&progress.concurrency, queue.concurrency()),
+            (&progress.downloading, counts.downloading),
+            (&progress.asking, counts.asking),
+            (&progress.waiting, waiting),
+            (&progress.queued, queued),
+            (&progress.ready, counts.ready),
+        ] {
+            shown.store(number as u64, Relaxed);
+        }
     }
-}
-
-/// A task may hold a part file and a connection: if few files may be open there are fewer tasks, not failed rows.
-fn tasks_max(concurrency: usize) -> usize {
-    let spare = open_files().saturating_sub(2 * concurrency as u64);
-    concurrency + usize::try_from(spare).unwrap_or(WAITING_TASKS_MAX).min(WAITING_TASKS_MAX)
 }
 
 async fn sleep_until_any(when: Option<Instant>) {

@@ -1,4 +1,4 @@
-//! How bytes and names are made durable: one call for each, or one for all of them.
+//! How bytes and names are made durable: one call for all of them, or one for each, many at a time.
 //!
 //! A sync that failed is never repeated: the kernel may count the page as clean by then, and report success. If one
 //! file's `fsync` failed, that image is fetched again. If `syncfs` or the sync of a folder failed, the bytes of any file
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Folder, Part};
+use super::{Folder, Part, parallel};
 use crate::disk::FileSystem;
 use crate::disk::fault::failure;
 use crate::error::Failure;
@@ -17,13 +17,17 @@ use crate::error::Failure;
 /// From this many files on, one `syncfs` is cheaper than an `fsync` of each.
 const SYNCFS_MIN_FILES: usize = 4;
 
+/// Files that are flushed one by one are flushed this many at a time: on a file server each flush waits for an answer,
+/// 60 ms on a busy one, and a batch needs one for its bytes and one for its folders.
+const FLUSHES_MAX: usize = 32;
+
 /// The first Linux on which `syncfs` reports failed writes.
 const SYNCFS_REPORTS_ERRORS_SINCE: (u32, u32) = (5, 8);
 
 /// How this run makes files durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SyncStrategy {
-    /// One `fsync` for each file.
+    /// One `fsync` for each file, beside each other.
     EachFile,
     /// One `syncfs` for many files.
     FileSystem,
@@ -52,7 +56,10 @@ impl SyncStrategy {
             sync_file_system(folder)?;
             return Ok(parts.map(|_| Ok(())).collect());
         }
-        Ok(parts.map(|part| part.file.sync_all().map_err(failure("flushing", &part.path))).collect())
+        let parts: Vec<_> = parts.collect();
+        Ok(parallel::for_each(&parts, FLUSHES_MAX, |part| {
+            part.file.sync_all().map_err(failure("flushing", &part.path))
+        }))
     }
 
     /// Makes the names in these folders durable, `files` of them new.
@@ -71,10 +78,12 @@ impl SyncStrategy {
 
 /// Makes the names in each of these folders durable.
 pub(super) fn sync_each(folders: &BTreeSet<PathBuf>) -> Result<(), Failure> {
-    folders.iter().try_for_each(|path| {
+    let folders: Vec<_> = folders.iter().collect();
+    let synced = parallel::for_each(&folders, FLUSHES_MAX, |path| {
         let synced = File::open(path).and_then(|handle| handle.sync_all());
         synced.map_err(|error| lost(path, &error))
-    })
+    });
+    synced.into_iter().collect()
 }
 
 fn sync_file_system(folder: &Folder) -> Result<(), Failure> {

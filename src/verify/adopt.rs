@@ -19,6 +19,7 @@ use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
 use crate::item::{NoteId, OrgId};
 use crate::ledger::{self, Condition, ImageRow, Owner, Rebuild, sqlite_error};
+use crate::report::receipts::{Adoption, append_adoption};
 use crate::report::{self, archive};
 use crate::timestamp;
 use list::LIST;
@@ -34,7 +35,7 @@ const NO_ROWS_CODE: u8 = 1;
 /// [`RunError::Settings`] if there is nothing to adopt, [`RunError::Ledger`] if the ledger is newer,
 /// [`RunError::InUse`], and any file error but those of a single image. The ledger is then as it was.
 pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
-    let start = Instant::now();
+    let (start, started_at) = (Instant::now(), timestamp::now());
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
     if let Some(set) = ledger::ShardSet::read(out)? {
         return Err(RunError::Settings(format!(
@@ -47,7 +48,15 @@ pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, R
     let damage = check(out, state_dir)?;
     refuse_link(out, "data")?;
     let mut rebuild = Rebuild::start(out, state_dir)?;
-    let mut verified = match fill(&mut rebuild.connection, out, progress) {
+    let filled = fill(&mut rebuild.connection, out, progress).and_then(|(verified, manifest_sha256)| {
+        let adoption = Adoption {
+            started_at: &started_at,
+            manifest_sha256: &manifest_sha256,
+            is_well: verified.is_well(),
+        };
+        append_adoption(&rebuild.connection, out, &adoption).map(|()| verified)
+    });
+    let mut verified = match filled {
         Ok(verified) => verified,
         Err(error) => {
             rebuild.abandon()?;
@@ -93,8 +102,12 @@ fn check(out: &Path, state_dir: Option<&Path>) -> Result<Option<String>, RunErro
     Ok(damage)
 }
 
-/// Fills the new ledger: runs, images, rows.
-fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<Verified, RunError> {
+/// Fills the new ledger: runs, images, rows. Returns the hash of the last manifest, too.
+fn fill(
+    connection: &mut Connection,
+    out: &Path,
+    progress: &Progress,
+) -> Result<(Verified, String), RunError> {
     let listed = list::load(connection, out)?;
     Progress::set(&progress.images, listed);
     let mut verified = Verified::default();
@@ -102,7 +115,8 @@ fn fill(connection: &mut Connection, out: &Path, progress: &Progress) -> Result<
     adopt_files(connection, out, progress, &mut verified)?;
     foreign::find(connection, out, list::OWNED)?.report(&mut verified);
     let manifest_sha256 = last.map(|run| run.manifest_sha256).unwrap_or_default();
-    restore_rows(connection, out, &manifest_sha256, &mut verified.notices).map(|()| verified)
+    restore_rows(connection, out, &manifest_sha256, &mut verified.notices)?;
+    Ok((verified, manifest_sha256))
 }
 
 /// Restores the rows of the last report, and adds the adoption to the table of runs.

@@ -83,7 +83,10 @@ impl CheckLog {
         while !self.unsaved.is_empty() {
             let rest = self.unsaved.len().saturating_sub(SAVED_AT_ONCE);
             match ledger::open_locked(&self.out, self.state_dir.as_deref(), ledger::VERIFY) {
-                Ok(state) => save(&state.connection, &self.unsaved[rest..])?,
+                Ok(state) => {
+                    save(&state.connection, &self.unsaved[rest..])?;
+                    state.connection.close().map_err(sqlite_error)?;
+                }
                 Err(RunError::InUse { .. }) => break,
                 // an archive may well be on a disk that is read-only
                 Err(RunError::Disk(what)) => {

@@ -9,12 +9,17 @@ use super::file_state::FileState;
 use super::findings::Problem;
 use crate::error::RunError;
 use crate::ledger::{self, Damage, sqlite_error};
-use crate::report;
+use crate::report::{self, Occasion};
 
 /// Marks the damaged images in one transaction and writes the reports; returns how many were marked. The caller holds
 /// the lock and has made sure that the medium can be read. No file is touched: a changed one stays until a run replaces
 /// it.
-pub(super) fn repair(connection: &Connection, out: &Path, problems: &[Problem]) -> Result<u64, RunError> {
+pub(super) fn repair(
+    connection: &Connection,
+    out: &Path,
+    problems: &[Problem],
+    started_at: &str,
+) -> Result<u64, RunError> {
     let damaged: Vec<_> =
         problems.iter().filter_map(|problem| Some((problem.job.id, damage(problem.state)?))).collect();
     if damaged.is_empty() {
@@ -23,7 +28,7 @@ pub(super) fn repair(connection: &Connection, out: &Path, problems: &[Problem]) 
     let marked = damaged.len() as u64;
     ledger::mark_damaged(connection, damaged.into_iter()).map_err(sqlite_error)?;
     report::remove_leftovers(out)?;
-    report::write_all(connection, out)?;
+    report::write_all(connection, out, &Occasion::Repair { started_at })?;
     Ok(marked)
 }
 

@@ -52,7 +52,8 @@ fn an_answer_without_the_apis_own_json_is_tried_again_whatever_its_status() {
             "{line:?}"
         );
         let advice = &workspace.failed()[0]["advice"];
-        assert!(advice.contains("proxy") && advice.contains("127.0.0.1"), "{advice}");
+        let cause = if status == 502 { "gateway" } else { "proxy" };
+        assert!(advice.contains(cause) && advice.contains("127.0.0.1"), "{advice}");
     }
 }
 
@@ -92,16 +93,47 @@ fn a_compressed_json_answer_is_read() {
 
 #[test]
 fn a_gateways_page_for_a_while_is_an_outage_that_no_row_pays_for() {
-    let workspace = Workspace::with_images(200);
-    workspace.sandbox.script().api_always(Some(ApiFault::html(404)));
-    let child = workspace.command(&["run", "manifest.csv"]).spawn().expect("started");
-    std::thread::sleep(Duration::from_secs(2));
-    workspace.sandbox.script().api_always(None);
-    let ran = Run::wait(child).assert_code(0);
-    assert!(ran.stderr.contains("outage"), "{}", ran.stderr);
-    assert!(!ran.stderr.contains("over after 0 s"), "{}", ran.stderr);
-    let report = workspace.report();
-    assert!(report.iter().all(|line| line["state"] == "stored" && line["attempts"] == "1"), "{report:?}");
+    let sign_in = ApiFault::Answer {
+        status: 302,
+        headers: vec![("location".into(), "http://127.0.0.1:1/sign-in".into())],
+        body: b"<html>Moved</html>".to_vec(),
+    };
+    for (api, storage) in [
+        (Some(ApiFault::html(404)), None),
+        (Some(sign_in), None),
+        (None, Some(StorageFault::html(404))),
+        (None, Some(StorageFault::html(403))),
+    ] {
+        let workspace = Workspace::with_images(200);
+        workspace.sandbox.script().api_always(api);
+        workspace.sandbox.script().storage_always(storage);
+        let child = workspace.command(&["run", "manifest.csv"]).spawn().expect("started");
+        std::thread::sleep(Duration::from_millis(1500));
+        workspace.sandbox.script().api_always(None);
+        workspace.sandbox.script().storage_always(None);
+        let ran = Run::wait(child).assert_code(0);
+        assert!(ran.stderr.contains("outage"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("over after 0 s"), "{}", ran.stderr);
+        let report = workspace.report();
+        assert!(report.iter().all(|line| line["state"] == "stored" && line["attempts"] == "1"), "{report:?}");
+    }
+}
+
+#[test]
+fn a_page_in_the_storages_place_names_the_host_and_says_nothing_of_the_image() {
+    for status in [302, 400, 401, 403, 404, 410] {
+        let workspace = Workspace::with_images(1);
+        for _ in 0..2 {
+            workspace.sandbox.script().storage("i0", StorageFault::html(status));
+        }
+        workspace.run(&["--max-attempts", "2"]).assert_code(3);
+        let line = workspace.report().remove(0);
+        assert_eq!((&*line["error_code"], &*line["attempts"]), ("storage_error", "2"), "{status}: {line:?}");
+        assert!(line["error"].contains(&format!("not the storage's own ({status}: ")), "{line:?}");
+        let advice = &workspace.failed()[0]["advice"];
+        assert!(advice.contains("proxy") && advice.contains("127.0.0.1"), "{advice}");
+        workspace.run(&[]).assert_code(0);
+    }
 }
 
 #[test]
@@ -153,7 +185,8 @@ fn twenty_rows_that_fail_alike_stop_the_run_with_the_advice_of_their_cause() {
         "not_an_image",
         &["Something on the way to 127.0.0.1", "proxy"],
     );
-    alike(Some(ApiFault::redirect(302, "http://127.0.0.1:1/")), None, "api_error", &["302", "--api-url"]);
+    let no_url = ApiFault::json(r#"{"code":"success","message":"","data":{}}"#);
+    alike(Some(no_url), None, "api_error", &["data.url is missing", "trace id"]);
     let inside = ApiFault::Url("https://10.0.0.1/x".to_owned());
     alike(Some(inside), None, "api_error", &["--storage-host 10.0.0.1"]);
 }

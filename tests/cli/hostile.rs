@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::wire::{Authority, Line, Wire};
+use crate::wire::{Line, Wire};
 use sandbox::config::Config;
 use sandbox::faults::{ApiFault, StorageFault};
 use sandbox::images::jpeg;
+use sandbox::tls::Authority;
 use sandbox::workspace::{Line as Row, Run, Workspace};
 
 /// A server has so many bytes to say; a program that takes them all is found by its memory, or by their number.

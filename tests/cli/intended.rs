@@ -78,15 +78,11 @@ fn a_kill_at_a_rename_costs_a_run_of_the_same_manifest_no_image() {
 
 #[test]
 fn a_kill_while_an_image_is_replaced_leaves_the_new_one_or_the_old_one_never_both() {
-    let to_png = |workspace: &Workspace| {
-        workspace.sandbox.add_image("o", "n", "x", sandbox::images::png(7, 40, 30), "image/png");
-    };
-    let other = |workspace: &Workspace| {
-        workspace.sandbox.add_image("o", "n", "x", jpeg(8, 3000), "image/jpeg");
-    };
-    let replacements: [(&str, &dyn Fn(&Workspace)); 2] =
-        [("another extension", &to_png), ("the same name", &other)];
-    for (what, replace) in replacements {
+    let replacements = [
+        ("another extension", sandbox::images::png(7, 40, 30), "image/png"),
+        ("the same name", jpeg(8, 3000), "image/jpeg"),
+    ];
+    for (what, bytes, content_type) in replacements {
         for moment in [
             "call=rename,path=/export/data/",
             "call=sync,path=/export/data/",
@@ -98,7 +94,7 @@ fn a_kill_while_an_image_is_replaced_leaves_the_new_one_or_the_old_one_never_bot
             workspace.run(&[]).assert_code(0);
             // cut off: the next run fetches it again
             fs::write(workspace.out().join("data/o/n/x.jpg"), b"cut").expect("cut");
-            replace(&workspace);
+            workspace.sandbox.add_image("o", "n", "x", bytes.clone(), content_type);
             if !killed(&workspace, moment) {
                 continue; // the file of the same name is not removed
             }

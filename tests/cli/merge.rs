@@ -29,6 +29,11 @@ fn timeless(lines: Vec<Line>) -> Vec<Line> {
     lines.into_iter().map(without).collect()
 }
 
+fn index(workspace: &Workspace) -> Vec<Line> {
+    let mut reader = csv::Reader::from_path(workspace.out().join("index.csv")).expect("an index");
+    reader.deserialize().map(|line| line.expect("a line")).collect()
+}
+
 /// The summary without what the machines and the clock decide.
 fn counted(mut summary: Value) -> Value {
     let keys =
@@ -43,7 +48,8 @@ fn counted(mut summary: Value) -> Value {
 fn assert_same_reports(merged: &Workspace, alone: &Workspace) {
     assert_eq!(timeless(merged.report()), timeless(alone.report()));
     assert_eq!(timeless(merged.failed()), timeless(alone.failed()));
-    for name in ["notes.csv", "manifest-sha256.txt", "bagit.txt", "bag-info.txt"] {
+    assert_eq!(timeless(index(merged)), timeless(index(alone)));
+    for name in ["notes.csv", "gone.csv", "manifest-sha256.txt", "bagit.txt", "bag-info.txt"] {
         assert_eq!(merged.read(name), alone.read(name), "{name}");
     }
     assert_eq!(counted(merged.summary()), counted(alone.summary()));
@@ -86,6 +92,9 @@ fn the_merged_reports_are_those_of_one_run_alone() {
     let before = shared.read("tagmanifest-sha256.txt");
     merge(&shared, &[]).assert_code(3);
     assert_eq!(shared.read("tagmanifest-sha256.txt"), before);
+    let receipts = shared.read("receipts.jsonl");
+    assert_eq!(receipts.matches("\"what\":\"merge\"").count(), 2, "{receipts}");
+    ask(&shared, &["verify", "--receipts"]).assert_code(0);
     let runs = shared.command(&["report", "--runs", "--json"]).spawn().expect("started");
     let runs: Value = serde_json::from_str(&Run::wait(runs).assert_code(0).stdout).expect("JSON");
     assert_eq!(runs.as_array().expect("runs").len(), 5, "one for each shard, and the merge: {runs}");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sandbox::faults::ApiFault;
 use sandbox::workspace::{Run, Workspace};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "exporter_rows",
     "exporter_bytes",
     "exporter_api_requests",
@@ -20,6 +20,7 @@ const NAMES: [&str; 10] = [
     "exporter_last_run_timestamp_seconds",
     "exporter_last_success_timestamp_seconds",
     "exporter_exit_code",
+    "exporter_receipt_info",
 ];
 
 /// Values by name and labels as they are written. Panics at whatever the format does not allow, and where a name

@@ -6,10 +6,12 @@ use std::fs;
 use sandbox::registry::ImageRef;
 use sandbox::workspace::{Run, Workspace};
 
-const REPORTS: [&str; 8] = [
+const REPORTS: [&str; 10] = [
     "report.csv",
     "failed.csv",
     "notes.csv",
+    "index.csv",
+    "gone.csv",
     "summary.json",
     "manifest-sha256.txt",
     "bagit.txt",

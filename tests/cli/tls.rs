@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::wire::{Authority, Wire};
+use crate::wire::Wire;
 use sandbox::faults::ApiFault;
+use sandbox::tls::Authority;
 use sandbox::workspace::{Run, Workspace};
 
 /// The sandbox behind TLS: the API's front, and that of the storage.

@@ -3,8 +3,8 @@
  *   inject RULE... -- PROGRAM ARGS...
  *
  * A RULE is `key=value,key=value,...`:
- *   call=NAME    open, stat, list, read, write, sync, rename, unlink, mkdir, truncate, lock (flock), record_lock (locks of
- *                fcntl), map (mmap of a file); each with its variants
+ *   call=NAME    open, stat, statfs, list, read, write, sync, rename, unlink, mkdir, truncate, lock (flock), record_lock
+ *                (locks of fcntl), map (mmap of a file); each with its variants
  *   path=TEXT    only calls on paths that contain TEXT (of a rename: the old or the new one)
  *   errno=NAME   fail with EACCES, EIO, ESTALE, ENOSPC, EDQUOT, EROFS, EPERM, ELOOP, ETIMEDOUT, EXDEV, ENOENT, ...
  *   delay=MS     let the call go after so many milliseconds
@@ -79,6 +79,7 @@ static const struct call calls[] = {
     {"stat", __NR_faccessat, AT, 0},
     {"stat", __NR_readlinkat, AT, 0},
     {"stat", __NR_fstat, FD, 0},
+    {"statfs", __NR_statfs, PATH, 0},
     {"list", __NR_getdents64, FD, 0},
     {"read", __NR_read, FD, 2},
     {"read", __NR_pread64, FD, 2},

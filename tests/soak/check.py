@@ -17,7 +17,7 @@ import tempfile
 def of_ledger(out):
     state = os.path.join(out, ".exporter")
     with tempfile.TemporaryDirectory() as copy:
-        for name in ("ledger.sqlite", "ledger.sqlite-wal"):
+        for name in ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-journal"):
             path = os.path.join(state, name)
             if os.path.exists(path):
                 shutil.copy(path, copy)

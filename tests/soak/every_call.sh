@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A fault at the first, second, third … durable call (write, fsync, rename, open for writing, mkdir, unlink …) of a
-# run, until a run gets through without one. After each: what the ledger calls delivered is true, the next run ends
-# well, and then everything is there.
+# run, until a run gets through without one. After each: what the ledger calls delivered is true; a run of another
+# manifest ends well and leaves no file in data/ that is not listed; so does the next run of this one, and then
+# everything is there.
 # INJECTOR=PROGRAM [ROWS=6] [BYTES=5000, of an image] every_call.sh kill|EIO|ENOSPC|EDQUOT|short [STEP]
 #
 # INJECTOR runs `INJECTOR PROGRAM ARGS…`, counts the durable calls of all its threads on paths that contain FA_PATH,
@@ -12,6 +13,7 @@ mode=$1 step=${2:-1}
 rows=${ROWS:-6}
 start_sandbox "$rows" "${BYTES:-5000}"
 out=$work/export
+head -2 "$work/manifest.csv" > "$work/other.csv"
 n=1 points=0 false=0 unfinished=0 codes=""
 while [ "$points" -lt 5000 ]; do
     rm -rf "$out"
@@ -36,7 +38,13 @@ while [ "$points" -lt 5000 ]; do
         echo "call $n: exit 0 without a ledger" >&2
         false=$((false + 1))
     fi
+    if ! "$exporter" run "$work/other.csv" -o "$out" -q > "$work/again.log" 2>&1 || ! no_stray "$out"; then
+        echo "call $n ($mode, exit $code): the run of another manifest: $(cat "$work/again.log")" >&2
+        unfinished=$((unfinished + 1))
+    fi
+    rm -rf "$out/reports"
     if ! "$exporter" run "$work/manifest.csv" -o "$out" -q > "$work/again.log" 2>&1 ||
+        ! no_stray "$out" ||
         [ "$(true_report "$out")" != "delivered $rows false 0" ] ||
         [ "$(find "$out/.exporter" -type f | wc -l)" != 2 ] ||
         [ "$(find "$out" -name '*.tmp' | wc -l)" != 0 ]; then

@@ -39,6 +39,11 @@ check() { python3 "$here/check.py" "$1"; }
 # true_report OUT: the same for the rows that report.csv calls delivered
 true_report() { python3 "$here/check.py" --report "$1"; }
 
+# no_stray OUT: the files below data/ are those that manifest-sha256.txt lists
+no_stray() {
+    diff <(cd "$1" && find data -type f | LC_ALL=C sort) <(cut -d' ' -f3- "$1/manifest-sha256.txt" | LC_ALL=C sort) >&2
+}
+
 mounts=()
 cleanup() {
     set +e

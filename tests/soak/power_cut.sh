@@ -36,5 +36,6 @@ done
 text=$(true_report "$out")
 [ "$(find "$out/.exporter" -type f | wc -l)" = 2 ] || false=$((false + 1))
 (cd "$out" && sha256sum -c --quiet manifest-sha256.txt) || false=$((false + 1))
+no_stray "$out" || false=$((false + 1))
 echo "$kind: $cuts power cuts ($ended of them between runs), at the end $text; cuts after which a row was false: $false, after which one was lost: $lost"
 [ "$false" = 0 ] && [ "$lost" = 0 ] && [ "${text%% false*}" = "delivered $rows" ]

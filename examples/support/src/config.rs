@@ -1,9 +1,13 @@
 //! How a sandbox is set up. Everything has a default that behaves as the vendor's documentation says,
 //! but for the rate limit: there is none unless it is asked for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
+
 use crate::limiter::Rate;
+use crate::line::LineShape;
 
 /// The key that a sandbox accepts unless told otherwise.
 pub const API_KEY: &str = "max_dev_ak_sandbox";
@@ -22,7 +26,11 @@ pub struct Config {
     /// Added to every answer of the API, and of the storage.
     pub api_latency: Duration,
     pub storage_latency: Duration,
-    /// 0: one that is free.
+    /// What both servers show behind `https` (see [`crate::tls`]); `None`: plain `http`.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The line in front of both servers; `None`: loopback as it is.
+    pub line: Option<LineShape>,
+    /// 0: one that is free. With a line in front, the port is that of the line.
     pub api_port: u16,
     pub storage_port: u16,
     /// How many of the newest requests the log keeps; 0: none.
@@ -41,6 +49,8 @@ impl Default for Config {
             url_lifetime: Duration::from_hours(1),
             api_latency: Duration::ZERO,
             storage_latency: Duration::ZERO,
+            tls: None,
+            line: None,
             api_port: 0,
             storage_port: 0,
             log: 100_000,

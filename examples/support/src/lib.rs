@@ -13,6 +13,7 @@ pub mod config;
 pub mod faults;
 pub mod images;
 pub mod limiter;
+pub mod line;
 pub mod log;
 pub mod manifest;
 pub mod presign;
@@ -25,6 +26,7 @@ pub mod shape;
 pub mod state;
 pub mod storage;
 pub mod thread;
+pub mod tls;
 pub mod workspace;
 
 use std::io::Write;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use self::bulk::Bulk;
 use self::config::Config;
 use self::limiter::{Limiter, Rate};
+use self::line::{Line, Traffic};
 use self::log::{Counts, Entry, Log, Server};
 use self::presign::Signer;
 use self::registry::{ImageRef, Registry, default_key};
@@ -52,14 +55,36 @@ pub struct Sandbox {
     state: Arc<State>,
     stop: CancellationToken,
     api_url: String,
+    storage_traffic: Option<Arc<Traffic>>,
+}
+
+/// Where a server listens, and where clients find it: at the other end of the line, if there is one.
+struct Place {
+    listener: TcpListener,
+    host: String,
+    traffic: Option<Arc<Traffic>>,
+}
+
+impl Place {
+    async fn open(port: u16, line: Option<&Arc<Line>>, stop: &CancellationToken) -> Result<Self, AnyError> {
+        let front = TcpListener::bind(("127.0.0.1", port)).await?;
+        let host = front.local_addr()?.to_string();
+        let Some(line) = line else { return Ok(Self { listener: front, host, traffic: None }) };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let traffic = line.relay(front, listener.local_addr()?, stop.clone());
+        Ok(Self { listener, host, traffic: Some(traffic) })
+    }
 }
 
 impl Sandbox {
     /// Starts both servers in the current tokio runtime.
     pub async fn start(config: Config) -> Result<Self, AnyError> {
-        let api = TcpListener::bind(("127.0.0.1", config.api_port)).await?;
-        let storage = TcpListener::bind(("127.0.0.1", config.storage_port)).await?;
+        let stop = CancellationToken::new();
+        let line = config.line.map(Line::new);
+        let api = Place::open(config.api_port, line.as_ref(), &stop).await?;
+        let storage = Place::open(config.storage_port, line.as_ref(), &stop).await?;
         let signer = Signer::new(&config.access_key, &config.secret_key, "us-east-1");
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
         let state = Arc::new(State {
             keys: Mutex::new(config.api_keys),
             refused: Mutex::new(config.refused_orgs.into_iter().collect()),
@@ -67,26 +92,33 @@ impl Sandbox {
             url_lifetime: config.url_lifetime,
             api_latency: config.api_latency,
             storage_latency: config.storage_latency,
-            storage_host: storage.local_addr()?.to_string(),
+            storage_scheme: scheme,
+            storage_host: storage.host,
             script: Script::default(),
             log: Arc::new(Log::new(config.log)),
             registry: Registry::default(),
             storage: Storage::new(&signer)?,
             signer,
         });
-        let api_url = format!("http://{}/v2", api.local_addr()?);
-        let stop = CancellationToken::new();
+        let api_url = format!("{scheme}://{}/v2", api.host);
+        let speaking = |protocols: &[&str]| config.tls.as_ref().map(|tls| tls::speaking(tls, protocols));
         let shared = Arc::clone(&state);
-        tokio::spawn(serve(api, stop.clone(), move |request, line| {
-            let answer = api::answer(Arc::clone(&shared), request, line);
-            Box::pin(async { answer.await.map_err(std::io::Error::other) })
-        }));
+        tokio::spawn(serve(
+            api.listener,
+            speaking(&["h2", "http/1.1"]),
+            stop.clone(),
+            move |request, line| {
+                let answer = api::answer(Arc::clone(&shared), request, line);
+                Box::pin(async { answer.await.map_err(std::io::Error::other) })
+            },
+        ));
         let shared = Arc::clone(&state);
-        tokio::spawn(serve(storage, stop.clone(), move |request, line| {
+        // as S3 does
+        tokio::spawn(serve(storage.listener, speaking(&["http/1.1"]), stop.clone(), move |request, line| {
             let answer = storage::answer(Arc::clone(&shared), request, line);
             Box::pin(async { answer.await.map_err(std::io::Error::other) })
         }));
-        Ok(Self { state, stop, api_url })
+        Ok(Self { state, stop, api_url, storage_traffic: storage.traffic })
     }
 
     /// Starts both servers in a runtime on a thread of their own.
@@ -94,7 +126,12 @@ impl Sandbox {
         SandboxThread::start(config)
     }
 
-    /// The API's base address, `http://127.0.0.1:PORT/v2`.
+    /// What passes over the line to the storage, if there is a line.
+    pub fn storage_traffic(&self) -> Option<&Traffic> {
+        self.storage_traffic.as_deref()
+    }
+
+    /// The API's base address, `http://127.0.0.1:PORT/v2` (`https` with TLS).
     pub fn api_url(&self) -> &str {
         &self.api_url
     }

@@ -1,5 +1,6 @@
-//! One HTTP/1.1 server on loopback, used by both servers. It owns what a handler cannot reach: the
-//! socket, so that an answer may end in a reset instead of an orderly close.
+//! One HTTP server on loopback, used by both servers: HTTP/1.1, and HTTP/2 if a client of its TLS asks for that. It owns
+//! what a handler cannot reach: the socket, so that an answer over HTTP/1.1 may end in a reset instead of an orderly
+//! close.
 
 use std::io;
 use std::pin::Pin;
@@ -14,11 +15,14 @@ use futures::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::Ticket;
@@ -43,19 +47,33 @@ impl Line {
     }
 }
 
-/// Accepts connections until `stop`; connections end with it, too.
-pub async fn serve<F>(listener: TcpListener, stop: CancellationToken, handler: F)
-where
+/// What answers requests.
+pub trait Handler:
+    Fn(Request<Incoming>, Line) -> BoxFuture<'static, io::Result<Response<Body>>> + Clone + Send + Sync + 'static
+{
+}
+
+impl<F> Handler for F where
     F: Fn(Request<Incoming>, Line) -> BoxFuture<'static, io::Result<Response<Body>>>
         + Clone
         + Send
         + Sync
-        + 'static,
+        + 'static
 {
+}
+
+/// Accepts connections until `stop`; connections end with it, too.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    stop: CancellationToken,
+    handler: impl Handler,
+) {
+    let tls = tls.map(TlsAcceptor::from);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, _)) => {
-                let work = connection(socket, handler.clone());
+                let work = connection(socket, tls.clone(), handler.clone());
                 tokio::spawn(stop.clone().run_until_cancelled_owned(work));
             }
             // Out of file descriptors, most likely: give the open connections time to close.
@@ -64,20 +82,36 @@ where
     }
 }
 
-async fn connection<F>(socket: TcpStream, handler: F)
-where
-    F: Fn(Request<Incoming>, Line) -> BoxFuture<'static, io::Result<Response<Body>>>,
-{
+async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, handler: impl Handler) {
     // Small answers must not wait for one another.
     let _ = socket.set_nodelay(true);
+    let Some(tls) = tls else {
+        if let Some(socket) = answer_http1(socket, handler).await {
+            let _ = socket.set_zero_linger();
+        }
+        return;
+    };
+    // a client that does not trust the certificate hangs up
+    let Ok(stream) = tls.accept(socket).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        let service = service_fn(|request| handler(request, Line::default()));
+        let _ =
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    } else if let Some(stream) = answer_http1(stream, handler).await {
+        let _ = stream.get_ref().0.set_zero_linger();
+    }
+}
+
+/// Returns the stream if it is to end in a reset.
+async fn answer_http1<S>(stream: S, handler: impl Handler) -> Option<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let line = Line::default();
     let service = service_fn(|request| handler(request, line.clone()));
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ended = (&mut connection).await;
-    if ended.is_err() && line.0.load(Relaxed) {
-        let socket = connection.into_parts().io.into_inner();
-        let _ = socket.set_zero_linger();
-    }
+    (ended.is_err() && line.0.load(Relaxed)).then(|| connection.into_parts().io.into_inner())
 }
 
 /// A body that is whole.

@@ -19,6 +19,7 @@ pub struct State {
     pub url_lifetime: Duration,
     pub api_latency: Duration,
     pub storage_latency: Duration,
+    pub storage_scheme: &'static str,
     pub storage_host: String,
     pub script: Script,
     pub log: Arc<Log>,
@@ -48,7 +49,7 @@ impl State {
     pub fn url_signed(&self, key: &str, at: SystemTime, lifetime: Duration) -> String {
         let at = jiff::Timestamp::try_from(at).expect("a time of this age");
         let target = self.signer.target(&self.storage_host, &object_path(BUCKET, key), at, lifetime);
-        format!("http://{}{target}", self.storage_host)
+        format!("{}://{}{target}", self.storage_scheme, self.storage_host)
     }
 }
 

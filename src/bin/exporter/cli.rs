@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::commands::{ADOPT, JSON, REPAIR, RUNS, SHELL, WATCH};
+pub use self::commands::{ADOPT, JSON, RECEIPTS, REPAIR, RUNS, SHELL, WATCH};
 use crate::settings::table::{self, Command, Kind, Setting};
 use crate::{
     exit,

@@ -1,7 +1,7 @@
 //! `--metrics-file`: the newest run in numbers, in Prometheus' text format, for node_exporter's textfile collector.
 //!
 //! A thread of its own writes it, so that a disk that hangs blocks nothing else. The file is replaced as a whole and
-//! readable by all users: it holds numbers only. An error is logged once and does not touch the run.
+//! readable by all users: it holds numbers and a hash only. An error is logged once and does not touch the run.
 
 mod text;
 
@@ -16,7 +16,7 @@ use exporter::event::Progress;
 use exporter::report::{Counts, Summary};
 use jiff::Timestamp;
 
-use self::text::Numbers;
+use self::text::{Before, Numbers};
 use crate::output::redact;
 
 /// The documentation promises a new file at least every 15 s.
@@ -57,7 +57,7 @@ impl Metrics {
         let plan = Arc::new(OnceLock::new());
         let running = Running { plan: Arc::clone(&plan), progress, started: Instant::now() };
         std::thread::spawn(move || {
-            Writer { last_success: last_success(&path), path, every, warned: false }.work(&running, &ended);
+            Writer { before: before(&path), path, every, warned: false }.work(&running, &ended);
             let _ = over.send(());
         });
         Self { plan, end, written }
@@ -69,8 +69,10 @@ impl Metrics {
     }
 
     /// Writes how the run ended; a run that did not start has no summary.
-    pub fn end(self, summary: Option<&Summary>, exit_code: u8) {
-        if self.end.send(End { numbers: summary.map(numbers), exit_code }).is_ok() {
+    /// `receipt` is the hash of its line in `receipts.jsonl`.
+    pub fn end(self, summary: Option<&Summary>, exit_code: u8, receipt: Option<&str>) {
+        let receipt = receipt.map(str::to_owned);
+        if self.end.send(End { numbers: summary.map(numbers), exit_code, receipt }).is_ok() {
             let _ = self.written.recv_timeout(END_TIMEOUT);
         }
     }
@@ -80,6 +82,7 @@ impl Metrics {
 struct End {
     numbers: Option<Numbers>,
     exit_code: u8,
+    receipt: Option<String>,
 }
 
 /// A run that is going on.
@@ -130,8 +133,7 @@ fn numbers(summary: &Summary) -> Numbers {
 struct Writer {
     path: PathBuf,
     every: Duration,
-    /// Unix time of the last success before this run; 0: none.
-    last_success: f64,
+    before: Before,
     /// An error has been logged.
     warned: bool,
 }
@@ -143,7 +145,8 @@ impl Writer {
             match ended.recv_timeout(self.every) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok(End { numbers, exit_code }) => {
+                Ok(End { numbers, exit_code, receipt }) => {
+                    self.before.receipt = receipt.or(self.before.receipt);
                     return self.write(&numbers.unwrap_or_else(|| running.numbers()), Some(exit_code));
                 }
             }
@@ -152,8 +155,9 @@ impl Writer {
 
     fn write(&mut self, numbers: &Numbers, exit_code: Option<u8>) {
         let now = Timestamp::now().as_duration().as_secs_f64();
-        let success = if exit_code == Some(0) { now } else { self.last_success };
-        let text = text::text(numbers, now, success, exit_code);
+        let last_success = if exit_code == Some(0) { now } else { self.before.last_success };
+        let before = Before { last_success, ..self.before.clone() };
+        let text = text::text(numbers, now, &before, exit_code);
         if let Err(error) = replace(&self.path, &text)
             && !std::mem::replace(&mut self.warned, true)
         {
@@ -165,14 +169,14 @@ impl Writer {
     }
 }
 
-/// The last success, as an earlier run recorded it in the file; 0: none.
-fn last_success(path: &Path) -> f64 {
+/// What an earlier run recorded in the file.
+fn before(path: &Path) -> Before {
     let mut bytes = Vec::new();
     let mut read = || {
         check_regular_file(path)?;
         std::fs::File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)
     };
-    read().ok().and_then(|_| text::last_success(std::str::from_utf8(&bytes).ok()?)).unwrap_or_default()
+    read().ok().and_then(|_| std::str::from_utf8(&bytes).ok()).map(Before::read).unwrap_or_default()
 }
 
 /// Only a regular file is replaced: anything else may be a device.
@@ -230,8 +234,8 @@ mod tests {
         let path = folder.path().join("exporter.prom");
         let end = |code| {
             let metrics = Metrics::start(path.clone(), Arc::default());
-            metrics.end(None, code);
-            last_success(&path)
+            metrics.end(None, code, None);
+            before(&path).last_success
         };
         assert!(end(3).abs() < f64::EPSILON);
         let success = end(0);
@@ -260,7 +264,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        metrics.end(None, 1);
+        metrics.end(None, 1, None);
     }
 
     #[test]
@@ -278,17 +282,17 @@ mod tests {
     fn a_file_that_cannot_be_written_delays_no_run_and_is_written_once_it_can_be() {
         let started = Instant::now();
         let metrics = Metrics::start("/no/such/folder/exporter.prom".into(), Arc::default());
-        metrics.end(Some(&Summary::default()), 0);
+        metrics.end(Some(&Summary::default()), 0, None);
         assert!(started.elapsed() < END_TIMEOUT, "the run waited for the file");
 
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("later/exporter.prom");
         let mut writer =
-            Writer { path: path.clone(), every: WRITE_INTERVAL, last_success: 0.0, warned: false };
+            Writer { path: path.clone(), every: WRITE_INTERVAL, before: Before::default(), warned: false };
         writer.write(&Numbers::default(), None);
         assert!(writer.warned);
         std::fs::create_dir(folder.path().join("later")).expect("made");
         writer.write(&Numbers::default(), Some(0));
-        assert!(last_success(&path) > 1.7e9);
+        assert!(before(&path).last_success > 1.7e9);
     }
 }

@@ -13,9 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// nothing to do at the rate the API allows.
 const WORKER_THREADS: std::ops::RangeInclusive<usize> = 2..=8;
 
-/// Threads for file work and name lookups: more than a disk can use at a time, and few enough that the freed memory
-/// which each keeps stays small (measured: 512, the default, cost 15 MiB at 100,000 rows).
-const BLOCKING_THREADS_MAX: usize = 16;
+/// The disk's threads: more than a disk can use at a time, and few enough that the freed memory which each keeps stays
+/// small (measured: 512, the default, cost 15 MiB at 100,000 rows). They do nothing else: if all of them hang, name
+/// look-ups, ledger and request clock go on, which have threads of their own.
+const DISK_THREADS_MAX: usize = 16;
 
 /// No core dumps, and no look from outside; new files and folders belong to their owner alone; as many open files as the system allows.
 pub fn harden() {
@@ -41,7 +42,7 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(*WORKER_THREADS.start(), usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(*WORKER_THREADS.start(), *WORKER_THREADS.end()))
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(DISK_THREADS_MAX)
         .enable_all()
         .build()?;
     let inside = runtime.enter();

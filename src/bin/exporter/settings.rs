@@ -27,7 +27,7 @@ use exporter::shard::{Shard, ShardError};
 use secrecy::SecretString;
 
 pub use self::config_path::Environment;
-pub use self::export::{DIR, Export, OLDEST, ORG, export, oldest};
+pub use self::export::{DIR, Export, HEAD, OLDEST, ORG, export, head, oldest};
 pub use self::manifest::MANIFEST;
 pub use self::merge::{FINISH, FOLDER, merge};
 pub use self::refusal::Refusal;
@@ -115,7 +115,7 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
         shard,
         rate: sources.text(&table::RATE, values::rate)?.unwrap_or(options::RATE),
         rate_share: rate_share(sources, shard)?,
-        concurrency: whole(&table::CONCURRENCY, options::CONCURRENCY_MAX, options::CONCURRENCY)?,
+        concurrency: sources.text(&table::CONCURRENCY, values::concurrency)?.unwrap_or(options::CONCURRENCY),
         max_attempts: whole(&table::MAX_ATTEMPTS, values::ATTEMPTS_MAX, options::MAX_ATTEMPTS)?,
         stall_timeout: sources
             .text(&table::STALL_TIMEOUT, values::some_duration)?

@@ -25,11 +25,29 @@ fn every_failure() -> Vec<Failure> {
         Failure::NotFound(own(404)),
         Failure::RateLimited(own(429)),
         Failure::ApiDown(own(503)),
-        Failure::NotTheApi { host: what("api.example"), response: page(404, "Not Found (text/html)") },
-        Failure::NotTheApi { host: through(), response: page(200, "OK (text/html)") },
+        Failure::ForeignAnswer {
+            service: api,
+            host: what("api.example"),
+            response: page(404, "Not Found (text/html)"),
+        },
+        Failure::ForeignAnswer { service: api, host: through(), response: page(200, "OK (text/html)") },
+        Failure::ForeignAnswer {
+            service: api,
+            host: what("api.example"),
+            response: page(302, "Found to login.example (text/html)"),
+        },
+        Failure::ForeignAnswer {
+            service: api,
+            host: what("api.example"),
+            response: page(502, "Bad Gateway (text/html)"),
+        },
+        Failure::ForeignAnswer {
+            service: storage,
+            host: what("s3.example"),
+            response: page(403, "Forbidden"),
+        },
         Failure::ApiMalformed(what("data.url is missing")),
         Failure::ApiRejected(own(422)),
-        Failure::ApiRejected(page(302, "Found")),
         Failure::UrlRefused(what(
             "s3.example leads to a private address (--storage-host s3.example allows it)",
         )),
@@ -57,6 +75,10 @@ fn every_failure() -> Vec<Failure> {
         Failure::Proxy {
             service: storage,
             what: format!("the storage at {}: the proxy answered 403 to CONNECT", through()),
+        },
+        Failure::Connect {
+            service: api,
+            what: format!("the API at {}: the proxy answered 503 to CONNECT", through()),
         },
         Failure::Broken { service: storage, what: what("the storage at s3.example: connection reset") },
         Failure::StaleConnection {

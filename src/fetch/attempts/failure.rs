@@ -42,6 +42,9 @@ impl<R: Remote> Attempts<'_, R> {
         if let Some(service) = failure.answering_service() {
             admission.answered(seq, service, self.started);
         }
+        if failure.says_line_is_full() {
+            self.ctx.queue.line_is_full();
+        }
         let charge = admission.failed(seq, &failure, probe);
         let failure = self.reach(failure).await;
         if self.stops_for_disk(&failure) {

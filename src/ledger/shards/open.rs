@@ -97,7 +97,7 @@ fn open_ledger(
         create_private_file(&path)?;
         made.insert(0, path.clone());
     }
-    let mut connection = connect(&path)?;
+    let mut connection = connect(&path, &home.state)?;
     prepare(&connection, &path, &home.state)?;
     match shard_of(&connection).map_err(sqlite_error)? {
         Some(shard) if shard == home.shard => {}

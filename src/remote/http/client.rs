@@ -10,9 +10,9 @@ use std::time::Duration;
 use reqwest::{Certificate, Client, ClientBuilder};
 
 use super::proxy::ProxySettings;
-use super::ssrf::{Resolver, SsrfPolicy};
+use super::ssrf::Resolver;
 use super::transport_error;
-use crate::error::RunError;
+use crate::error::{RunError, Service};
 use crate::options::{ApiOptions, CONNECT_TIMEOUT};
 
 /// S3 closes idle connections after about 5 s; a request on a closed one costs an attempt.
@@ -26,21 +26,14 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A system's whole certificate store is smaller than 1 MiB.
 const CA_FILE_MAX: u64 = 16 << 20;
 
-/// Which service a client talks to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientKind {
-    Api,
-    Storage,
-}
-
 /// Builds the client for a service.
 pub(super) fn build(
-    kind: ClientKind,
+    service: Service,
     options: &ApiOptions,
-    policy: &Arc<SsrfPolicy>,
+    resolver: &Resolver,
     proxy: Option<&ProxySettings>,
 ) -> Result<Client, RunError> {
-    let builder = || builder(kind, options, policy, proxy);
+    let builder = || builder(service, options, resolver, proxy);
     let built = match builder()?.build() {
         // a machine without certificates: an API over plain http needs none, and https stays refused
         Err(_) if options.url.scheme() == "http" && options.ca_file.is_none() => {
@@ -57,9 +50,9 @@ pub(super) fn build(
 }
 
 fn builder(
-    kind: ClientKind,
+    service: Service,
     options: &ApiOptions,
-    policy: &Arc<SsrfPolicy>,
+    resolver: &Resolver,
     proxy: Option<&ProxySettings>,
 ) -> Result<ClientBuilder, RunError> {
     let mut builder = Client::builder()
@@ -71,11 +64,11 @@ fn builder(
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .dns_resolver(Arc::new(Resolver::new(Arc::clone(policy), kind)));
-    builder = match kind {
+        .dns_resolver(Arc::new(resolver.clone()));
+    builder = match service {
         // S3 speaks HTTP/1.1; with one request per connection a slow body cannot hold up others
-        ClientKind::Storage => builder.http1_only(),
-        ClientKind::Api => builder
+        Service::Storage => builder.http1_only(),
+        Service::Api => builder
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .http2_keep_alive_while_idle(true),

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use tokio::net::TcpStream;
 
+use super::names::Names;
 use super::proxy::ProxySettings;
 use crate::options::CONNECT_TIMEOUT;
 
@@ -19,15 +20,18 @@ use crate::options::CONNECT_TIMEOUT;
 const STATUS_LINE_MAX: usize = 1024;
 
 /// Asks the proxy to connect to the host of `target`. `None` if it does now, or gives no answer.
-pub(super) async fn ask(proxy: &ProxySettings, target: &Url) -> Option<u16> {
+pub(super) async fn ask(proxy: &ProxySettings, target: &Url, names: &Names) -> Option<u16> {
     let address = proxy.url().filter(|url| url.scheme() == "http")?;
-    let asked = tokio::time::timeout(CONNECT_TIMEOUT, connect(&address, target)).await.ok()?;
+    let asked = tokio::time::timeout(CONNECT_TIMEOUT, connect(&address, target, names)).await.ok()?;
     asked.ok().and_then(|line| status(&line)).filter(|status| *status != 200)
 }
 
-async fn connect(proxy: &Url, target: &Url) -> io::Result<Vec<u8>> {
+async fn connect(proxy: &Url, target: &Url, names: &Names) -> io::Result<Vec<u8>> {
     let host = proxy.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, proxy.port_or_known_default().unwrap_or(80))).await?;
+    let port = proxy.port_or_known_default().unwrap_or(80);
+    let mut addresses = names.addresses(host).await?.to_vec();
+    addresses.iter_mut().for_each(|address| address.set_port(port));
+    let stream = TcpStream::connect(&*addresses).await?;
     write(&stream, request(proxy, target).as_bytes()).await?;
     read_line(&stream).await
 }

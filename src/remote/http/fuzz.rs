@@ -65,8 +65,9 @@ pub fn storage_error(data: &[u8]) {
     let secrets = UrlSecrets::of(&signed());
     let status = status(*first, *second);
     let response = object::error_response(status, &HeaderMap::new(), body, &secrets);
+    let sender = object::sender(&HeaderMap::new(), body);
     for resuming in [false, true] {
-        let error = object::failure_of(response.clone(), resuming).describe();
+        let error = object::failure_of(response.clone(), sender, "s3.example", resuming).describe();
         assert_harmless(&error.error, SIGNATURE);
         assert_harmless(&error.trace_id, SIGNATURE);
     }

@@ -6,7 +6,9 @@
 mod error_document;
 mod meta;
 
-pub(super) use error_document::{error_response, failure_of};
+#[cfg(test)]
+pub(super) use error_document::Sender;
+pub(super) use error_document::{error_response, failure_of, sender};
 
 use futures::StreamExt;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANGE};
@@ -65,7 +67,8 @@ async fn read_error(
         Ok(Err(ReadError::Broken(_))) => Vec::new(),
         Ok(Ok(body)) => body.bytes,
     };
-    failure_of(error_response(response.status(), response.headers(), &body, secrets), resuming)
+    let (status, headers) = (response.status(), response.headers());
+    failure_of(error_response(status, headers, &body, secrets), sender(headers, &body), host, resuming)
 }
 
 /// The signature covers every byte of the URL, so reqwest must send exactly the text that the API gave.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use reqwest::Url;
 
 use self::address_kind::AddressKind;
-use super::client::ClientKind;
+use crate::error::Service;
 
 /// Ports of line-based protocols and of the old trusted services: no object is served there, and such a service might
 /// act on a request (after the Fetch standard's "port blocking").
@@ -126,17 +126,17 @@ impl SsrfPolicy {
     }
 
     /// Checks an address of `host` that the client is about to dial.
-    fn check_resolved(&self, host: &str, address: IpAddr, client: ClientKind) -> Result<(), String> {
+    fn check_resolved(&self, host: &str, address: IpAddr, client: Service) -> Result<(), String> {
         match client {
-            ClientKind::Api => {
+            Service::Api => {
                 // the API's client also looks the proxy up, whose address says nothing about the API
                 if host == self.api_host {
                     self.record_api_address(address);
                 }
                 Ok(())
             }
-            ClientKind::Storage if self.is_proxy(host) => Ok(()),
-            ClientKind::Storage => self.check_kind(host, AddressKind::of(address)),
+            Service::Storage if self.is_proxy(host) => Ok(()),
+            Service::Storage => self.check_kind(host, AddressKind::of(address)),
         }
     }
 

@@ -80,12 +80,22 @@ fn table(failure: impl Fn(u16) -> Failure) -> String {
 
 #[test]
 fn every_status_of_the_storage_has_its_verdict() {
-    assert_snapshot!(table(|status| object::failure_of(response(status, ""), false)));
+    assert_snapshot!(table(|status| object::failure_of(
+        response(status, ""),
+        object::Sender::Storage,
+        "",
+        false
+    )));
 }
 
 #[test]
 fn every_status_of_the_storage_has_its_verdict_while_a_download_is_continued() {
-    assert_snapshot!(table(|status| object::failure_of(response(status, ""), true)));
+    assert_snapshot!(table(|status| object::failure_of(
+        response(status, ""),
+        object::Sender::Storage,
+        "",
+        true
+    )));
 }
 
 #[test]
@@ -95,7 +105,7 @@ fn every_code_of_s3_has_its_verdict() {
         let _ = writeln!(
             text,
             "{code:<34} {status} {}",
-            line(&object::failure_of(response(status, code), false))
+            line(&object::failure_of(response(status, code), object::Sender::Storage, "", false))
         );
     }
     assert_snapshot!(text);

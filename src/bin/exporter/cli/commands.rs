@@ -7,11 +7,12 @@ use clap::{Arg, ArgAction, Command as Parser, ValueHint, value_parser};
 use clap_complete::Shell;
 
 use crate::settings::table::{self, Command};
-use crate::settings::{DIR, FINISH, FOLDER, MANIFEST, OLDEST, ORG};
+use crate::settings::{DIR, FINISH, FOLDER, HEAD, MANIFEST, OLDEST, ORG};
 
 /// Flags of commands, by their id in the parser.
 pub const ADOPT: &str = "adopt";
 pub const JSON: &str = "json";
+pub const RECEIPTS: &str = "receipts";
 pub const REPAIR: &str = "repair";
 pub const RUNS: &str = "runs";
 pub const SHELL: &str = "SHELL";
@@ -206,7 +207,8 @@ Examples:
   exporter verify export                 every image
   exporter verify export --oldest 1/7    a different seventh each night
   exporter verify export --repair        let the next run fetch what is missing or changed
-  exporter verify export --adopt         the ledger is lost or damaged",
+  exporter verify export --adopt         the ledger is lost or damaged
+  exporter verify export --receipts --head HEX    the account of all runs, against a receipt kept elsewhere",
     )
     .args([
         export_folder(),
@@ -232,6 +234,17 @@ Examples:
                  paths. A damaged ledger is moved aside. The next run fetches only what is missing.",
             )
             .conflicts_with_all([REPAIR, OLDEST])
+            .help_heading(WHAT_TO_DO),
+        switch(RECEIPTS, "Check the chain of receipts.jsonl instead of the images")
+            .long_help(
+                "Check the chain of receipts.jsonl instead of the images\n\nEach receipt names the hash of the one before \
+                 and of tagmanifest-sha256.txt. A torn line, as a power cut leaves it, is named and is no finding.",
+            )
+            .conflicts_with_all([REPAIR, OLDEST, ADOPT])
+            .help_heading(WHAT_TO_DO),
+        valued(HEAD, "HEX")
+            .help("With --receipts: a receipt's SHA-256 that was kept elsewhere and must be in the chain")
+            .requires(RECEIPTS)
             .help_heading(WHAT_TO_DO),
         json("Answer in JSON"),
     ])

@@ -69,6 +69,9 @@ fn text(merged: &Merged, options: &MergeOptions, flags: &str) -> String {
     if summary.counts.stored + summary.counts.skipped > 0 {
         facts.add("check", format!("cd {out} && sha256sum -c --quiet manifest-sha256.txt"));
     }
+    if let Some(receipt) = &merged.receipt {
+        facts.add("receipt", receipt);
+    }
     if merged.finished && summary.counts.failed + summary.counts.untried > 0 {
         facts.add("next", format!("exporter run MANIFEST{flags}"));
     } else if !merged.unfinished.is_empty() {

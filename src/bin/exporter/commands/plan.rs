@@ -59,6 +59,7 @@ fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
     if plan.rows > 0 {
         facts.add("rows", rows(plan));
     }
+    add_comparison(&mut facts, plan);
     facts.add("requests", format!("{} to the API", format::count(plan.api_requests)));
     if plan.to_fetch > 0 {
         facts.add("time", time(plan, options.rate));
@@ -108,6 +109,31 @@ fn decimal(number: u64, unit: &str) -> String {
     let digits = usize::from(value < 9.95 && at > 0);
     let text = format!("{value:.digits$}");
     format!("{} {}{unit}", text.strip_suffix(".0").unwrap_or(&text), PREFIXES[at])
+}
+
+/// What has changed since the manifests before; nothing for the first one.
+fn add_comparison(facts: &mut Facts, plan: &Plan) {
+    let again = plan.to_fetch.saturating_sub(plan.new);
+    if again + plan.delivered + plan.gone == 0 {
+        return;
+    }
+    facts.add("new", format!("{} never delivered before", format::counted(plan.new, "image")));
+    if again > 0 {
+        let images = format::counted(again, "image");
+        facts.add(
+            "again",
+            format!("{images} whose file is gone or another one, or that must have another hash"),
+        );
+    }
+    if plan.gone > 0 {
+        let images = format::counted(plan.gone, "image");
+        facts.add(
+            "gone",
+            format!(
+                "{images} not in this manifest any more; a run deletes nothing, and lists them in gone.csv"
+            ),
+        );
+    }
 }
 
 fn headline(plan: &Plan) -> String {
@@ -163,6 +189,8 @@ mod tests {
             duplicates: 0,
             delivered: 0,
             to_fetch: 0,
+            new: 0,
+            gone: 0,
             api_requests: 0,
             shortest_seconds: 0,
             image_bytes: None,

@@ -34,7 +34,7 @@ pub fn run(args: &ArgMatches, ending: Option<EndAtOnce>) -> ExitCode {
         Err(code) => {
             if let Some(path) = metrics.ok().flatten().filter(|_| !sources.is_flagged(&table::SHOW_SETTINGS))
             {
-                Metrics::start(path, Arc::default()).end(None, exit::USAGE);
+                Metrics::start(path, Arc::default()).end(None, exit::USAGE, None);
             }
             return code;
         }
@@ -56,7 +56,7 @@ pub fn run(args: &ArgMatches, ending: Option<EndAtOnce>) -> ExitCode {
         Err(refusal) => {
             let code = exit::refuse(&refusal);
             if let Some(metrics) = metrics {
-                metrics.end(None, exit::USAGE);
+                metrics.end(None, exit::USAGE, None);
             }
             code
         }
@@ -108,7 +108,8 @@ fn export(
         Err(error) => (None, exit::code(error)),
     };
     if let Some(metrics) = metrics {
-        metrics.end(summary, code);
+        let receipt = result.as_ref().ok().and_then(|finished| finished.receipt.as_deref());
+        metrics.end(summary, code, receipt);
     }
     match &result {
         Ok(finished) => print_end(finished, context, screen, stop.signal().is_some()),

@@ -86,6 +86,11 @@ fn text(status: &Status) -> String {
     if status.running && !reading {
         facts.add("speed", speed(status));
     }
+    if let Some(pace) = &status.pace
+        && !reading
+    {
+        facts.add("now", format::pace(pace));
+    }
     if let Some(run) = &status.run
         && run.api_requests > 0
         && !reading
@@ -217,6 +222,7 @@ fn requests(run: &RunRow) -> String {
 
 #[cfg(test)]
 mod tests {
+    use exporter::ledger::Pace;
     use insta::assert_snapshot;
 
     use super::*;
@@ -242,11 +248,18 @@ mod tests {
 
     #[test]
     fn a_run_is_shown_with_its_speed_and_its_requests() {
-        let status = Status { rows_per_second: 16.0, pid: Some(4711), ..some(true, run(false, None)) };
+        let pace = Pace { concurrency: 48, downloading: 32, asking: 3, waiting: 200, queued: 0, ready: 5 };
+        let status = Status {
+            rows_per_second: 16.0,
+            pid: Some(4711),
+            pace: Some(pace),
+            ..some(true, run(false, None))
+        };
         assert_snapshot!(text(&status), @"
         running, process 4711: 11,600 of 50,000 rows done (23 %)
         rows      50,000 = 2,560 stored + 9,000 skipped + 40 duplicate + 38,400 untried
         speed     16.0 images/s over the last minute
+        now       32 downloading, 3 asking, 5 with a URL, 200 waiting for the allowance (up to 48 in flight)
         requests  2,640 to the API, 990 a minute on average, 3 answered 429 (too many), 12 retries
         delivered 5.0 GiB in all
         ");

@@ -15,8 +15,11 @@ use crate::screen::{self, TaskProgress};
 use crate::settings::{self, Export, Screen, table};
 use crate::{cli, commands, exit};
 
-/// Verifies the export, or adopts it with `--adopt`.
+/// Verifies the export, adopts it with `--adopt`, or checks its receipts with `--receipts`.
 pub fn run(args: &ArgMatches) -> ExitCode {
+    if args.get_flag(cli::RECEIPTS) {
+        return commands::receipts::run(args);
+    }
     let adopts = args.get_flag(cli::ADOPT);
     let read = |sources: &settings::Sources<'_>| {
         let screen = settings::screen(sources)?;

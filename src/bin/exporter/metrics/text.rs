@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use exporter::report::Counts;
 
 const LAST_SUCCESS: &str = "exporter_last_success_timestamp_seconds";
+const RECEIPT_INFO: &str = "exporter_receipt_info";
 
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,8 +23,17 @@ pub struct Numbers {
     pub seconds: f64,
 }
 
+/// What outlives the run that wrote it: a run that has none of its own yet repeats it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Before {
+    /// Unix time of the last success; 0: none.
+    pub last_success: f64,
+    /// Hash of the newest receipt, in hex.
+    pub receipt: Option<String>,
+}
+
 /// The file's text. Times are Unix times in seconds; there is no exit code while the run is going on.
-pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8>) -> String {
+pub fn text(numbers: &Numbers, now: f64, before: &Before, exit_code: Option<u8>) -> String {
     let mut text = String::new();
     let counts = numbers.counts;
     head(&mut text, "exporter_rows", "Rows of the manifest by state.");
@@ -57,7 +67,7 @@ pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8
             "Unix time when the newest run ended; while it is going on, when this was written.",
             now,
         ),
-        (LAST_SUCCESS, "Unix time when the newest run with exit code 0 ended; 0: none.", last_success),
+        (LAST_SUCCESS, "Unix time when the newest run with exit code 0 ended; 0: none.", before.last_success),
     ] {
         head(&mut text, name, help);
         let _ = writeln!(text, "{name} {value:.3}");
@@ -66,13 +76,26 @@ pub fn text(numbers: &Numbers, now: f64, last_success: f64, exit_code: Option<u8
         head(&mut text, "exporter_exit_code", "Exit code of the newest run; missing while it is going on.");
         let _ = writeln!(text, "exporter_exit_code {code}");
     }
+    if let Some(receipt) = &before.receipt {
+        head(&mut text, RECEIPT_INFO, "SHA-256 of the newest line of receipts.jsonl; always 1.");
+        let _ = writeln!(text, "{RECEIPT_INFO}{{sha256=\"{receipt}\"}} 1");
+    }
     text
 }
 
-/// The time of the last success in the text of such a file.
-pub fn last_success(text: &str) -> Option<f64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.strip_prefix(' '))?;
-    value.trim().parse().ok().filter(|time: &f64| time.is_finite() && *time >= 0.0)
+impl Before {
+    /// Reads it from the text of such a file; what is not understood is none.
+    pub fn read(text: &str) -> Self {
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let time = value(LAST_SUCCESS).and_then(|value| value.strip_prefix(' ')?.trim().parse().ok());
+        let label =
+            value(RECEIPT_INFO).and_then(|value| value.strip_prefix("{sha256=\"")?.strip_suffix("\"} 1"));
+        let is_hash = |hash: &&str| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Self {
+            last_success: time.filter(|time: &f64| time.is_finite() && *time >= 0.0).unwrap_or_default(),
+            receipt: label.filter(is_hash).map(str::to_owned),
+        }
+    }
 }
 
 fn head(text: &mut String, name: &str, help: &str) {
@@ -97,7 +120,8 @@ mod tests {
             allowance_share: 0.375,
             seconds: 9.25,
         };
-        assert_snapshot!(text(&numbers, 1_790_000_000.5, 0.0, Some(3)), @r#"
+        let before = Before { last_success: 0.0, receipt: Some("ab".repeat(32)) };
+        assert_snapshot!(text(&numbers, 1_790_000_000.5, &before, Some(3)), @r#"
         # HELP exporter_rows Rows of the manifest by state.
         # TYPE exporter_rows gauge
         exporter_rows{state="stored"} 1
@@ -132,21 +156,27 @@ mod tests {
         # HELP exporter_exit_code Exit code of the newest run; missing while it is going on.
         # TYPE exporter_exit_code gauge
         exporter_exit_code 3
+        # HELP exporter_receipt_info SHA-256 of the newest line of receipts.jsonl; always 1.
+        # TYPE exporter_receipt_info gauge
+        exporter_receipt_info{sha256="abababababababababababababababababababababababababababababababab"} 1
         "#);
     }
 
     #[test]
     fn the_exit_code_is_missing_while_the_run_is_going_on() {
-        assert!(!text(&Numbers::default(), 1.0, 0.0, None).contains("exporter_exit_code"));
+        let text = text(&Numbers::default(), 1.0, &Before::default(), None);
+        assert!(!text.contains("exporter_exit_code") && !text.contains("receipt"));
     }
 
     #[test]
-    fn the_last_success_is_read_back_and_nonsense_is_none() {
-        let written = text(&Numbers::default(), 2e9, 1_790_000_000.25, None);
-        assert_eq!(last_success(&written), Some(1_790_000_000.25));
+    fn what_outlives_a_run_is_read_back_and_nonsense_is_none() {
+        let before = Before { last_success: 1_790_000_000.25, receipt: Some("0f".repeat(32)) };
+        assert_eq!(Before::read(&text(&Numbers::default(), 2e9, &before, None)), before);
         for value in ["", " ", " NaN", " +Inf", " -1", " x", "{a=\"b\"} 5"] {
-            assert_eq!(last_success(&format!("{LAST_SUCCESS}{value}\n")), None, "{value}");
+            assert_eq!(Before::read(&format!("{LAST_SUCCESS}{value}\n")), Before::default(), "{value}");
         }
-        assert_eq!(last_success(""), None);
+        for value in ["", " 1", "{sha256=\"\"} 1", "{sha256=\"x\"} 1"] {
+            assert_eq!(Before::read(&format!("{RECEIPT_INFO}{value}\n")), Before::default(), "{value}");
+        }
     }
 }

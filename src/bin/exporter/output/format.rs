@@ -1,7 +1,9 @@
 //! Numbers as people read them. Pure.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use exporter::ledger::Pace;
 use unicode_width::UnicodeWidthStr;
 
 /// `1,234,567`.
@@ -89,6 +91,22 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
         }
         text.push('\n');
     }
+    text
+}
+
+/// `32 downloading, 3 asking, 200 waiting for the allowance (up to 48 in flight)`: what the rows that were started do.
+pub fn pace(pace: &Pace) -> String {
+    let others = [
+        (pace.asking, "asking"),
+        (pace.ready, "with a URL"),
+        (pace.waiting, "waiting for the allowance"),
+        (pace.queued, "queued"),
+    ];
+    let mut text = format!("{} downloading", count(pace.downloading));
+    for (rows, doing) in others.into_iter().filter(|(rows, _)| *rows > 0) {
+        let _ = write!(text, ", {} {doing}", count(rows));
+    }
+    let _ = write!(text, " (up to {} in flight)", count(pace.concurrency));
     text
 }
 

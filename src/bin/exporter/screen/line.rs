@@ -57,7 +57,7 @@ pub fn percent(done: u64, rows: u64) -> u64 {
     if rows == 0 { 100 } else { u64::try_from(u128::from(done) * 100 / u128::from(rows)).unwrap_or(100) }
 }
 
-/// `fetching, 32 in flight, 12 retries, 3 failed`: the words are cut, the numbers after them stay.
+/// `32 downloading, 3 asking (up to 48 in flight), 12 retries, 3 failed`: the words are cut, the numbers after them stay.
 fn status(state: &State, width: usize) -> String {
     let (retries, failed) = (state.now.retries, state.failed());
     let retries = if retries > 0 { format!(", {}", format::retries(retries)) } else { String::new() };
@@ -112,7 +112,7 @@ mod tests {
     fn the_lines_fit_60_columns() {
         assert_snapshot!(at(&running(600), 60), @"
         [=======>           ]  19,600 of 50,000  16.0/s  31 min left
-        fetching, 32 in flight
+        32 downloading, 3 asking, 200 waiting for the allowance (u..
         ");
         assert_snapshot!(at(&troubled(), 60), @"
         [=======>           ]  19,637 of 50,000  16.0/s  31 min left
@@ -124,7 +124,7 @@ mod tests {
     fn the_lines_fit_80_columns() {
         assert_snapshot!(at(&running(600), 80), @"
         [=====>       ]   39 %  19,600 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
-        fetching, 32 in flight
+        32 downloading, 3 asking, 200 waiting for the allowance (up to 48 in flight)
         ");
         assert_snapshot!(at(&troubled(), 80), @"
         [=====>       ]   39 %  19,637 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
@@ -136,7 +136,7 @@ mod tests {
     fn the_bar_does_not_grow_without_end() {
         assert_snapshot!(at(&running(600), 200), @"
         [===============>                        ]   39 %  19,600 of 50,000  16.0 images/s  12.0 MiB/s  31 min left
-        fetching, 32 in flight
+        32 downloading, 3 asking, 200 waiting for the allowance (up to 48 in flight)
         ");
     }
 

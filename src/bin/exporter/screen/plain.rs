@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn a_line_names_what_is_done_how_fast_and_what_is_waited_for() {
         let mut state = running(100);
-        assert_snapshot!(text(&state), @"11,600 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left; fetching, 32 in flight");
+        assert_snapshot!(text(&state), @"11,600 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left; 32 downloading, 3 asking, 200 waiting for the allowance (up to 48 in flight)");
         (state.now.retries, state.now.failed, state.now.waiting) = (1, 3, Duration::from_secs(23));
-        assert_snapshot!(text(&state), @"11,603 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left, 1 retry, 3 failed; waiting 23 s for the rate limit");
+        assert_snapshot!(text(&state), @"11,603 of 50,000 (23 %), 16.0 images/s, 12.0 MiB/s, 40 min left, 1 retry, 3 failed; waiting 23 s for the rate limit, 32 downloading");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use exporter::event::{Event, Progress};
+use exporter::ledger::Pace;
 
 use crate::output::{format, redact};
 
@@ -20,7 +21,7 @@ pub struct Sample {
     pub stored: u64,
     pub failed: u64,
     pub received: u64,
-    pub in_flight: u64,
+    pub pace: Pace,
     pub api_requests: u64,
     pub api_429: u64,
     pub retries: u64,
@@ -34,7 +35,14 @@ impl Sample {
             stored: Progress::get(&progress.stored),
             failed: Progress::get(&progress.failed),
             received: Progress::get(&progress.received),
-            in_flight: Progress::get(&progress.in_flight),
+            pace: Pace {
+                concurrency: Progress::get(&progress.concurrency),
+                downloading: Progress::get(&progress.downloading),
+                asking: Progress::get(&progress.asking),
+                waiting: Progress::get(&progress.waiting),
+                queued: Progress::get(&progress.queued),
+                ready: Progress::get(&progress.ready),
+            },
             api_requests: Progress::get(&progress.api_requests),
             api_429: Progress::get(&progress.api_429),
             retries: Progress::get(&progress.retries),
@@ -147,19 +155,30 @@ impl State {
             Phase::Reporting => "writing the reports".to_owned(),
             Phase::Ended => "done".to_owned(),
             Phase::Fetching if self.draining => {
-                format!("stopping, {} in flight", format::count(self.now.in_flight))
+                format!("stopping, {} in flight", format::count(in_flight(&self.now.pace)))
             }
             Phase::Fetching => match (&self.outage, self.now.waiting.as_secs()) {
                 (Some(why), _) => format!("outage: {why}, probing"),
                 // shorter waits are the ordinary pace
-                (None, 0) => format!("fetching, {} in flight", format::count(self.now.in_flight)),
-                (None, 1..) => format!(
-                    "waiting {} for the rate limit",
-                    format::duration(whole_seconds(self.now.waiting))
-                ),
+                (None, 0) => format::pace(&self.now.pace),
+                (None, 1..) => self.waiting(),
             },
         }
     }
+
+    /// Images go on coming while the allowance is waited for.
+    fn waiting(&self) -> String {
+        let time = format::duration(whole_seconds(self.now.waiting));
+        match self.now.pace.downloading {
+            0 => format!("waiting {time} for the rate limit"),
+            images => format!("waiting {time} for the rate limit, {} downloading", format::count(images)),
+        }
+    }
+}
+
+/// Rows that a gentle stop finishes.
+const fn in_flight(pace: &Pace) -> u64 {
+    pace.downloading + pace.asking + pace.ready
 }
 
 fn whole_seconds(time: Duration) -> Duration {
@@ -189,7 +208,7 @@ pub mod tests {
             let sample = Sample {
                 stored: second * 16,
                 received: second * (12 << 20),
-                in_flight: 32,
+                pace: Pace { concurrency: 48, downloading: 32, asking: 3, waiting: 200, ..Pace::default() },
                 api_requests: second * 16,
                 ..Sample::default()
             };
@@ -220,15 +239,19 @@ pub mod tests {
     #[test]
     fn the_state_is_said_in_words() {
         let mut state = running(10);
-        assert_eq!(state.doing(), "fetching, 32 in flight");
+        let fetching = "32 downloading, 3 asking, 200 waiting for the allowance (up to 48 in flight)";
+        assert_eq!(state.doing(), fetching);
         state.now.waiting = Duration::from_millis(900);
-        assert_eq!(state.doing(), "fetching, 32 in flight");
+        assert_eq!(state.doing(), fetching);
         state.now.waiting = Duration::from_millis(22_100);
+        assert_eq!(state.doing(), "waiting 23 s for the rate limit, 32 downloading");
+        state.now.pace.downloading = 0;
         assert_eq!(state.doing(), "waiting 23 s for the rate limit");
+        state.now.pace.downloading = 32;
         state.apply(Event::Outage { why: "the API answered 503".to_owned() }, Duration::ZERO);
         assert_eq!(state.doing(), "outage: the API answered 503, probing");
         state.apply(Event::Draining { why: "Ctrl-C".to_owned() }, Duration::ZERO);
-        assert_eq!(state.doing(), "stopping, 32 in flight");
+        assert_eq!(state.doing(), "stopping, 35 in flight");
         state.apply(Event::Reporting, Duration::ZERO);
         assert_eq!(state.doing(), "writing the reports");
     }

@@ -78,6 +78,7 @@ pub fn text(finished: &Finished, context: &SummaryContext) -> String {
             "reports",
             format!("not all are those of this run; to write them again: exporter report {out}"),
         );
+        add_receipt(&mut facts, finished);
         return facts.into_text();
     }
     facts.add("reports", reports(counts, context));
@@ -91,6 +92,7 @@ pub fn text(finished: &Finished, context: &SummaryContext) -> String {
         let out = redact::shell(&context.out);
         facts.add("check", format!("cd {out} && sha256sum -c --quiet manifest-sha256.txt"));
     }
+    add_receipt(&mut facts, finished);
     if let Some(next) = lines::next(summary, context) {
         facts.add("next", next.advice);
         if let Some(command) = next.command {
@@ -98,6 +100,13 @@ pub fn text(finished: &Finished, context: &SummaryContext) -> String {
         }
     }
     facts.into_text()
+}
+
+/// Adds the hash of the run's line in `receipts.jsonl`, to be kept elsewhere.
+fn add_receipt(facts: &mut Facts, finished: &Finished) {
+    if let Some(receipt) = &finished.receipt {
+        facts.add("receipt", receipt);
+    }
 }
 
 /// Adds the lines on rows and notes that were not delivered, if there are any.
@@ -117,7 +126,7 @@ pub fn log(finished: &Finished) {
         target: log::PROGRESS, exit_code = finished.exit_code, rows = counts.rows, stored = counts.stored,
         skipped = counts.skipped, duplicate = counts.duplicate, failed = counts.failed, untried = counts.untried,
         bytes = summary.bytes, seconds = summary.seconds, api_requests = summary.api_requests,
-        api_429 = summary.api_429, retries = summary.retries,
+        api_429 = summary.api_429, retries = summary.retries, receipt = finished.receipt.as_deref().unwrap_or_default(),
         "{}", headline(finished)
     );
 }

@@ -187,7 +187,10 @@ fn example(setting: &Setting) -> String {
     match setting.kind {
         Kind::Text => format!("write it in quotes: {flag} = \"…\""),
         Kind::Amount => format!("write it in quotes, with its unit: {flag} = \"{}\"", default(setting, "4h")),
-        Kind::Number | Kind::Level => format!("write a whole number: {flag} = {}", default(setting, "1")),
+        Kind::Number | Kind::Level => match default(setting, "1") {
+            word if word.parse::<u32>().is_err() => format!("write a whole number, or {flag} = \"{word}\""),
+            number => format!("write a whole number: {flag} = {number}"),
+        },
         Kind::List => format!("write an array of strings: {flag} = [\"…\"]"),
         Kind::Switch => format!("write {flag} = true or false"),
     }

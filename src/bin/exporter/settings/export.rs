@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use exporter::item::OrgId;
+use exporter::item::{OrgId, Sha256};
 use exporter::options;
 use exporter::verify::Share;
 
@@ -18,6 +18,9 @@ pub const ORG: &str = "org";
 pub const OLDEST: &str = "oldest";
 /// Longest value of it that is shown, in characters.
 const OLDEST_SHOWN_MAX: usize = 20;
+
+/// `verify`'s flag for the hash of a receipt.
+pub const HEAD: &str = "head";
 
 /// An export folder, and where its ledger is.
 #[derive(Debug)]
@@ -50,6 +53,19 @@ pub fn oldest(sources: &Sources<'_>) -> Result<Option<Share>, Refusal> {
         Refusal::new(format_args!("--{OLDEST} '{shown}'"), "write a part such as 1/7 or 1/1")
     };
     share(&text).map(Some).ok_or_else(refuse)
+}
+
+/// Reads `--head`: the SHA-256 of a receipt.
+///
+/// # Errors
+/// It is no such hash.
+pub fn head(sources: &Sources<'_>) -> Result<Option<Sha256>, Refusal> {
+    let Some(flag) = sources.argument(HEAD) else { return Ok(None) };
+    let hash = flag.to_str().and_then(|text| Sha256::from_hex(text.trim()));
+    // no hash, so perhaps a key in the wrong place: it is not shown
+    hash.map(Some).ok_or_else(|| {
+        Refusal::new(format_args!("--{HEAD}"), "write the 64 hex digits of a receipt's SHA-256")
+    })
 }
 
 fn share(text: &str) -> Option<Share> {

@@ -26,7 +26,7 @@ pub enum Kind {
     /// A duration or a size: a string with its unit. A bare number is let through to be refused for its missing
     /// unit, but for 0.
     Amount,
-    /// A whole number.
+    /// A whole number, or a word that stands for one.
     Number,
     /// Strings in an array, or one string; the flag may be repeated.
     List,
@@ -248,10 +248,13 @@ pub const CONCURRENCY: Setting = Setting {
     flag: "concurrency",
     kind: Kind::Number,
     env: Some("EXPORTER_CONCURRENCY"),
-    default: Some("32"),
+    default: Some("auto"),
     value: "N",
     heading: PACE,
-    help: "Images in flight at the same time, 1 to 1024",
+    help: "Images in flight at the same time: auto, or a number from 1 to 1024",
+    more: "auto measures how long an image takes and keeps as many in flight as the allowance needs (--rate), from 8 to \
+           256, within the limits of open files and memory. It goes below that while the storage asks to slow down, a \
+           download stalls, or more images at a time bring no more bytes.",
     ..SETTING
 };
 pub const MAX_ATTEMPTS: Setting = Setting {

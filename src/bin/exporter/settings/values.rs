@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use exporter::options::{Rate, RateShare};
+use exporter::options::{CONCURRENCY_MAX, Concurrency, Rate, RateShare};
 use exporter::shard::SHARDS_MAX;
 
 /// Most attempts for one image: a higher limit would be none.
@@ -28,6 +28,15 @@ pub fn whole(text: &str, max: u32, example: u32) -> Result<NonZeroU32, String> {
         .filter(|number| *number <= max)
         .and_then(NonZeroU32::new)
         .ok_or_else(|| format!("give a whole number from 1 to {max}, for example {example}"))
+}
+
+/// `auto`, or a number of images.
+pub fn concurrency(text: &str) -> Result<Concurrency, String> {
+    if text == "auto" {
+        return Ok(Concurrency::Auto);
+    }
+    let number = whole(text, CONCURRENCY_MAX, 32).map(Concurrency::Fixed);
+    number.map_err(|_| format!("give a whole number from 1 to {CONCURRENCY_MAX}, or auto"))
 }
 
 /// Bytes: `500M`, `5G`, powers of 1024; `0` needs no unit.
@@ -199,6 +208,16 @@ mod tests {
         for text in ["0", "1025", "-1", "+1", "1.0", "", " 1", "4294967297"] {
             let error = whole(text, 1024, 32).expect_err(text);
             assert_eq!(error, "give a whole number from 1 to 1024, for example 32", "{text}");
+        }
+    }
+
+    #[test]
+    fn images_in_flight_are_a_number_or_auto() {
+        assert_eq!(concurrency("auto"), Ok(Concurrency::Auto));
+        assert_eq!(concurrency("64").map(|fixed| fixed.to_string()), Ok("64".to_owned()));
+        for text in ["0", "1025", "Auto", "", " auto", "auto8", "-1"] {
+            let error = concurrency(text).expect_err(text);
+            assert_eq!(error, "give a whole number from 1 to 1024, or auto", "{text}");
         }
     }
 

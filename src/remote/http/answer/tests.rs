@@ -95,11 +95,12 @@ fn what_is_not_the_apis_own_is_named_with_host_status_and_kind() {
         (200, "application/json", whole(b"{\"code\":\"success\",\"data\":{".into()), "200: OK (broken JSON)"),
         (200, "application/json", whole(b"[]".into()), "200: OK (other JSON)"),
         (200, "application/json", whole(b"{\"code\":\"success\"}".into()), "200: OK (other JSON)"),
-        (403, "", whole(Vec::new()), "403: Forbidden"),
+        (403, "", whole(Vec::new()), "403: Forbidden (empty)"),
         (200, "text/html", long(), "200: OK (text/html, more than 64 KiB)"),
         (200, "application/json", whole(bomb), "200: OK (application/json, more than 64 KiB)"),
         (200, "", whole(b"\x1f\x8bno gzip".into()), "200: OK (broken gzip)"),
-        (502, "text/c4narykey", whole(Vec::new()), "502: Bad Gateway (text/[key])"),
+        (502, "text/c4narykey", whole(Vec::new()), "502: Bad Gateway (text/[key], empty)"),
+        (200, "text/html", whole(b"<html>".into()), "200: OK (text/html)"),
     ] {
         let error = described(status, content_type, &body).error;
         let expected = format!("the API at api.example: an answer that is not the API's own ({words})");
@@ -137,4 +138,43 @@ fn a_wait_is_read_from_whatever_answers() {
         let read = read(status, &headers, &whole(body.into()), &secrets, "api.example");
         assert_eq!(read.expect_err("no data").retry_after(), Some(std::time::Duration::from_secs(7)));
     }
+}
+
+#[test]
+fn an_answer_may_be_packed_as_deflate_or_begin_with_a_byte_order_mark() {
+    let text = br#"{"code":"not_found","message":"gone"}"#;
+    let read_encoded = |encoding: &'static str, bytes: Vec<u8>| {
+        let headers =
+            HeaderMap::from_iter([(reqwest::header::CONTENT_ENCODING, HeaderValue::from_static(encoding))]);
+        let key = SecretString::from("c4narykey");
+        let secrets = RequestSecrets::new(&key, "note", "image");
+        let status = StatusCode::NOT_FOUND;
+        read(status, &headers, &whole(bytes), &secrets, "api.example").expect_err("no data")
+    };
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), Compression::default());
+    zlib.write_all(text).expect("packed");
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
+    deflate.write_all(text).expect("packed");
+    let marked = [BYTE_ORDER_MARK, text].concat();
+    for (encoding, bytes) in [
+        ("deflate", zlib.finish().expect("packed")),
+        ("deflate", deflate.finish().expect("packed")),
+        ("identity", marked),
+        ("gzip", text.to_vec()),
+    ] {
+        let failure = read_encoded(encoding, bytes);
+        assert!(matches!(failure, Failure::NotFound(_)), "{encoding}: {failure:?}");
+    }
+    let foreign = read_encoded("br", b"\x0b\x02".to_vec()).describe().error;
+    assert!(foreign.contains("in an encoding that was not asked for"), "{foreign}");
+}
+
+#[test]
+fn an_error_under_200_keeps_its_code_and_message() {
+    let body = whole(br#"{"code":"not_found","message":"gone"}"#.to_vec());
+    let error = described(200, "application/json", &body).error;
+    assert_eq!(
+        error,
+        "the API's answer does not fit its contract: an error under status 200 not_found: gone"
+    );
 }

@@ -1,5 +1,5 @@
-//! The name lookup of both clients. What it returns is what is dialled, so a name cannot lead elsewhere between check
-//! and connection.
+//! The name look-up of both clients. What it returns is what is dialled, so a name cannot lead elsewhere between check
+//! and connection. An address is checked each time it is returned, also if it was looked up earlier.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::SsrfPolicy;
-use crate::remote::http::client::ClientKind;
+use crate::error::Service;
+use crate::remote::http::names::Names;
 
 /// An address that must not be dialled; found again in the causes of a connection's error.
 #[derive(Debug, thiserror::Error)]
@@ -16,16 +17,20 @@ pub(in crate::remote::http) struct AddressRefused(pub(in crate::remote::http) St
 
 /// Looks a name up and refuses it if the policy does not allow each of its addresses.
 #[derive(Clone, Debug)]
-pub(in crate::remote::http) struct Resolver<L = System> {
+pub(in crate::remote::http) struct Resolver<L = Names> {
     pub(super) policy: Arc<SsrfPolicy>,
-    pub(super) kind: ClientKind,
+    pub(super) service: Service,
     pub(super) lookup: L,
 }
 
 impl Resolver {
-    /// Looks names up in the system's resolver.
-    pub(in crate::remote::http) const fn new(policy: Arc<SsrfPolicy>, kind: ClientKind) -> Self {
-        Self { policy, kind, lookup: System }
+    /// For the client that talks to `service`.
+    pub(in crate::remote::http) const fn new(
+        policy: Arc<SsrfPolicy>,
+        service: Service,
+        lookup: Names,
+    ) -> Self {
+        Self { policy, service, lookup }
     }
 }
 
@@ -35,13 +40,9 @@ pub(in crate::remote::http) trait Lookup: Clone + Send + Sync + 'static {
     fn addresses(&self, host: &str) -> impl Future<Output = std::io::Result<Vec<SocketAddr>>> + Send;
 }
 
-/// The system's resolver.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::remote::http) struct System;
-
-impl Lookup for System {
+impl Lookup for Names {
     async fn addresses(&self, host: &str) -> std::io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, 0)).await?.collect())
+        Ok(self.addresses(host).await?.to_vec())
     }
 }
 
@@ -53,7 +54,7 @@ impl<L: Lookup> Resolve for Resolver<L> {
             let found = this.lookup.addresses(host).await?;
             // one bad address refuses the name: reqwest dials the next address if the first does not answer
             for address in &found {
-                this.policy.check_resolved(host, address.ip(), this.kind).map_err(AddressRefused)?;
+                this.policy.check_resolved(host, address.ip(), this.service).map_err(AddressRefused)?;
             }
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)

@@ -220,7 +220,7 @@ async fn a_name_that_turns_into_another_address_is_refused_when_it_is_dialled() 
         &["::ffff:10.0.0.1"],
         &["0.0.0.0"],
     ]);
-    let resolver = Resolver { policy, kind: ClientKind::Storage, lookup: script };
+    let resolver = Resolver { policy, service: Service::Storage, lookup: script };
     assert_eq!(resolve(&resolver, "rebind.example").await, Ok(1));
     for _ in 0..4 {
         let why = resolve(&resolver, "rebind.example").await.expect_err("refused");
@@ -233,12 +233,12 @@ async fn the_apis_network_is_that_of_its_own_name_not_of_its_proxy() {
     let policy = policy(PUBLIC_API, &[], Some("proxy.corp"));
     let for_api = |answers: &[&[&'static str]]| Resolver {
         policy: Arc::clone(&policy),
-        kind: ClientKind::Api,
+        service: Service::Api,
         lookup: Script::new(answers),
     };
     let for_storage = |answers: &[&[&'static str]]| Resolver {
         policy: Arc::clone(&policy),
-        kind: ClientKind::Storage,
+        service: Service::Storage,
         lookup: Script::new(answers),
     };
     // the proxy is dialled for both, wherever it is
@@ -259,7 +259,7 @@ async fn the_apis_network_is_that_of_its_own_name_not_of_its_proxy() {
 async fn a_named_storage_host_may_be_private_and_no_other() {
     let policy = policy(PUBLIC_API, &["*.corp"], None);
     let lookup = Script::new(&[&["10.0.0.6"], &["10.0.0.6"]]);
-    let resolver = Resolver { policy, kind: ClientKind::Storage, lookup };
+    let resolver = Resolver { policy, service: Service::Storage, lookup };
     assert_eq!(resolve(&resolver, "s3.corp").await, Ok(1));
     assert!(resolve(&resolver, "s3.elsewhere").await.is_err());
 }
@@ -270,15 +270,14 @@ async fn an_address_refused_at_the_lookup_is_never_dialled_and_keeps_its_error()
     let port = listener.local_addr().expect("bound").port();
     let resolver = Resolver {
         policy: policy(PUBLIC_API, &[], None),
-        kind: ClientKind::Storage,
+        service: Service::Storage,
         lookup: Script::new(&[&["127.0.0.1"]]),
     };
     let client =
         reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(resolver)).build().expect("a client");
     let url = format!("http://rebind.example:{port}/b?X-Amz-Signature=secret");
     let error = client.get(url).send().await.expect_err("refused");
-    let failure =
-        super::super::transport_error::failure(error, crate::error::Service::Storage, "rebind.example");
+    let failure = super::super::transport_error::failure(error, Service::Storage, "rebind.example");
     let crate::error::Failure::UrlRefused(why) = failure else { panic!("{failure:?}") };
     assert_eq!(why, "rebind.example leads to a loopback address (--storage-host rebind.example allows it)");
     let dialled = tokio::time::timeout(std::time::Duration::from_millis(200), listener.accept()).await;

@@ -35,7 +35,7 @@ pub fn stored(summary: &Summary) -> String {
     format!("{} in {time}, {images} images/s, {}/s", format::bytes(summary.bytes), format::bytes(bytes))
 }
 
-/// `40,000 to the API, 3 answered 429 (too many), 98 % of the allowance, 0 retries`.
+/// `40,000 to the API, 3 answered 429 (too many), 98 % of the allowance, 0 retries, up to 48 images in flight`.
 pub fn requests(summary: &Summary) -> String {
     let mut text = format!("{} to the API", format::count(summary.api_requests));
     if summary.api_429 > 0 {
@@ -44,7 +44,11 @@ pub fn requests(summary: &Summary) -> String {
     if let Some(share) = summary.allowance_share {
         let _ = write!(text, ", {:.0} % of the allowance", 100.0 * share);
     }
-    format!("{text}, {}", format::retries(summary.retries))
+    let _ = write!(text, ", {}", format::retries(summary.retries));
+    if let Some(images) = summary.concurrency {
+        let _ = write!(text, ", up to {} in flight", format::counted(images, "image"));
+    }
+    text
 }
 
 /// `not_found 37, timeout 2`, the most frequent first.

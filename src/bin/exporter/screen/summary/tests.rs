@@ -20,7 +20,7 @@ fn shown(counts: [u64; 5], failures: &[(&str, u64)], stopped: Option<StopReason>
         failures: failures.iter().map(|(code, rows)| ((*code).to_owned(), *rows)).collect(),
         ..Summary::default()
     };
-    text(&Finished { summary, exit_code: 0, stopped, reports: None }, &context(out))
+    text(&Finished { summary, exit_code: 0, stopped, reports: None, receipt: None }, &context(out))
 }
 
 fn context(out: &str) -> SummaryContext {
@@ -73,7 +73,7 @@ fn incomplete_notes_are_named_on_a_terminal_alone_and_those_beyond_the_first_cou
     assert_snapshot!(notes(&some, false), @"25 of 40 complete, see notes.csv");
     assert_snapshot!(notes(&some, true), @r"25 of 40 complete; not: org a (2 of 4 images), org b\u{1b} (0 of 4) and 13 more, see notes.csv");
     let summary = Summary { notes: some, ..Summary::default() };
-    let finished = Finished { summary, exit_code: 3, stopped: None, reports: None };
+    let finished = Finished { summary, exit_code: 3, stopped: None, reports: None, receipt: None };
     let text = text(&finished, &context("export"));
     assert!(text.contains("\nnotes     25 of 40 complete, see notes.csv\n"), "{text}");
 }
@@ -117,7 +117,7 @@ fn reports_that_could_not_be_replaced_are_no_success_and_offer_no_check() {
         why: "Permission denied".to_owned(),
         folder: "export".into(),
     });
-    let finished = Finished { summary, exit_code: 1, stopped: None, reports };
+    let finished = Finished { summary, exit_code: 1, stopped: None, reports, receipt: None };
     assert_snapshot!(text(&finished, &context("export")), @"
     not finished: report.csv could not be replaced
     rows      9 = 9 stored
@@ -150,7 +150,8 @@ fn nothing_to_do_is_said_in_words() {
 fn a_manifest_from_standard_input_goes_on_from_failed_csv() {
     let counts = Counts { rows: 1, untried: 1, ..Counts::default() };
     let summary = Summary { counts, ..Summary::default() };
-    let finished = Finished { summary, exit_code: 4, stopped: Some(StopReason::Deadline), reports: None };
+    let finished =
+        Finished { summary, exit_code: 4, stopped: Some(StopReason::Deadline), reports: None, receipt: None };
     let text = text(&finished, &SummaryContext { stdin: true, ..context("export") });
     assert!(text.contains("exporter run export/failed.csv\n"), "{text}");
 }

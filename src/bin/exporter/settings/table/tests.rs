@@ -14,7 +14,7 @@ fn every_default_in_the_help_is_the_librarys() {
     assert_eq!(values::size(text(MIN_FREE)), Ok(options::MIN_FREE));
     assert_eq!(url::api(text(API_URL), false).map(String::from), Ok(options::API_URL.to_owned()));
     assert_eq!(values::rate(text(RATE)), Ok(options::RATE));
-    assert_eq!(text(CONCURRENCY), options::CONCURRENCY.to_string());
+    assert_eq!(values::concurrency(text(CONCURRENCY)), Ok(options::CONCURRENCY));
     assert_eq!(text(MAX_ATTEMPTS), options::MAX_ATTEMPTS.to_string());
     assert_eq!(values::duration(text(STALL_TIMEOUT)), Ok(options::STALL_TIMEOUT));
     assert_eq!(values::duration(text(MAX_RETRY_TIME)), Ok(options::MAX_RETRY_TIME));
