@@ -213,6 +213,7 @@ mod tests {
             bad_rows,
             delivered,
             to_fetch,
+            new: to_fetch,
             api_requests: to_fetch,
             shortest_seconds: options::RATE.shortest(to_fetch).as_secs(),
             refused,
@@ -239,6 +240,7 @@ mod tests {
         assert_snapshot!(shown(40_000, 10_000, 0, false), @"
         40,000 images to fetch
         rows      50,000 = 40,000 to fetch + 10,000 delivered
+        new       40,000 images never delivered before
         requests  40,000 to the API
         time      at least 39 min at 1000/60s
         disk      120 GiB free, 3,000,000 files, for /srv/export
