@@ -19,6 +19,7 @@ mod load;
 mod lock;
 mod merge;
 mod open;
+mod others;
 mod owners;
 mod pace;
 mod paths;

@@ -7,14 +7,13 @@
 
 mod collect;
 mod finish;
+mod job;
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use rusqlite::Connection;
 
 use crate::disk::folder::refuse_link;
-use crate::disk::presence::{self, cannot_look_at};
 use crate::error::RunError;
 use crate::ledger::{self, Imported, RunRow, ShardHome, ShardLook, ShardSet, Standing, State, sqlite_error};
 use crate::manifest::{ManifestOptions, Source};
@@ -168,10 +167,8 @@ fn read_manifest(
             return Err(RunError::Settings("name the manifest that the shards worked on".to_owned()));
         }
     };
-    let known = match presence::exists(&options.out).map_err(cannot_look_at(&options.out))? {
-        true => ledger::open_read_only(&options.out, options.state_dir.as_deref()).ok(),
-        false => None,
-    };
+    // one that cannot be used is refused later, in its own words
+    let known = ledger::open_read_only(&options.out, options.state_dir.as_deref()).ok();
     CheckedManifest::check(&source, &options.manifest, options.on_bad_row, known.as_deref(), |what| {
         warnings.push(what);
     })
@@ -239,38 +236,7 @@ fn gather(
         untried: untried.get(&look.home.shard.number()).copied().unwrap_or_default(),
         remark: look.remark(),
     });
-    Ok((of_job(run, sha256, &job), unfinished.collect()))
-}
-
-/// The merge as a run: it began with the first run of its job and ended with the last one.
-fn of_job(id: i64, manifest_sha256: String, job: &[RunRow]) -> RunRow {
-    let start = RunRow::starting(manifest_sha256);
-    let started_at = job.iter().map(|run| &run.started_at).min().unwrap_or(&start.started_at).clone();
-    let ends = job.iter().filter_map(|run| run.finished_at.as_ref());
-    let finished_at = ends.max().unwrap_or(&started_at).clone();
-    let seconds = seconds_between(&started_at, &finished_at);
-    let shares = job.iter().filter_map(|run| run.allowance_share);
-    let share = shares.reduce(|all, share| (all + share).min(1.0));
-    let sum = |count: fn(&RunRow) -> u64| job.iter().map(count).sum();
-    RunRow {
-        id,
-        started_at,
-        finished_at: Some(finished_at),
-        seconds,
-        bytes: sum(|run| run.bytes),
-        api_requests: sum(|run| run.api_requests),
-        api_429: sum(|run| run.api_429),
-        retries: sum(|run| run.retries),
-        allowance_share: share,
-        ..start
-    }
-}
-
-fn seconds_between(from: &str, to: &str) -> f64 {
-    match (from.parse::<Timestamp>(), to.parse::<Timestamp>()) {
-        (Ok(from), Ok(to)) => to.duration_since(from).as_secs_f64().max(0.0),
-        _ => 0.0,
-    }
+    Ok((job::as_run(run, sha256, &job), unfinished.collect()))
 }
 
 /// Records the end of the merge and writes the reports.

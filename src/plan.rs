@@ -6,7 +6,7 @@
 
 mod line;
 
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::disk::folder::{OBSTACLE_ADVICE, not_a_folder};
 use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
-use crate::ledger::{self, Loading, sqlite_error};
+use crate::ledger::{self, Loaded, Loading, sqlite_error};
 use crate::manifest::{
     self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, ManifestWarning, Source,
 };
@@ -111,35 +111,12 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
     let mut manifest = Manifest::open(BufReader::new(&file), &reading).map_err(wrong)?;
     let mut scratch = ledger::open_scratch(&options.out, options.state_dir.as_deref())?;
     let connection = &mut scratch.connection;
-    // the plan needs no column but the ids
-    let entries = manifest.by_ref().map(|entry| {
-        entry.map(|entry| match entry {
-            Entry::Row(mut row) => {
-                row.raw.clear();
-                Entry::Row(row)
-            }
-            bad @ Entry::Bad(_) => bad,
-        })
-    });
-    let loading = Loading {
-        sha256: None,
-        reading: String::new(),
-        header: Vec::new(),
-        entries,
-        skip_bad: true,
-        shard: None,
-        run: None,
-    };
-    let loaded = ledger::load(connection, loading, |_| Ok(()))?;
+    let loaded = load(&mut manifest, connection)?;
     let duplicates: u64 = count(connection, "SELECT count(*) FROM rows WHERE first IS NOT NULL")?;
     let inspection = ledger::inspect_delivered(connection, &options.out)?;
     let delivered = inspection.inspected - inspection.vanished.len() as u64;
     let to_fetch = loaded.rows - loaded.bad - duplicates - delivered;
-    let known = count(
-        connection,
-        "SELECT count(*) FROM rows r WHERE first IS NULL AND note IS NOT NULL
-         AND EXISTS (SELECT 1 FROM images i WHERE i.key = r.key AND i.note = r.note AND i.name = r.name)",
-    )?;
+    let known = count(connection, KNOWN)?;
     let image_bytes = mean_bytes(connection).map_err(sqlite_error)?;
     let line = image_bytes.map(|bytes| Line::of(options.rate, bytes, &scratch.runs));
     let connection = &scratch.connection;
@@ -166,6 +143,33 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         shards: ledger::ShardSet::read(&options.out)?.map(|set| set.shards),
         no_folder: obstacle(&options.out)?,
     })
+}
+
+/// Rows whose image was delivered once, whether or not it still is.
+const KNOWN: &str = "SELECT count(*) FROM rows r WHERE first IS NULL AND note IS NOT NULL
+     AND EXISTS (SELECT 1 FROM images i WHERE i.key = r.key AND i.note = r.note AND i.name = r.name)";
+
+/// Loads the rows as a run does. The plan needs no column but the ids.
+fn load<R: BufRead>(manifest: &mut Manifest<R>, connection: &mut Connection) -> Result<Loaded, RunError> {
+    let entries = manifest.by_ref().map(|entry| {
+        entry.map(|entry| match entry {
+            Entry::Row(mut row) => {
+                row.raw.clear();
+                Entry::Row(row)
+            }
+            bad @ Entry::Bad(_) => bad,
+        })
+    });
+    let loading = Loading {
+        sha256: None,
+        reading: String::new(),
+        header: Vec::new(),
+        entries,
+        skip_bad: true,
+        shard: None,
+        run: None,
+    };
+    ledger::load(connection, loading, |_| Ok(()))
 }
 
 /// The size of a delivered image, on average.

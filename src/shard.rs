@@ -72,6 +72,13 @@ impl Shard {
         format!("{}-of-{}", self.number, self.of)
     }
 
+    /// The shard whose folder has that name.
+    #[must_use]
+    pub fn from_folder_name(name: &str) -> Option<Self> {
+        let (number, of) = name.split_once("-of-")?;
+        Self::new(whole(number).ok()?, whole(of).ok()?)
+    }
+
     /// All shards of `of`.
     pub fn all(of: u32) -> impl Iterator<Item = Self> {
         (1..=of).map(move |number| Self { number, of })
@@ -175,6 +182,8 @@ mod tests {
         let shard = |text: &str| text.parse::<Shard>();
         assert_eq!(shard("1/1"), Ok(Shard { number: 1, of: 1 }));
         assert_eq!(shard("8/8").map(Shard::folder_name), Ok("8-of-8".to_owned()));
+        assert_eq!(Shard::from_folder_name("3-of-8"), shard("3/8").ok());
+        assert_eq!(Shard::from_folder_name("0-of-8").or(Shard::from_folder_name("3")), None);
         assert_eq!(shard("0/8"), Err(ShardError::Zero));
         assert_eq!(shard("0/0"), Err(ShardError::Zero));
         assert_eq!(shard("9/8"), Err(ShardError::Beyond { number: 9, of: 8 }));

@@ -76,7 +76,7 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
             match &set {
                 None => pending::drop_pending(&connection, options, &mut found.foreign)?,
                 Some(set) => {
-                    pending::drop_owned(&*open_shards(options, set)?, &options.out, &mut found.foreign)?
+                    pending::drop_owned(&*open_shards(options, set)?, &options.out, &mut found.foreign)?;
                 }
             }
         }

@@ -140,7 +140,7 @@ fn shards(out: &Path, state_dir: Option<&Path>, set: &ShardSet, checks: &mut Che
     }
     let words = standings.iter().map(|(standing, count)| format!("{count} {}", standing.as_str()));
     let words: Vec<String> = words.collect();
-    checks.ok(NAME, &format!("in {} shards: {}", set.shards, words.join(", ")));
+    checks.ok(NAME, format!("in {} shards: {}", set.shards, words.join(", ")));
 }
 
 #[cfg(test)]

@@ -24,6 +24,15 @@ impl LedgerState {
     /// What to do about it. `ledger`: the path of the ledger.
     #[must_use]
     pub fn advice(self, ledger: &Path) -> String {
+        if let Some(folder) = shard_folder(ledger) {
+            return match self {
+                Self::Newer => "Use one version of exporter for all shards and for the merge".to_owned(),
+                Self::Damaged | Self::Missing => format!(
+                    "Remove {} and run that shard again: it fetches anew what was not merged before",
+                    folder.display()
+                ),
+            };
+        }
         let adopt = adopt_command(ledger);
         match self {
             Self::Damaged => {
@@ -51,6 +60,12 @@ fn adopt_command(ledger: &Path) -> String {
         }
         _ => format!("exporter verify --adopt DIR --state-dir {}", state.display()),
     }
+}
+
+/// The folder of a shard's ledger; `None` if it is that of an export.
+fn shard_folder(ledger: &Path) -> Option<&Path> {
+    let folder = ledger.parent()?;
+    Shard::from_folder_name(folder.file_name()?.to_str()?).map(|_| folder)
 }
 
 /// Folder of the ledger in the export folder.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use super::columns::{int, number};
 use super::fault::sqlite_error;
 use super::link::{self, insert_bad};
+use super::others::{Others, forget_others};
 use super::owners::Owners;
 use super::runs::{RunRow, insert_run};
 use super::unasked;
@@ -110,7 +111,7 @@ where
     let finish = || {
         let in_all = loaded.rows;
         if loading.shard.is_some() {
-            forget_others(&transaction, &mut loaded)?;
+            (loaded.rows, loaded.bad) = forget_others(&transaction)?;
         }
         unasked::record_unasked(&transaction, before)?;
         let sha256 = loading.sha256.map(|hash| hash.to_string()).unwrap_or_default();
@@ -164,7 +165,7 @@ fn append(
         let seq = int(loaded.rows);
         match entry {
             // a row without a hash contradicts none: of another shard it only names its note
-            Entry::Row(row) if row.sha256.is_none() && others.own(row.org.as_str(), row.note.as_str()) => {
+            Entry::Row(row) if row.sha256.is_none() && others.has(row.org.as_str(), row.note.as_str()) => {
                 owners.note(row.org.as_str(), row.note.as_str()).map_err(sqlite_error)?;
             }
             Entry::Row(row) => {
@@ -183,66 +184,6 @@ fn append(
         }
     }
     Ok(loaded)
-}
-
-/// Rows of other shards, while a shard loads the manifest.
-struct Others<'c> {
-    shard: Option<Shard>,
-    insert: Option<Statement<'c>>,
-    /// The note of the last row, and whether it is another shard's: rows of a note mostly stand together.
-    last: (String, String, bool),
-}
-
-impl<'c> Others<'c> {
-    /// Creates the temporary table `others`, if there are other shards.
-    fn new(connection: &'c Connection, shard: Option<Shard>) -> rusqlite::Result<Self> {
-        let insert = match shard {
-            None => None,
-            Some(_) => {
-                connection.execute_batch(
-                    "DROP TABLE IF EXISTS temp.others; CREATE TEMP TABLE others (seq INTEGER PRIMARY KEY) STRICT;",
-                )?;
-                Some(connection.prepare("INSERT INTO temp.others VALUES (?1)")?)
-            }
-        };
-        let last = (String::new(), String::new(), shard.is_some_and(|shard| !shard.owns("", "")));
-        Ok(Self { shard, insert, last })
-    }
-
-    /// Whether the images of a note are another shard's.
-    fn own(&mut self, org: &str, note: &str) -> bool {
-        let Some(shard) = self.shard else { return false };
-        if (&*self.last.0, &*self.last.1) != (org, note) {
-            self.last = (org.to_owned(), note.to_owned(), !shard.owns(org, note));
-        }
-        self.last.2
-    }
-
-    /// Adds a row to the table, if it is another shard's.
-    fn remember(&mut self, seq: i64, org: &str, note: &str) -> rusqlite::Result<()> {
-        if self.own(org, note)
-            && let Some(insert) = &mut self.insert
-        {
-            insert.execute([seq])?;
-        }
-        Ok(())
-    }
-}
-
-/// Removes the rows of other shards, which have done their part.
-fn forget_others(connection: &Connection, loaded: &mut Loaded) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "DELETE FROM rows WHERE seq IN (SELECT seq FROM temp.others);
-         DELETE FROM bad_rows WHERE seq IN (SELECT seq FROM temp.others);
-         DROP TABLE temp.others;",
-    )?;
-    let count = |table| {
-        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-            Ok(number(row, 0)?.unwrap_or_default())
-        })
-    };
-    (loaded.rows, loaded.bad) = (count("rows")?, count("bad_rows")?);
-    Ok(())
 }
 
 fn insert_row(insert: &mut Statement, owners: &mut Owners, seq: i64, row: &Row) -> rusqlite::Result<()> {

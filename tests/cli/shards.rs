@@ -234,3 +234,28 @@ fn every_shard_refuses_a_manifest_that_one_run_alone_would_refuse() {
         ran.assert_code(code);
     }
 }
+
+#[test]
+fn a_damaged_ledger_of_a_shard_is_refused_with_its_own_remedy() {
+    let workspace = Workspace::with_images(12);
+    for ran in run_all(&workspace, 2) {
+        ran.assert_code(0);
+    }
+    let folder = workspace.out().join(".exporter/shards/1-of-2");
+    std::fs::write(folder.join("ledger.sqlite"), "garbage".repeat(100)).expect("written");
+    for args in
+        [&["status"][..], &["verify"], &["merge", "manifest.csv"], &["run", "manifest.csv", "--shard", "1/2"]]
+    {
+        let ran = Run::wait(workspace.command(args).spawn().expect("started")).assert_code(1);
+        assert!(
+            ran.stderr.contains("is damaged") && ran.stderr.contains("1-of-2 and run that shard"),
+            "{}",
+            ran.stderr
+        );
+    }
+    std::fs::remove_dir_all(folder).expect("removed");
+    Run::wait(start(&workspace, "1/2", &[])).assert_code(0);
+    let merged = workspace.command(&["merge", "manifest.csv"]).spawn().expect("started");
+    Run::wait(merged).assert_code(0);
+    assert_eq!(workspace.states().iter().filter(|state| *state == "stored").count(), 12);
+}

@@ -30,6 +30,11 @@ const STALE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often another machine's heartbeat is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long a beat may take that is under way at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is asked whether it has ended: mostly it has.
+const END_INTERVAL: Duration = Duration::from_millis(1);
+
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Beat {
@@ -96,8 +101,9 @@ pub(super) fn may_beat_elsewhere(folder: &Path) -> io::Result<Option<Beat>> {
 /// The age of the file by the clock of its disk, which is the same for all machines.
 fn age(folder: &Path) -> io::Result<Duration> {
     let Some(there) = presence::metadata(&folder.join(HEARTBEAT_FILE))? else { return Ok(Duration::MAX) };
-    let now = NamedTempFile::with_prefix_in(".heartbeat", folder)
-        .and_then(|probe| probe.as_file().metadata()?.modified())
+    // a file without a name
+    let now = tempfile::tempfile_in(folder)
+        .and_then(|probe| probe.metadata()?.modified())
         // a disk that only this machine cannot write
         .unwrap_or_else(|_| SystemTime::now());
     Ok(now.duration_since(there.modified()?).unwrap_or_default())
@@ -160,8 +166,13 @@ impl Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let start = Instant::now();
+        // a disk that hangs in the middle of a beat must not hold the run
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if start.elapsed() > END_TIMEOUT {
+                return;
+            }
+            std::thread::sleep(END_INTERVAL);
         }
         let is_own = matches!(Beat::read(&self.folder), Ok(Some(beat)) if beat.is_of_same_start(&self.own));
         if is_own {

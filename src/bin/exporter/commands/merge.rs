@@ -76,6 +76,8 @@ fn text(merged: &Merged, options: &MergeOptions, flags: &str) -> String {
         facts.add("next", format!("exporter run MANIFEST{flags}"));
     } else if !merged.unfinished.is_empty() {
         facts.add("next", "run these shards again, then merge again");
+    } else if summary.counts.failed > 0 {
+        facts.add("next", "to try the failed rows again, run the shards again, then merge again");
     }
     facts.into_text()
 }

@@ -43,7 +43,7 @@ impl SummaryContext {
             options.shard.map(|shard| ShardHome::of(&options.out, options.state_dir.as_deref(), shard));
         let out = home.as_ref().map_or(&options.out, |home| &home.folder);
         let shard = home.as_ref().map(|home| (home.shard, options.out.clone()));
-        Self { stdin, flags, shard, ..Self::of(out) }
+        Self { shard, stdin, flags, ..Self::of(out) }
     }
 
     /// The context of a command that names no other.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use exporter::disk::presence;
 use exporter::manifest::Source;
 use exporter::merge::MergeOptions;
 
@@ -22,7 +23,8 @@ pub fn merge(sources: &Sources<'_>, finish: bool) -> Result<MergeOptions, Refusa
     let first = sources.argument(MANIFEST).map(PathBuf::from);
     // without a manifest the first argument is a folder already
     let source = match first {
-        Some(path) if path.is_dir() => {
+        // one that cannot be looked at is refused as a manifest
+        Some(path) if presence::is_folder(&path).unwrap_or(false) => {
             folders.insert(0, path);
             None
         }
