@@ -99,7 +99,7 @@ pub enum ShardError {
     Form,
     /// K is 0.
     #[error(
-        "shards count from 1: K is from 1 to N. Where the engine counts from 0, add 1 to its number in the command"
+        "shards count from 1: K is from 1 to N. If the engine counts from 0, add 1 to its number in the command"
     )]
     Zero,
     /// K is larger than N.

@@ -147,7 +147,7 @@ impl Policy {
         left <= u64::from(self.ceiling().saturating_sub(used)) && self.pace.is_full()
     }
 
-    /// N of all runs that share this count. Where the answers say what is left, it is no part: what other machines leave is
+    /// N of all runs that share this count. If the answers say what is left, it is all of N: what other machines leave is
     /// there for this one.
     const fn ceiling(&self) -> u32 {
         if self.is_told && self.parts <= 1 { self.allowance } else { self.limit }

@@ -363,3 +363,36 @@ fn a_verification_beside_shards_calls_nothing_foreign_that_they_are_about_to_rec
         Run::wait(shard).assert_code(0);
     }
 }
+
+#[test]
+fn a_merge_that_is_killed_anywhere_is_made_again() {
+    let (alone, shared) = (Workspace::new(), Workspace::new());
+    fill(&alone);
+    fill(&shared);
+    alone.run(&[]).assert_code(3);
+    for ran in run_all(&shared, 4) {
+        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
+    }
+    for millis in (0..60).step_by(4) {
+        let mut killed = shared.command(&["merge", "manifest.csv", "--finish"]).spawn().expect("started");
+        std::thread::sleep(Duration::from_millis(millis));
+        killed.kill().expect("killed");
+        killed.wait().expect("ended");
+        if !shared.out().join(".exporter/shards/shards.json").exists() {
+            break;
+        }
+    }
+    // finished or not, the next command makes the best of it
+    if shared.out().join(".exporter/shards/shards.json").exists() {
+        merge(&shared, &["--finish"]).assert_code(3);
+    } else {
+        ask(&shared, &["report"]).assert_code(0);
+    }
+    let lines = |workspace: &Workspace| timeless(workspace.report());
+    assert_eq!(lines(&shared), lines(&alone));
+    assert_eq!(shared.read("manifest-sha256.txt"), alone.read("manifest-sha256.txt"));
+    ask(&shared, &["verify"]).assert_code(0);
+    shared.run(&[]).assert_code(3);
+    let left = std::fs::read_dir(shared.out().join(".exporter")).expect("listed").count();
+    assert_eq!(left, 2, "ledger and lock");
+}

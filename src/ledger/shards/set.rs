@@ -152,7 +152,7 @@ impl ShardSet {
     }
 }
 
-/// Renames a file without replacing another one, where the file system can do that; else by a second name, which fails in
+/// Renames a file without replacing another one if the file system can do that; else by a second name, which fails in
 /// the same way.
 fn claim(new: NamedTempFile, path: &Path) -> io::Result<()> {
     let claimed = renameat_with(CWD, new.path(), CWD, path, RenameFlags::NOREPLACE).map_err(io::Error::from);
