@@ -64,7 +64,7 @@ pub(crate) use receipts::{add_receipts, receipt_lines, runs_without_receipt};
 pub(crate) use runs::newest_run;
 pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
 pub use scratch::{Scratch, open_gathered, open_scratch};
-pub(crate) use shards::{Dissolving, Heartbeat, lock_shard};
+pub(crate) use shards::{Dissolving, Heartbeat, lock_shard, withdraw};
 pub use shards::{
     ShardHome, ShardLook, ShardSet, ShardState, Standing, open_shard, open_shard_read_only, shard_of,
 };

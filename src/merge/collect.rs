@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -73,15 +74,19 @@ fn take(
     warnings: &mut Vec<String>,
 ) -> Result<(), RunError> {
     let Some(theirs) = &look.ledger else { return Ok(()) };
-    if let Some(ours) = ledger::open_shard_read_only(out, home)?
-        && ledger::export_id(&ours)? != ledger::export_id(theirs)?
-    {
-        return Err(RunError::Settings(format!(
-            "shard {} is in {} and in {}: two machines have worked on it. Leave one of the folders out",
-            home.shard,
-            out.display(),
-            folder.display()
-        )));
+    if let Some(ours) = ledger::open_shard_read_only(out, home)? {
+        match compare(&ours, theirs)? {
+            History::Known => return Ok(()),
+            History::Longer => {}
+            History::Another => {
+                return Err(RunError::Settings(format!(
+                    "shard {} is in {} and in {}: two machines have worked on it. Leave one of the folders out",
+                    home.shard,
+                    out.display(),
+                    folder.display()
+                )));
+            }
+        }
     }
     let Some(_locks) = ledger::lock_shard(folder, &look.home)? else {
         warnings.push(format!("{}: {}; it is not taken over", folder.display(), look.reason()));
@@ -92,23 +97,54 @@ fn take(
     }
     refuse_link(&folder.join("data"))?;
     let mut files = Files::new(folder, out);
-    ledger::delivered_files(theirs, |_, path, bytes, sha256| files.take(path, bytes, sha256))?;
+    ledger::delivered_files(theirs, |id, path, bytes, sha256| files.take(id, path, bytes, sha256))?;
     files.sync()?;
-    if files.damaged > 0 {
+    if !files.damaged.is_empty() {
         warnings.push(format!(
-            "{}: {} images are gone or changed since they were delivered; their rows are fetched again by shard {}",
+            "{}: {} gone or changed since delivery; shard {} has to run again",
             folder.display(),
-            files.damaged,
+            match files.damaged.len() {
+                1 => "1 image is".to_owned(),
+                images => format!("{images} images are"),
+            },
             home.shard
         ));
     }
     ledger::copy_ledger(theirs, &home.ledger())?;
     sync(&home.state)?;
+    ledger::withdraw(home, &files.damaged)?;
     if files.copied == 0 {
         // its images are here now
         std::fs::remove_dir_all(&look.home.folder).map_err(disk_error("removing", &look.home.folder))?;
     }
     Ok(())
+}
+
+/// What the ledger of a shard elsewhere has over the one that was taken before.
+enum History {
+    /// Nothing: all its runs were taken, and perhaps others came after them.
+    Known,
+    /// It has run again.
+    Longer,
+    /// They are of two machines.
+    Another,
+}
+
+fn compare(ours: &Connection, theirs: &Connection) -> Result<History, RunError> {
+    if ledger::export_id(ours)? != ledger::export_id(theirs)? {
+        return Ok(History::Another);
+    }
+    let starts = |connection| -> Result<Vec<String>, RunError> {
+        Ok(ledger::runs(connection)?.into_iter().map(|run| run.started_at).collect())
+    };
+    let (ours, theirs) = (starts(ours)?, starts(theirs)?);
+    Ok(if ours.starts_with(&theirs) {
+        History::Known
+    } else if theirs.starts_with(&ours) {
+        History::Longer
+    } else {
+        History::Another
+    })
 }
 
 /// The images of a shard on their way.
@@ -118,16 +154,23 @@ struct Files {
     /// Folders that got a file.
     made: BTreeSet<PathBuf>,
     copied: u64,
-    damaged: u64,
+    /// Numbers of those that are not what was delivered.
+    damaged: Vec<i64>,
 }
 
 impl Files {
     fn new(from: &Path, to: &Path) -> Self {
-        Self { from: from.to_owned(), to: to.to_owned(), made: BTreeSet::new(), copied: 0, damaged: 0 }
+        Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            made: BTreeSet::new(),
+            copied: 0,
+            damaged: Vec::new(),
+        }
     }
 
     /// Moves or copies one image. One that is not what was delivered is left behind: the shard's next run finds it gone.
-    fn take(&mut self, path: &str, bytes: u64, sha256: [u8; 32]) -> Result<(), RunError> {
+    fn take(&mut self, id: i64, path: &str, bytes: u64, sha256: [u8; 32]) -> Result<(), RunError> {
         let (from, to) = (self.from.join(path), self.to.join(path));
         let source = Presence::of(&from).map_err(cannot_look_at(&from))?;
         let target = Presence::of(&to).map_err(cannot_look_at(&to))?;
@@ -136,7 +179,7 @@ impl Files {
             // moved before
             (Presence::Absent, Presence::File(file)) if file.len() == bytes => return Ok(()),
             _ => {
-                self.damaged += 1;
+                self.damaged.push(id);
                 return Ok(());
             }
         }
@@ -144,7 +187,9 @@ impl Files {
         match std::fs::rename(&from, &to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.copied += 1;
-                self.damaged += u64::from(!copy(&from, &to, sha256).map_err(disk_error("copying", &from))?);
+                if !copy(&from, &to, sha256).map_err(disk_error("copying", &from))? {
+                    self.damaged.push(id);
+                }
                 Ok(())
             }
             renamed => renamed.map_err(disk_error("moving", &from)),

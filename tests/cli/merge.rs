@@ -396,3 +396,36 @@ fn a_merge_that_is_killed_anywhere_is_made_again() {
     let left = std::fs::read_dir(shared.out().join(".exporter")).expect("listed").count();
     assert_eq!(left, 2, "ledger and lock");
 }
+
+#[test]
+fn shards_from_another_disk_are_copied_and_hashed_and_a_changed_image_is_never_called_delivered() {
+    use std::os::unix::fs::MetadataExt;
+
+    let workspace = Workspace::with_images(30);
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    let device = |path: &Path| std::fs::metadata(path).expect("there").dev();
+    if device(other.path()) == device(&workspace.path("")) {
+        return; // this machine has one disk only
+    }
+    let folders = [1, 2].map(|number| other.path().join(format!("node{number}")).display().to_string());
+    for (number, folder) in (1..).zip(&folders) {
+        Run::wait(start(&workspace, &format!("{number}/2"), &["-o", folder])).assert_code(0);
+    }
+    let changed = files(&Path::new(&folders[0]).join("data"))[0].clone();
+    let bytes = std::fs::read(&changed).expect("read");
+    std::fs::write(&changed, vec![7; bytes.len()]).expect("changed");
+    let args = [&*folders[0], &*folders[1]];
+    let ran = merge(&workspace, &args).assert_code(1);
+    assert!(ran.stderr.contains("1 image is gone or changed"), "{}", ran.stderr);
+    let untried: Vec<_> = workspace.report().into_iter().filter(|line| line["state"] == "untried").collect();
+    assert!(untried.len() == 1 && untried[0]["error"].contains("changed since shard 1 of 2"), "{untried:?}");
+    ask(&workspace, &["verify"]).assert_code(0);
+    assert_eq!(workspace.images().len(), 29);
+    assert!(Path::new(&changed).exists(), "what is copied stays where it was");
+    Run::wait(start(&workspace, "1/2", &[])).assert_code(0);
+    let asked = workspace.api_requests();
+    assert_eq!(asked, 31, "the changed one again, and nothing else");
+    // the folders are known by now, and the shard is further than they are
+    merge(&workspace, &args).assert_code(0);
+    assert_eq!((workspace.images().len(), workspace.api_requests()), (30, 31));
+}

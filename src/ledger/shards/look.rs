@@ -107,8 +107,9 @@ impl ShardLook {
             },
             (Standing::Stopped | Standing::Complete, Some(stop)) => stop.clone(),
             (Standing::Killed, _) => format!("shard {shard} was killed before this row was reached"),
-            (Standing::Stopped | Standing::Complete, None) => {
-                format!("shard {shard} ended before this row was reached")
+            (Standing::Stopped, None) => format!("shard {shard} ended before this row was reached"),
+            (Standing::Complete, None) => {
+                format!("the image is gone or changed since shard {shard} delivered it; run that shard again")
             }
         }
     }
@@ -120,7 +121,8 @@ impl ShardLook {
         match self.standing {
             Standing::Missing | Standing::Running => self.reason(),
             Standing::Killed => format!("shard {shard} was killed"),
-            Standing::Stopped | Standing::Complete => {
+            Standing::Complete => format!("shard {shard} lacks images that it had delivered"),
+            Standing::Stopped => {
                 let stop = self.run.as_ref().and_then(|run| run.stop.as_deref());
                 format!("shard {shard} ended early ({})", stop.unwrap_or("no reason is known"))
             }

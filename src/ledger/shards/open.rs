@@ -12,6 +12,7 @@ use crate::disk::folder::{create_private, create_private_file};
 use crate::disk::presence::{self, cannot_look_at};
 use crate::error::{LedgerState, RunError};
 use crate::ledger::copy::{self, copy_images};
+use crate::ledger::delivered::mark_vanished;
 use crate::ledger::fault::sqlite_error;
 use crate::ledger::handles::LedgerConnection;
 use crate::ledger::inspect::check;
@@ -75,6 +76,20 @@ pub(crate) fn lock_shard(out: &Path, home: &ShardHome) -> Result<Option<Vec<File
         Err(RunError::InUse { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Makes images of a shard undelivered: numbers in its ledger. The caller keeps its runs out.
+///
+/// # Errors
+/// If the ledger cannot be written.
+pub(crate) fn withdraw(home: &ShardHome, images: &[i64]) -> Result<(), RunError> {
+    if images.is_empty() {
+        return Ok(());
+    }
+    let path = home.ledger();
+    let mut connection = connect(&path, &home.state)?;
+    prepare(&connection, &path, &home.state)?;
+    mark_vanished(&mut connection, images).map_err(sqlite_error)
 }
 
 /// The error of a lock that is held, with the machine that the heartbeat names.
