@@ -23,6 +23,7 @@ test NAME:
 bench:
     cargo bench --bench inner
     cargo bench --bench request_clock
+    cargo bench --bench line -- --quick
 
 # the race against other tools: rounds of 10,000 x 64 KiB, 400 x 4 MiB, 3 x 512 MiB
 peers ROUNDS="3":

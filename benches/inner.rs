@@ -46,6 +46,7 @@ fn load(connection: &mut Connection, text: &str) {
         sha256: Some(sha256),
         reading: String::new(),
         header: b"org,note,image".to_vec(),
+        warnings: Vec::new(),
         entries,
         skip_bad: false,
         shard: None,

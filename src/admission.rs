@@ -36,6 +36,7 @@ use self::drain::Drain;
 use self::orgs::Orgs;
 use self::throttle::Throttle;
 use self::watched::{Step, Watched, lock};
+use crate::error::disk_cause::TOOK_NONE_BETWEEN;
 use crate::error::{ErrorCode, Failure, ItemError, RunError, Service, StopReason};
 use crate::event::{Event, Events};
 use crate::limit::Limiter;
@@ -185,7 +186,7 @@ impl Admission {
         let Some(rows) = lock(&self.disk).failed(seq, matches!(failure, Failure::FileHeld(_))) else {
             return false;
         };
-        let what = format!("the disk failed for {rows} images in succession and took none between: {shown}");
+        let what = format!("the disk failed for {rows} images in succession and {TOOK_NONE_BETWEEN}{shown}");
         self.drain.stop(StopReason::Error(RunError::Disk(what)));
         true
     }

@@ -2,14 +2,17 @@
 //!
 //! Every check has a stable name, what was found, and a remedy unless all is well. Nothing is left behind.
 
+mod data;
 mod disk;
 mod ledger;
 mod network;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::error::{ErrorCode, RunError, advice, chain};
 use crate::item::OrgId;
 use crate::options::{ApiOptions, Rate};
 
@@ -82,6 +85,16 @@ pub async fn doctor(options: &DoctorOptions) -> Diagnosis {
 fn without_path(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split_once(" at path ").map_or(text.clone(), |(what, _)| what.to_owned())
+}
+
+/// What an error of the disk says, without the advice for a run, and a remedy by its cause.
+fn disk_trouble(error: &RunError) -> (String, Cow<'static, str>) {
+    let what = match error {
+        RunError::Disk(what) => what.clone(),
+        other => chain(other),
+    };
+    let remedy = advice::of(Some(ErrorCode::Disk), &what);
+    (what, remedy)
 }
 
 #[derive(Default)]

@@ -11,6 +11,7 @@
 pub(crate) mod advice;
 mod clean;
 mod code;
+pub(crate) mod disk_cause;
 mod failure;
 mod run;
 mod stop_reason;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::error::ItemError;
+use crate::manifest::BadRow;
 
 /// A state change that a person may want to know at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,13 @@ pub enum Event {
     Notice {
         /// In words.
         what: String,
+    },
+    /// The manifest has bad rows, which the run leaves out.
+    BadRows {
+        /// Number of bad rows.
+        bad: u64,
+        /// The first of them.
+        first: Vec<BadRow>,
     },
     /// Checking which delivered images are still there.
     Checking,

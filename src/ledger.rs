@@ -17,6 +17,7 @@ mod journal;
 mod link;
 mod load;
 mod lock;
+mod manifest;
 mod merge;
 mod open;
 mod others;
@@ -28,6 +29,7 @@ mod read;
 mod rebuild;
 mod receipts;
 mod runs;
+mod samples;
 mod schema;
 mod scratch;
 mod shards;
@@ -49,6 +51,7 @@ pub use inspect::check_sound;
 pub(crate) use intents::{Intent, settle_intents, unsettled_intents};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub use lock::{Holder, VERIFY, holder};
+pub use manifest::{first_bad_rows, manifest_warnings};
 pub(crate) use merge::{
     Imported, begin_merge, delivered_files, explain_untried, import_ends, import_parts, import_shard,
     loaded_manifest, record_merge, rows_in_all,
@@ -61,8 +64,10 @@ pub use queue::{Cursor, Work, drop_org, next_items, prepare_work, wanted_parts};
 pub use read::open_read_only;
 pub use rebuild::{Condition, Rebuild, condition};
 pub(crate) use receipts::{add_receipts, receipt_lines, runs_without_receipt};
-pub(crate) use runs::newest_run;
 pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
+pub(crate) use runs::{newest_run, runs_after};
+pub use samples::{Sample, Span, SpanKind};
+pub(crate) use samples::{samples, spans};
 pub use scratch::{Scratch, open_gathered, open_scratch};
 pub(crate) use shards::{Dissolving, Heartbeat, lock_shard, withdraw};
 pub use shards::{

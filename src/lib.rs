@@ -25,6 +25,7 @@ pub mod item;
 pub mod shard;
 pub(crate) mod csv_field;
 pub(crate) mod machine;
+pub mod number;
 pub mod timestamp;
 pub mod shutdown;
 pub mod api_key;

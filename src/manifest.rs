@@ -41,19 +41,25 @@ use warning::Findings;
 /// How a manifest is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestOptions {
-    /// Separates two fields: one ASCII byte; `None` is a comma.
+    /// Separates two fields: one ASCII byte that the user chose.
     pub delimiter: Option<u8>,
+    /// Without such a choice and without a line `sep=`: a tab separates two fields, not a comma.
+    pub tabs: bool,
     /// Header names to use instead of the known ones.
     pub columns: ColumnNames,
 }
 
 impl ManifestOptions {
-    /// If no delimiter was chosen, takes it from the name of the file: a tab for `.tsv`, else a comma.
+    /// Expects tabs in a file whose name ends in `.tsv`.
     #[must_use]
     pub fn for_file(mut self, path: &Path) -> Self {
-        let is_tsv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-        self.delimiter = self.delimiter.or(Some(if is_tsv { b'\t' } else { b',' }));
+        self.tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
         self
+    }
+
+    /// The delimiter of a file that does not name its own.
+    fn delimiter(&self) -> u8 {
+        self.delimiter.unwrap_or(if self.tabs { b'\t' } else { b',' })
     }
 }
 
@@ -86,7 +92,7 @@ impl<R: BufRead> Manifest<R> {
     /// If the input cannot be read, is empty or not UTF-8, or if its header does not name org, note and image once
     /// each.
     pub fn open(reader: R, options: &ManifestOptions) -> Result<Self, ManifestError> {
-        let delimiter = options.delimiter.unwrap_or(b',');
+        let delimiter = options.delimiter();
         if !start::is_delimiter(delimiter) {
             return Err(ManifestError::Delimiter);
         }
@@ -97,7 +103,7 @@ impl<R: BufRead> Manifest<R> {
             Encoding::Compressed(container) => return Err(compressed(&container)),
         }
         let mut records = Records::new(source, delimiter);
-        let header = start::read(&mut records, &options.columns, delimiter)?;
+        let header = start::read(&mut records, options)?;
         Ok(Self { records, header, findings: Findings::default(), ended: false })
     }
 

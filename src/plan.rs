@@ -19,9 +19,7 @@ use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
 use crate::ledger::{self, Loaded, Loading, sqlite_error};
-use crate::manifest::{
-    self, BadRow, Entry, FIRST_BAD_ROWS, Manifest, ManifestOptions, ManifestWarning, Source,
-};
+use crate::manifest::{self, BadRow, Entry, Manifest, ManifestOptions, ManifestWarning, Source};
 use crate::options::{OnBadRow, Rate};
 use crate::report;
 
@@ -138,7 +136,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, RunError> {
         disk_free_bytes: bytes,
         disk_free_files: files,
         warnings: manifest.warnings(),
-        first_bad: first_bad(connection).map_err(sqlite_error)?,
+        first_bad: ledger::first_bad_rows(connection).map_err(sqlite_error)?,
         refused: loaded.bad > 0 && options.on_bad_row == OnBadRow::Stop,
         shards: ledger::ShardSet::read(&options.out)?.map(|set| set.shards),
         no_folder: obstacle(&options.out)?,
@@ -164,6 +162,7 @@ fn load<R: BufRead>(manifest: &mut Manifest<R>, connection: &mut Connection) -> 
         sha256: None,
         reading: String::new(),
         header: Vec::new(),
+        warnings: Vec::new(),
         entries,
         skip_bad: true,
         shard: None,
@@ -199,21 +198,4 @@ impl Plan {
 fn count(connection: &Connection, sql: &str) -> Result<u64, RunError> {
     let count = connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(sqlite_error)?;
     Ok(count.unsigned_abs())
-}
-
-fn first_bad(connection: &Connection) -> rusqlite::Result<Vec<BadRow>> {
-    let mut select = connection.prepare(
-        "SELECT r.line, b.org, b.note, b.image, b.reason FROM bad_rows b JOIN rows r ON r.seq = b.seq
-         ORDER BY b.seq LIMIT ?1",
-    )?;
-    let rows = select.query_map([i64::try_from(FIRST_BAD_ROWS).unwrap_or(i64::MAX)], |row| {
-        Ok(BadRow {
-            line: row.get::<_, i64>(0)?.unsigned_abs(),
-            org: row.get(1)?,
-            note: row.get(2)?,
-            image: row.get(3)?,
-            reason: row.get(4)?,
-        })
-    })?;
-    rows.collect()
 }

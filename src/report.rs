@@ -10,9 +10,11 @@ mod atomic;
 mod bad_notes;
 mod bag;
 mod csv;
+mod details;
 mod error;
 mod exit_code;
 mod gone;
+mod html;
 mod index;
 mod notes;
 pub(crate) mod receipts;
@@ -30,6 +32,7 @@ use rusqlite::{Connection, OpenFlags};
 use self::atomic::Draft;
 pub use self::atomic::remove_leftovers;
 use self::bag::Payload;
+pub use self::details::Details;
 use self::error::ReportError;
 pub use self::exit_code::exit_code;
 pub use self::gone::gone;
@@ -57,7 +60,7 @@ pub fn rewrite(out: &Path, state_dir: Option<&Path>) -> Result<Summary, RunError
 }
 
 /// Writes all reports into the export folder: `manifest-sha256.txt`, `report.csv`, `failed.csv`, `notes.csv`,
-/// `index.csv`, `gone.csv`, `bagit.txt`, `bag-info.txt`, `summary.json` and, last, `tagmanifest-sha256.txt`. Creates
+/// `index.csv`, `gone.csv`, `bagit.txt`, `bag-info.txt`, `report.html`, `summary.json` and, last, `tagmanifest-sha256.txt`. Creates
 /// `data/` if it does not exist, and keeps the reports of a run on another manifest in `reports/`. Blocks; a million
 /// rows take some seconds. Written again from the same ledger, the files have the same bytes. Then `receipts.jsonl`
 /// gets a line for the occasion.
@@ -76,6 +79,8 @@ pub fn write_all(conn: &Connection, folder: &Path, occasion: &Occasion<'_>) -> R
 
 /// The report that says how the run ended.
 const SUMMARY: &str = "summary.json";
+/// The report for people.
+const HTML: &str = "report.html";
 /// The report that has the hashes of the others.
 const TAGS: &str = "tagmanifest-sha256.txt";
 
@@ -136,7 +141,7 @@ fn write_files(
     files.write("bagit.txt", bag::write_declaration)?;
     files.write("bag-info.txt", |out| bag::write_info(&summary, payload, out))?;
     files.settle();
-    let refused = write_end(conn, folder, &mut files, &mut summary, finish)?;
+    let refused = write_end(conn, folder, &mut files, &mut summary, payload, finish)?;
     let tags = files.tags().into_iter().find(|tag| tag.name == TAGS).map(|tag| tag.sha256);
     match receipts::append(conn, folder, occasion, &summary, tags) {
         Ok(receipt) => Ok(Written { summary, refused, receipt }),
@@ -151,12 +156,13 @@ fn write_files(
     }
 }
 
-/// Writes the two files that depend on which of the others are there: how the run ended, and the hashes of all.
+/// Writes the files that depend on which of the others are there: how the run ended, and the hashes of all.
 fn write_end(
     conn: &Connection,
     folder: &Path,
     files: &mut Replacer<'_>,
     summary: &mut Summary,
+    payload: Payload,
     finish: Finish<'_>,
 ) -> Result<Option<RunError>, ReportError> {
     let refused = error::refused(folder, files.refused());
@@ -164,6 +170,7 @@ fn write_end(
         finish(&summary.counts, refused.as_ref())?;
         summary.add_run(conn)?;
     }
+    files.write(HTML, |out| html::write(conn, summary, payload, out))?;
     files.write(SUMMARY, |out| summary::write(summary, out))?;
     files.settle();
     let mut tags = files.tags();

@@ -37,6 +37,7 @@ use crate::disk::fault::disk_error;
 use crate::disk::folder::link_in_the_way;
 use crate::disk::presence::{Presence, cannot_look_at};
 use crate::error::RunError;
+use crate::error::disk_cause::{IN_THE_WAY, ON_ANOTHER_DISK};
 use crate::ledger::STATE_DIR;
 
 /// The suffix of part files.
@@ -66,7 +67,7 @@ impl Folder {
         let data_device = std::fs::metadata(&data).map_err(disk_error("reading", &data))?.dev();
         if data_device != device {
             return Err(RunError::Disk(format!(
-                "{} is on another disk than {}: a whole image is moved into it in one step, which works within one \
+                "{}{ON_ANOTHER_DISK}{}: a whole image is moved into it in one step, which works within one \
                  disk only; mount the disk at the export folder itself",
                 data.display(),
                 root.display()
@@ -143,7 +144,7 @@ fn make_data(data: &Path) -> Result<(), RunError> {
         // through a link every image would leave the export
         Presence::Link(target) => Err(link_in_the_way(data, &target)),
         Presence::File(_) | Presence::Other(_) => {
-            let what = format!("{} is in the way and is no folder; move it away", data.display());
+            let what = format!("{}{IN_THE_WAY}no folder; move it away", data.display());
             Err(RunError::Disk(what))
         }
         Presence::Absent => match std::fs::DirBuilder::new().mode(0o700).create(data) {

@@ -37,6 +37,7 @@ pub use verified::Verified;
 
 use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
+use crate::error::disk_cause::IS_IT_MOUNTED;
 use crate::ledger::{self, LedgerConnection, ShardSet, sqlite_error};
 use crate::timestamp;
 
@@ -151,7 +152,7 @@ fn open(options: &VerifyOptions) -> Result<(Opened, Vec<File>), RunError> {
         // the ledger is elsewhere: with a disk that is not mounted, a repair would undo everything
         let data = out.join("data");
         if !presence::is_folder(&data).map_err(cannot_look(&data))? {
-            let what = format!("{} has no data/ in it: is its disk mounted", out.display());
+            let what = format!("{} has no data/ in it: {IS_IT_MOUNTED}", out.display());
             return Err(RunError::Disk(what));
         }
     }

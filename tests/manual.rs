@@ -132,6 +132,50 @@ fn bash_completes_the_values_of_a_flag_that_has_only_a_few() {
 }
 
 #[test]
+fn no_shell_offers_files_for_a_value_that_is_no_path() {
+    let others =
+        ["rate", "until", "concurrency", "delimiter", "columns", "max-size", "api-url", "storage-host"];
+    let script = exporter(&["completions", "bash"]);
+    for (flag, offers_files) in others.iter().map(|flag| (*flag, false)).chain([("ca-file", true)]) {
+        let asked = format!(
+            "{script}\nCOMP_WORDS=(exporter run --{flag} ''); COMP_CWORD=3; _exporter exporter '' --{flag}\n\
+             printf '%s' \"${{COMPREPLY[*]}}\""
+        );
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        let Ok(bash) = Command::new("bash").args(["-c", &asked]).current_dir(folder).output() else {
+            return; // not on this machine
+        };
+        let said = String::from_utf8_lossy(&bash.stdout);
+        assert_eq!(said.contains("ledger"), offers_files, "{flag}: {said}");
+    }
+    let fish = exporter(&["completions", "fish"]);
+    let zsh = exporter(&["completions", "zsh"]);
+    for flag in others {
+        let lines = |script: &str, written: &str| -> Vec<String> {
+            script.lines().filter(|line| line.contains(written)).map(str::to_owned).collect()
+        };
+        for line in lines(&fish, &format!("-l {flag} ")) {
+            assert!(line.contains(" -r -f"), "{line}");
+        }
+        for line in lines(&zsh, &format!("--{flag}=[")) {
+            assert!(!line.contains("_files") && !line.contains("_default"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn usage_and_arguments_of_a_command_agree() {
+    for command in commands() {
+        let help = exporter(&[&command, "--help"]);
+        let usage = help.lines().find(|line| line.starts_with("Usage:")).expect("a usage");
+        let after = help.split_once("\nArguments:\n").map_or("", |(_, rest)| rest).trim_start();
+        if let Some(argument) = after.split_whitespace().next().filter(|word| word.starts_with(['<', '['])) {
+            assert!(usage.contains(argument), "{argument}: {usage}");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_shell_is_refused_with_the_known_ones() {
     let output =
         Command::new(cargo_bin!("exporter")).args(["completions", "tcsh"]).output().expect("started");

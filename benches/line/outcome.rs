@@ -24,7 +24,7 @@ impl Outcome {
     pub fn of(samples: &[Sample], rows: u64, allowance: Option<Allowance>) -> Self {
         let last = samples.last().copied().unwrap_or_default();
         let start = first_request(samples).min(last.at);
-        let seconds = (last.at - start).as_secs_f64();
+        let seconds = last.at.saturating_sub(start).as_secs_f64();
         let working: Vec<_> = samples.iter().filter(|sample| sample.in_flight > 0).collect();
         let in_flight: usize = working.iter().map(|sample| sample.in_flight).sum();
         Self {

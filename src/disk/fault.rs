@@ -13,11 +13,12 @@ use crate::error::{Failure, RunError};
 /// How far an I/O error reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Another file may well be written.
+    /// Another file may well be written. A permission error too: a scanner may hold this file, or its folder has another
+    /// owner. Whether the whole export can be written is found by an inspection, not by the error.
     OneFile,
     /// The file system cannot have a file of this name, at any time.
     Name,
-    /// Every file would fail, although the disk itself may be sound: no permission, no file handles, or it is gone.
+    /// Every file would fail, although the disk itself may be sound: no file handles, or it is gone.
     EveryFile,
     /// The file system takes no more: full, over quota, or read-only.
     NoSpace,
@@ -26,13 +27,11 @@ enum Fault {
 impl Fault {
     fn of(error: &io::Error) -> Self {
         match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Self::NoSpace,
-            ErrorKind::PermissionDenied
-            | ErrorKind::StaleNetworkFileHandle
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
+                Self::NoSpace
+            }
             // a limit of the process (`ulimit -f`) or of the file system
-            | ErrorKind::FileTooLarge
-            // a folder of the export is mounted from elsewhere
-            | ErrorKind::CrossesDevices => Self::EveryFile,
+            ErrorKind::FileTooLarge => Self::EveryFile,
             _ => match Errno::from_io_error(error) {
                 Some(Errno::MFILE | Errno::NFILE | Errno::NODEV | Errno::NXIO) => Self::EveryFile,
                 Some(Errno::NAMETOOLONG) => Self::Name,
@@ -65,17 +64,19 @@ pub(crate) fn rename_failure(doing: &str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
-/// Whether every file would meet this error.
-pub(crate) fn concerns_every_file(error: &io::Error) -> bool {
+/// Whether this error of an attempt to use a folder of the export says that no file can be written to it.
+pub(crate) fn closes_folder(error: &io::Error) -> bool {
     matches!(Fault::of(error), Fault::EveryFile | Fault::NoSpace)
+        || matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::StaleNetworkFileHandle)
 }
 
-/// For `map_err` around the run's own files, without which it cannot go on: [`RunError::Disk`], with the advice to make
-/// room, if that would help; else [`RunError::Io`].
+/// For `map_err` around the run's own files, without which it cannot go on: [`RunError::Disk`], with the advice that
+/// fits, if it is about room or permission; else [`RunError::Io`].
 pub(crate) fn disk_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
     let what = format!("{doing} {}", path.display());
     move |error| match Fault::of(&error) {
         Fault::NoSpace => RunError::Disk(format!("{what}: {error}")),
+        _ if error.kind() == ErrorKind::PermissionDenied => RunError::Disk(format!("{what}: {error}")),
         Fault::OneFile | Fault::Name | Fault::EveryFile => RunError::Io { what, source: error },
     }
 }
@@ -90,15 +91,15 @@ mod tests {
             (Errno::NOSPC, Fault::NoSpace),
             (Errno::DQUOT, Fault::NoSpace),
             (Errno::ROFS, Fault::NoSpace),
-            (Errno::ACCESS, Fault::EveryFile),
-            (Errno::PERM, Fault::EveryFile),
+            (Errno::ACCESS, Fault::OneFile),
+            (Errno::PERM, Fault::OneFile),
             (Errno::MFILE, Fault::EveryFile),
             (Errno::NFILE, Fault::EveryFile),
             (Errno::NODEV, Fault::EveryFile),
             (Errno::NXIO, Fault::EveryFile),
-            (Errno::STALE, Fault::EveryFile),
+            (Errno::STALE, Fault::OneFile),
             (Errno::FBIG, Fault::EveryFile),
-            (Errno::XDEV, Fault::EveryFile),
+            (Errno::XDEV, Fault::OneFile),
             (Errno::IO, Fault::OneFile),
             (Errno::NOENT, Fault::OneFile),
             (Errno::EXIST, Fault::OneFile),
@@ -116,7 +117,11 @@ mod tests {
             assert_eq!(matches!(failure, Failure::Obstacle(_)), fault == Fault::Name, "{failure:?}");
             assert!(failure.describe().error.starts_with("writing /export/a.part: "), "{failure:?}");
             let run_error = disk_error("writing", path)(error());
-            assert_eq!(matches!(run_error, RunError::Disk(_)), fault == Fault::NoSpace, "{run_error:?}");
+            let advised = fault == Fault::NoSpace || matches!(errno, Errno::ACCESS | Errno::PERM);
+            assert_eq!(matches!(run_error, RunError::Disk(_)), advised, "{run_error:?}");
+            let closes = !matches!(fault, Fault::OneFile | Fault::Name);
+            let closes = closes || matches!(errno, Errno::ACCESS | Errno::PERM | Errno::STALE);
+            assert_eq!(closes_folder(&error()), closes, "{errno:?}");
             assert!(run_error.to_string().starts_with("writing /export/a.part"), "{run_error}");
         }
         let held = |errno: Errno| rename_failure("naming", Path::new("/export/a.jpg"))(errno.into());

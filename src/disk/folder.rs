@@ -8,24 +8,25 @@ use std::path::{Path, PathBuf};
 use super::fault::disk_error;
 use super::presence::{self, Presence, cannot_look_at};
 use crate::error::RunError;
+use crate::error::disk_cause::IN_THE_WAY;
 
 /// What the user can do about a file that occupies the path of a folder.
 pub(crate) const OBSTACLE_ADVICE: &str = "move it away, or choose another with -o";
 
 /// Says that something other than a folder occupies the path of a folder.
 pub(crate) fn not_a_folder(path: &Path) -> String {
-    format!("{} is in the way and is no folder", path.display())
+    format!("{}{IN_THE_WAY}no folder", path.display())
 }
 
 /// Says that something that is never followed or replaced occupies a path.
 pub(crate) fn obstacle(path: &Path, kind: &str) -> RunError {
-    RunError::Disk(format!("{} is in the way and is {kind}; move it away", path.display()))
+    RunError::Disk(format!("{}{IN_THE_WAY}{kind}; move it away", path.display()))
 }
 
 /// Says that a link occupies the path of `data` or of a folder in it.
 pub(crate) fn link_in_the_way(path: &Path, target: &Path) -> RunError {
     RunError::Disk(format!(
-        "{} is in the way and is a symbolic link to {}: links in data/ are not followed, and nothing was marked; put \
+        "{}{IN_THE_WAY}a symbolic link to {}: links in data/ are not followed, and nothing was marked; put \
          the folder itself there, or mount it there",
         path.display(),
         target.display()

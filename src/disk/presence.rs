@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::error::RunError;
+use crate::error::disk_cause::CANNOT_LOOK;
 
 /// What is at a path.
 #[derive(Debug)]
@@ -112,13 +113,7 @@ pub fn known<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
 /// The run's error for a look into a folder that failed: `cannot look into DIR: Permission denied`.
 pub fn cannot_look(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     let path = path.to_owned();
-    move |error| {
-        let advice = match error.kind() {
-            io::ErrorKind::PermissionDenied => "; run as its owner, or give this user access to it",
-            _ => "",
-        };
-        RunError::Disk(format!("cannot look into {}: {error}{advice}", path.display()))
-    }
+    move |error| RunError::Disk(format!("{CANNOT_LOOK}{}: {error}", path.display()))
 }
 
 /// [`cannot_look`] for a look at `path` itself: without the permission, it names the folder that may not be entered.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Checks, DoctorOptions, without_path};
+use super::{Checks, DoctorOptions, data, disk_trouble, without_path};
 use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FreeSpace, nearest_existing};
 use crate::error::RunError;
@@ -30,8 +30,8 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
         Ok(Some(nearest)) => nearest,
         Ok(None) => return,
         Err(error) => {
-            let advice = "give this user the right to read the export folder";
-            return checks.problem("folder", error.to_string(), advice);
+            let (found, remedy) = disk_trouble(&error);
+            return checks.problem("folder", found, &remedy);
         }
     };
     let own = tempfile::Builder::new()
@@ -91,7 +91,7 @@ fn folder(out: &Path, place: &Path, checks: &mut Checks) -> Result<bool, RunErro
         return Ok(false);
     }
     let outer = presence::metadata_following(out).map_err(cannot_look_at(out))?;
-    if let (Presence::Folder(inner), Some(outer)) = (there, &outer)
+    if let (Presence::Folder(inner), Some(outer)) = (&there, &outer)
         && inner.dev() != outer.dev()
     {
         let found = format!("{} is on another disk than {}", data.display(), out.display());
@@ -100,6 +100,12 @@ fn folder(out: &Path, place: &Path, checks: &mut Checks) -> Result<bool, RunErro
             found,
             "mount the disk at the export folder itself: images are renamed inside it, which needs one file system",
         );
+        return Ok(false);
+    }
+    if matches!(there, Presence::Folder(_))
+        && let Some(obstacle) = data::obstacle(&data)
+    {
+        checks.problem(NAME, obstacle.found, obstacle.remedy);
         return Ok(false);
     }
     if outer.is_some() {

@@ -1,12 +1,16 @@
 //! Ledger and lock: a database needs a local disk.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::{Checks, DoctorOptions, without_path};
+use super::data::CLOSED;
+use super::{Checks, DoctorOptions, disk_trouble, without_path};
+use crate::disk::folder::not_a_folder;
 use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FileSystem, journal_mode, nearest_existing};
 use crate::error::RunError;
@@ -19,7 +23,9 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
     let state_dir = options.state_dir.as_deref();
     let folder = match state_place(&ledger::state_folder(&options.out, state_dir)) {
         Ok(folder) => folder,
-        Err(found) => return checks.problem("state", found, LOCAL),
+        // it is in the export folder, and why that cannot be used was said of it
+        Err(_) if state_dir.is_none() => return,
+        Err((found, remedy)) => return checks.problem("state", found, &remedy),
     };
     file_system(&folder, checks);
     let own = tempfile::Builder::new().prefix(".exporter-doctor-").tempdir_in(&folder);
@@ -32,19 +38,20 @@ pub(super) fn check(options: &DoctorOptions, checks: &mut Checks) {
         }
         Err(error) => {
             let found = format!("nothing can be created in {}: {}", folder.display(), without_path(&error));
-            checks.problem("locks", found, LOCAL);
+            let remedy = if error.kind() == ErrorKind::PermissionDenied { CLOSED } else { LOCAL };
+            checks.problem("locks", found, remedy);
         }
     }
     export(&options.out, state_dir, checks);
 }
 
-/// The state folder, or the one in which it can be created; else why it cannot.
-fn state_place(state: &Path) -> Result<PathBuf, String> {
-    let nearest = nearest_existing(state).map_err(|error| error.to_string())?;
+/// The state folder, or the one in which it can be created; else why it cannot, and what helps.
+fn state_place(state: &Path) -> Result<PathBuf, (String, Cow<'static, str>)> {
+    let nearest = nearest_existing(state).map_err(|error| disk_trouble(&error))?;
     match presence::is_folder(&nearest).map_err(cannot_look_at(&nearest)) {
         Ok(true) => Ok(nearest),
-        Ok(false) => Err(format!("{} is in the way and is no folder", nearest.display())),
-        Err(error) => Err(error.to_string()),
+        Ok(false) => Err((not_a_folder(&nearest), LOCAL.into())),
+        Err(error) => Err(disk_trouble(&error)),
     }
 }
 
@@ -106,7 +113,7 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
         Err(RunError::Ledger { path, what, kind }) => {
             return checks.problem(NAME, format!("{} {what}", path.display()), &kind.advice(&path));
         }
-        Err(error) => return checks.problem(NAME, error.to_string(), "see write and locks"),
+        Err(error) => return trouble(NAME, &error, checks),
         Ok(_) => {}
     }
     match ledger::holder(out, state_dir) {
@@ -120,7 +127,7 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
                 "a run that is started now would be refused: wait until that one has ended",
             );
         }
-        Err(error) => checks.problem(NAME, error.to_string(), "see locks"),
+        Err(error) => trouble(NAME, &error, checks),
     }
 }
 
@@ -141,6 +148,11 @@ fn shards(out: &Path, state_dir: Option<&Path>, set: &ShardSet, checks: &mut Che
     let words = standings.iter().map(|(standing, count)| format!("{count} {}", standing.as_str()));
     let words: Vec<String> = words.collect();
     checks.ok(NAME, format!("in {} shards: {}", set.shards, words.join(", ")));
+}
+
+fn trouble(name: &'static str, error: &RunError, checks: &mut Checks) {
+    let (found, remedy) = disk_trouble(error);
+    checks.problem(name, found, &remedy);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{ErrorCode, Service};
+use super::{ErrorCode, Service, disk_cause};
 
 /// Start of an error of the API's connection or of another server in its place; the host follows.
 const AT_API: &str = "the API at ";
@@ -52,6 +52,7 @@ pub(crate) fn of(code: Option<ErrorCode>, error: &str) -> Cow<'static, str> {
         ErrorCode::StorageError => storage_error(error),
         ErrorCode::Network => network(error),
         ErrorCode::NotAnImage => not_an_image(error),
+        ErrorCode::Disk => disk(error),
         _ => None,
     };
     special.unwrap_or_else(|| code.advice().into())
@@ -168,6 +169,10 @@ fn proxy(peer: &str, answer: &str) -> Cow<'static, str> {
          NO_PROXY, and run again"
     )
     .into()
+}
+
+fn disk(error: &str) -> Option<Cow<'static, str>> {
+    disk_cause::advice(error).map(Cow::from)
 }
 
 fn not_an_image(error: &str) -> Option<Cow<'static, str>> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ErrorCode, ErrorResponse, ItemError, Service, advice};
+use super::{ErrorCode, ErrorResponse, ItemError, Service, advice, disk_cause};
 use crate::manifest::{BadRow, ManifestError};
 use crate::shard::Shard;
 use crate::shutdown::Signal;
@@ -88,8 +88,8 @@ pub enum RunError {
     },
     /// The manifest has bad rows. Nothing was attempted.
     #[error(
-        "manifest {} has {bad} bad {}; nothing was fetched. Correct them, or use --on-bad-row skip to fetch the others",
-        path.display(), if *bad == 1 { "row" } else { "rows" }
+        "manifest {} has {bad} bad {}; nothing was fetched. Correct {}, or use --on-bad-row skip to fetch the others",
+        path.display(), if *bad == 1 { "row" } else { "rows" }, if *bad == 1 { "it" } else { "them" }
     )]
     BadRows {
         /// The manifest, `-` for standard input.
@@ -151,7 +151,7 @@ pub enum RunError {
     /// Reports could not be replaced; the others are new.
     #[error(
         "{names} could not be replaced: {why}. What stood there before is still there, all other reports are new; \
-         close the program that holds the file, then run `exporter report {}`", folder.display()
+         {}, then run `exporter report {}`", disk_cause::reports_remedy(why), folder.display()
     )]
     Reports {
         /// Their names, joined by commas.
@@ -164,8 +164,8 @@ pub enum RunError {
     /// The API refuses the key.
     #[error("the API refuses the key: {0}. Check MAXAI_API_KEY or --api-key-file and run again")]
     Unauthorized(ErrorResponse),
-    /// The disk is full, read-only or gone.
-    #[error("{0}. What is delivered is safe; make room or mend the disk, and run again to go on")]
+    /// The disk is full, read-only or gone, or something in the export folder may not be used.
+    #[error("{0}{next}", next = disk_cause::tail(.0))]
     Disk(String),
     /// An outage lasted longer than `--max-outage`.
     #[error("{service}{}{waited:.0?}: {what}. {}", advice::NOT_REACHED_FOR, advice::sentence(Some(*code), what))]

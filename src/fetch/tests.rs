@@ -82,6 +82,7 @@ async fn fetch_from(
         sha256: Some(crate::manifest::fingerprint(text.as_bytes()).expect("read")),
         reading: String::new(),
         header: Vec::new(),
+        warnings: Vec::new(),
         entries: manifest,
         skip_bad: false,
         shard: None,

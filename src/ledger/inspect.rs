@@ -14,6 +14,7 @@ use super::paths::{is_sharded, ledger_file};
 use crate::disk::fault::disk_error;
 use crate::disk::folder::refuse_special;
 use crate::disk::presence::{self, cannot_look, cannot_look_at};
+use crate::error::disk_cause::IS_IT_MOUNTED;
 use crate::error::{LedgerState, RunError};
 
 /// Version of `schema.sql`, kept in the file as `user_version`.
@@ -138,7 +139,7 @@ pub(super) fn refuse_unmounted(out: &Path, ledger: &Path) -> Result<(), RunError
         return Ok(());
     }
     Err(RunError::Disk(format!(
-        "{} holds no export, but the ledger {} knows {delivered} delivered images: is its disk mounted?",
+        "{} holds no export, but the ledger {} knows {delivered} delivered images: {IS_IT_MOUNTED}",
         out.display(),
         ledger.display()
     )))

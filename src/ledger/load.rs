@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use super::columns::{int, number};
 use super::fault::sqlite_error;
 use super::link::{self, insert_bad};
+use super::manifest::record_warnings;
 use super::others::{Others, forget_others};
 use super::owners::Owners;
 use super::runs::{RunRow, insert_run};
@@ -29,6 +30,8 @@ pub struct Loading<I> {
     pub reading: String,
     /// Its own columns as a CSV line.
     pub header: Vec<u8>,
+    /// What is odd about it, in sentences.
+    pub warnings: Vec<String>,
     /// Its rows.
     pub entries: I,
     /// Whether rows that contradict an earlier one become bad rows; otherwise they refuse the whole manifest.
@@ -114,6 +117,7 @@ where
             (loaded.rows, loaded.bad) = forget_others(&transaction)?;
         }
         unasked::record_unasked(&transaction, before)?;
+        record_warnings(&transaction, &loading.warnings)?;
         let sha256 = loading.sha256.map(|hash| hash.to_string()).unwrap_or_default();
         transaction.execute(
             "INSERT INTO manifest (id, sha256, reading, header, rows, bad) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
@@ -210,6 +214,7 @@ mod tests {
             sha256: Some(sha256),
             reading: String::new(),
             header: Vec::new(),
+            warnings: Vec::new(),
             entries,
             skip_bad: false,
             shard: None,

@@ -221,7 +221,7 @@ pub fn runs(connection: &Connection) -> Result<Vec<RunRow>, RunError> {
 }
 
 /// The runs that started after run `after`.
-pub(super) fn runs_after(connection: &Connection, after: i64) -> rusqlite::Result<Vec<RunRow>> {
+pub(crate) fn runs_after(connection: &Connection, after: i64) -> rusqlite::Result<Vec<RunRow>> {
     let mut runs = connection.prepare("SELECT * FROM runs WHERE id > ?1 ORDER BY id")?;
     runs.query_map([after], RunRow::read)?.collect()
 }

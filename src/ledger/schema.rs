@@ -46,6 +46,7 @@ pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<
         connection.execute_batch(
             "CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB);
              CREATE TEMP TABLE shard (number INTEGER, shards INTEGER);
+             CREATE TEMP TABLE manifest_warnings (id INTEGER PRIMARY KEY, what TEXT);
              CREATE TEMP TABLE receipts (id INTEGER PRIMARY KEY, run INTEGER, line TEXT);
              CREATE TEMP TABLE pace (
                  run INTEGER, concurrency INTEGER, downloading INTEGER, asking INTEGER, waiting INTEGER,
@@ -74,8 +75,9 @@ mod tests {
     /// the loaded manifest does not ask for.
     fn make_version_1(out: &Path) {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
-        let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace; DROP TABLE shard; DROP TABLE shard_runs;
-                    DROP TABLE unasked; DROP TABLE receipts;
+        let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace;
+                    DROP TABLE unasked; DROP TABLE receipts; DROP TABLE manifest_warnings; DROP TABLE samples;
+                    DROP TABLE spans; DROP TABLE shard; DROP TABLE shard_runs;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
                     INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)
@@ -95,6 +97,7 @@ mod tests {
         make_version_1(out);
         let reader = open_read_only(out, None).expect("read");
         assert_eq!(texts(&reader, "SELECT path FROM intents"), [""; 0]);
+        assert_eq!(texts(&reader, "SELECT what FROM manifest_warnings"), [""; 0]);
         assert_eq!(texts(&reader, "SELECT run || line FROM receipts"), ["2"]);
         let version =
             |connection: &Connection| texts(connection, "SELECT user_version || '' FROM pragma_user_version");

@@ -208,6 +208,12 @@ INSERT INTO unasked
 SELECT i.id, coalesce(c.manifest_sha256, '') FROM images i LEFT JOIN runs c ON c.id = i.run
 WHERE NOT EXISTS (SELECT 1 FROM rows r WHERE r.key = i.key AND r.note = i.note AND r.name = i.name);
 
+-- What is odd about the loaded manifest, in sentences: each run of it repeats them.
+CREATE TABLE manifest_warnings (
+    id   INTEGER PRIMARY KEY,
+    what TEXT NOT NULL
+) STRICT;
+
 -- The lines of `receipts.jsonl`, each written here before it is appended there.
 CREATE TABLE receipts (
     id   INTEGER PRIMARY KEY,
@@ -215,6 +221,28 @@ CREATE TABLE receipts (
     line TEXT NOT NULL                             -- without its end; empty in the first: runs before it have none
 ) STRICT;
 INSERT INTO receipts SELECT 0, coalesce(max(id), 0), '' FROM runs;
+
+-- What a run did in each minute since it started.
+CREATE TABLE samples (
+    run         INTEGER NOT NULL REFERENCES runs,
+    minute      INTEGER NOT NULL,                  -- from 0
+    requests    INTEGER NOT NULL,                  -- sent to the API
+    answers_429 INTEGER NOT NULL,
+    images      INTEGER NOT NULL,                  -- delivered
+    bytes       INTEGER NOT NULL,                  -- of these
+    in_flight   INTEGER NOT NULL,                  -- most images at a time
+    allowance   REAL NOT NULL,                     -- requests a minute that were allowed
+    PRIMARY KEY (run, minute)
+) STRICT, WITHOUT ROWID;
+
+-- Times in which a run could not go on as it would.
+CREATE TABLE spans (
+    run   INTEGER NOT NULL REFERENCES runs,
+    what  TEXT NOT NULL,                           -- 'outage', or 'wait' that a 429 asked for
+    began INTEGER NOT NULL,                        -- milliseconds since the run started
+    ended INTEGER NOT NULL,
+    PRIMARY KEY (run, what, began)
+) STRICT, WITHOUT ROWID;
 
 -- How many images a run keeps in flight, and what its rows wait for: one line a run, as of its last counters.
 CREATE TABLE pace (

@@ -6,6 +6,7 @@ use super::columns::int;
 use super::fault::sqlite_error;
 use super::intents::{intend, settle};
 use super::runs::{RunCounters, update_counters};
+use super::samples::{Sample, Span, record_sample, record_span};
 use crate::error::{ErrorCode, ItemError, RunError};
 use crate::item::{Item, NoteId, OrgId, Sha256};
 use crate::layout;
@@ -91,6 +92,10 @@ pub enum Write {
     Part(Box<Item>, Option<PartRecord>),
     /// The run's counters.
     Counters(i64, RunCounters),
+    /// What a run has done in a minute.
+    Sample(i64, Sample),
+    /// A time in which a run could not go on.
+    Span(i64, Span),
 }
 
 /// Applies all of them in one transaction.
@@ -108,6 +113,8 @@ pub(super) fn apply<'a>(
             Write::NotDelivered(run, it) => not_delivered(&transaction, *run, it),
             Write::Part(item, part) => keep_part(&transaction, item, part.as_ref()),
             Write::Counters(run, counters) => update_counters(&transaction, *run, counters),
+            Write::Sample(run, sample) => record_sample(&transaction, *run, sample),
+            Write::Span(run, span) => record_span(&transaction, *run, span),
         }
         .map_err(sqlite_error)?;
     }

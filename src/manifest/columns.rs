@@ -42,6 +42,11 @@ impl Columns {
 /// Delimiters that an error may propose.
 pub(super) const DELIMITERS: [char; 4] = [';', '\t', '|', ','];
 
+/// Names by which the columns are known, folded.
+const ORG_NAMES: &[&str] = &["org", "org_id", "organization", "organization_id", "x_organization_id"];
+const NOTE_NAMES: &[&str] = &["note", "note_id", "noteid"];
+const IMAGE_NAMES: &[&str] = &["image", "image_id", "imageid", "file_id"];
+
 struct Role<'a> {
     name: &'static str,
     known: &'static [&'static str],
@@ -79,19 +84,9 @@ pub(super) fn find(names: &[String], asked: &ColumnNames, delimiter: u8) -> Resu
 
 fn roles(asked: &ColumnNames) -> [Role<'_>; 4] {
     [
-        Role {
-            name: "org",
-            known: &["org", "org_id", "organization", "organization_id", "x_organization_id"],
-            asked: asked.org.as_deref(),
-            fold,
-        },
-        Role { name: "note", known: &["note", "note_id", "noteid"], asked: asked.note.as_deref(), fold },
-        Role {
-            name: "image",
-            known: &["image", "image_id", "imageid", "file_id"],
-            asked: asked.image.as_deref(),
-            fold,
-        },
+        Role { name: "org", known: ORG_NAMES, asked: asked.org.as_deref(), fold },
+        Role { name: "note", known: NOTE_NAMES, asked: asked.note.as_deref(), fold },
+        Role { name: "image", known: IMAGE_NAMES, asked: asked.image.as_deref(), fold },
         Role { name: "sha256", known: &["sha256", "sha256sum"], asked: None, fold: letters_and_digits },
     ]
 }
@@ -105,6 +100,13 @@ fn candidates(names: &[String], role: &Role<'_>) -> Vec<usize> {
     };
     let exact = matching(&|name| name == asked);
     if exact.is_empty() { matching(&|name| fold(name) == fold(asked)) } else { exact }
+}
+
+/// Whether a field is a known name of org, note or image. Asked of every row, so nothing is copied.
+pub(super) fn is_known(field: &[u8]) -> bool {
+    let folded = |byte: &u8| if matches!(byte, b'-' | b' ') { b'_' } else { byte.to_ascii_lowercase() };
+    let is = |known: &&str| known.len() == field.len() && field.iter().map(folded).eq(known.bytes());
+    [ORG_NAMES, NOTE_NAMES, IMAGE_NAMES].into_iter().flatten().any(is)
 }
 
 /// Case, `_`, `-` and space make no difference, nor do blanks around the name.
@@ -153,7 +155,7 @@ fn words(name: &str) -> Vec<String> {
 /// The flag that sets a delimiter, for advice.
 pub(super) fn delimiter_flag(delimiter: char) -> String {
     match delimiter {
-        '\t' => "--delimiter with a tab".to_owned(),
+        '\t' => "--delimiter tab".to_owned(),
         other => format!("--delimiter '{other}'"),
     }
 }
@@ -174,8 +176,10 @@ fn missing(names: &[String], roles: &[Role<'_>], found: [Option<usize>; 4], deli
         _ => None,
     };
     let advice = match other {
-        Some('\t') => "the columns look separated by tabs: say so with --delimiter".to_owned(),
-        Some(other) => format!("the columns look separated by `{other}`: say so with --delimiter '{other}'"),
+        Some('\t') => "the columns look separated by tabs: say so with --delimiter tab".to_owned(),
+        Some(other) => {
+            format!("the columns look separated by `{other}`: say so with {}", delimiter_flag(other))
+        }
         None => "rename the column, or name it with --columns org=A,note=B,image=C".to_owned(),
     };
     ManifestError::MissingColumn {

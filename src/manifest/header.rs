@@ -119,12 +119,32 @@ impl Header {
         columns::list(columns.iter().map(|index| &self.names[*index]))
     }
 
-    /// Whether a record names org, note and image as the header does.
+    /// Whether a record is a header again: it names org, note and image as this one does, or by other known names, as
+    /// the header of another file that was appended. A byte order mark may precede it.
     pub(super) fn is_repeated_by(&self, record: &Record<'_>) -> bool {
         let Columns { org, note, image, .. } = self.columns;
-        [org, note, image].into_iter().all(|index| {
-            let field = record.field(index).unwrap_or_default().trim_ascii();
-            field.eq_ignore_ascii_case(self.names[index].trim().as_bytes())
-        })
+        let meant = [org, note, image];
+        let name = |index: usize| header_name(record.field(index).unwrap_or_default(), index);
+        let repeats = |index: &usize| name(*index).eq_ignore_ascii_case(self.names[*index].trim().as_bytes());
+        // the second question copies the whole record, which only few rows make necessary
+        meant.iter().all(repeats)
+            || (meant.iter().any(|index| columns::is_known(name(*index))) && is_header(record))
     }
+}
+
+/// A field as the name of a column. The byte order mark at the start of a file that was appended is no part of the first
+/// one, and makes the quotes around it text.
+fn header_name(field: &[u8], index: usize) -> &[u8] {
+    let unmarked = field.strip_prefix("\u{feff}".as_bytes()).filter(|_| index == 0);
+    let name = unmarked.map_or(field, |name| {
+        name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name)
+    });
+    name.trim_ascii()
+}
+
+/// Whether a record could be the header of a manifest.
+fn is_header(record: &Record<'_>) -> bool {
+    let name = |(index, field)| String::from_utf8_lossy(header_name(field, index)).into_owned();
+    let names: Vec<String> = record.fields().enumerate().map(name).collect();
+    columns::find(&names, &ColumnNames::default(), b',').is_ok()
 }

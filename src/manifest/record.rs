@@ -91,7 +91,8 @@ impl<R: BufRead> Records<R> {
         self.csv = parser(delimiter);
     }
 
-    /// The next record that is neither a blank line nor a row of empty fields; `None` at the end.
+    /// The next record that is neither a blank line nor a row of empty fields, or of fields of nothing but blanks;
+    /// `None` at the end.
     pub(super) fn read(&mut self) -> io::Result<Option<Record<'_>>> {
         loop {
             if !self.source.skip_line_ends()? {
@@ -99,7 +100,7 @@ impl<R: BufRead> Records<R> {
             }
             let line = self.source.line();
             let end = self.parse()?;
-            if end == End::Whole && self.filled == 0 {
+            if end == End::Whole && is_blank(&self.bytes[..self.filled]) {
                 continue;
             }
             let (bytes, ends) = (&self.bytes[..self.filled], &self.ends[..self.count]);
@@ -143,6 +144,11 @@ impl<R: BufRead> Records<R> {
             }
         }
     }
+}
+
+/// Whether a field, or all of a record's fields, say nothing.
+pub(super) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().is_empty()
 }
 
 struct Step {

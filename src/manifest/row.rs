@@ -4,7 +4,7 @@
 //! character. Whether two rows contradict each other is not known here: the ledger finds that out.
 
 use super::header::Header;
-use super::record::{End, RECORD_MAX, Record};
+use super::record::{End, RECORD_MAX, Record, is_blank};
 use crate::csv_field;
 use crate::item::{ImageId, NoteId, OrgId, Sha256};
 
@@ -107,7 +107,7 @@ fn row(record: &Record<'_>, header: &Header) -> Result<Row, String> {
 fn ensure_width(record: &Record<'_>, header: &Header) -> Result<(), String> {
     let (has, wants) = (record.len(), header.width());
     let is_lacking = has <= header.columns().last();
-    let has_surplus = record.fields().skip(wants).any(|field| !field.is_empty());
+    let has_surplus = record.fields().skip(wants).any(|field| !is_blank(field));
     if is_lacking || has_surplus {
         let fields = if has == 1 { "field" } else { "fields" };
         return Err(format!("row has {has} {fields}, the header has {wants}"));
@@ -136,7 +136,7 @@ fn is_rule(record: &Record<'_>) -> bool {
         let lines = text.chars().filter(|c| is_line(*c)).count();
         lines >= 2 && text.chars().all(|c| is_line(c) || matches!(c, '+' | '|' | ':' | ' ' | '\t'))
     };
-    record.fields().all(|field| field.is_empty() || is_rule(field))
+    record.fields().all(|field| is_blank(field) || is_rule(field))
 }
 
 fn utf8(field: &[u8]) -> Option<&str> {

@@ -1,10 +1,14 @@
 //! Finds the header: behind blank rows and Excel's `sep=;`, and never by guessing.
 //!
+//! A delimiter that the user chose outranks the one that `sep=` names: the user has seen the file, and the line may
+//! be left over from another program.
+//!
 //! If the first line cannot be the header but one of the next lines can (people and programs write titles above a
 //! table), the error names that line.
 
 use std::io::BufRead;
 
+use super::ManifestOptions;
 use super::columns::{self, ColumnNames};
 use super::error::ManifestError;
 use super::header::Header;
@@ -21,13 +25,15 @@ pub(super) fn is_delimiter(byte: u8) -> bool {
 /// Reads the header; the next record is the first row.
 pub(super) fn read<R: BufRead>(
     records: &mut Records<R>,
-    asked: &ColumnNames,
-    mut delimiter: u8,
+    options: &ManifestOptions,
 ) -> Result<Header, ManifestError> {
+    let (asked, mut delimiter) = (&options.columns, options.delimiter());
     let mut first = records.read()?.ok_or(ManifestError::Empty)?;
     if let Some(separator) = separator(&first, delimiter) {
-        delimiter = separator;
-        records.set_delimiter(separator);
+        if options.delimiter.is_none() {
+            delimiter = separator;
+            records.set_delimiter(separator);
+        }
         first = records.read()?.ok_or(ManifestError::Empty)?;
     }
     let line = first.line;

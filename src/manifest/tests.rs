@@ -109,12 +109,17 @@ fn an_earlier_index_csv_is_a_manifest_that_asks_for_its_hashes() {
 #[test]
 fn a_tsv_is_split_at_tabs_unless_a_delimiter_was_chosen() {
     let chosen = |delimiter, path: &str| {
-        ManifestOptions { delimiter, ..ManifestOptions::default() }.for_file(Path::new(path)).delimiter
+        ManifestOptions { delimiter, ..ManifestOptions::default() }.for_file(Path::new(path)).delimiter()
     };
-    assert_eq!(chosen(None, "a/list.TSV"), Some(b'\t'));
-    assert_eq!(chosen(Some(b';'), "list.tsv"), Some(b';'));
-    assert_eq!(chosen(None, "list.csv"), Some(b','));
-    assert_eq!(chosen(None, "-"), Some(b','));
+    assert_eq!(chosen(None, "a/list.TSV"), b'\t');
+    assert_eq!(chosen(Some(b';'), "list.tsv"), b';');
+    assert_eq!(chosen(None, "list.csv"), b',');
+    assert_eq!(chosen(None, "-"), b',');
+    let options = ManifestOptions::default().for_file(Path::new("list.tsv"));
+    assert!(
+        Manifest::open(&b"sep=;\norg;note;image\n"[..], &options).is_ok(),
+        "the file knows better than its name"
+    );
 }
 
 #[test]
@@ -183,6 +188,17 @@ fn a_row_of_empty_fields_is_a_blank_line() {
 }
 
 #[test]
+fn a_row_of_blanks_is_a_blank_line_and_a_blank_behind_the_last_column_is_no_value() {
+    let text = "  \n , \norg,note,image\n , , \no,n,1, ,\n   \n\t\n\" \",\"\"\n\u{a0},,\n  ";
+    let found = entries(text.as_bytes());
+    let [Entry::Row(row), Entry::Bad(bad)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((row.line, &*row.raw), (5, &b"o,n,1"[..]));
+    assert_eq!(bad.line, 9, "a no-break space is a character");
+    assert_eq!(reason("--- , --- , ,"), "row is a line of dashes");
+    assert!(refusal(" \n\t,\n").starts_with("it is empty"));
+}
+
+#[test]
 fn the_line_for_excel_sets_the_delimiter() {
     for start in ["sep=;", "\u{feff}sep=;", "SEP=;", "\"sep=;\"", "sep=;;;", "sep=;,,", "\u{feff}\"sep=;\",,"]
     {
@@ -197,6 +213,21 @@ fn the_line_for_excel_sets_the_delimiter() {
     assert!(refusal("sep=;\n").starts_with("it is empty"));
     assert!(refusal("sep=\norg,note,image\n").contains("line 2 looks like the header"));
     assert!(refusal("sep=a\norg,note,image\n").contains("line 2 looks like the header"));
+}
+
+#[test]
+fn a_delimiter_that_was_chosen_outranks_the_line_for_excel() {
+    for (start, delimiter) in [("sep=;", b','), ("sep=,", b';'), ("sep=,,,", b';'), ("sep=\t", b'|')] {
+        let chosen = char::from(delimiter).to_string();
+        let text = format!("{start}\n{}", "org,note,image\no,n,i\n".replace(',', &chosen));
+        let options = ManifestOptions { delimiter: Some(delimiter), ..ManifestOptions::default() };
+        let mut manifest = Manifest::open(text.as_bytes(), &options).expect(start);
+        let Ok(Some(Entry::Row(row))) = manifest.next_entry() else { panic!("{start}: a row") };
+        assert_eq!((row.line, row.image.as_str()), (3, "i"), "{start}");
+        // without the choice, the advice leads to it
+        let told = refusal(&text);
+        assert!(told.contains(&format!("--delimiter '{chosen}'")), "{start}: {told}");
+    }
 }
 
 #[test]
@@ -220,6 +251,17 @@ fn a_header_below_a_title_is_pointed_out() {
 fn a_repeated_header_and_a_line_of_dashes_are_bad_by_name() {
     assert_eq!(reason("org,note,image,sha256,ward"), "row is the header again");
     assert_eq!(reason("ORG, Note ,image"), "row is the header again");
+    for header in [
+        "\u{feff}org,note,image,sha256,ward",
+        "\u{feff}\"org\",\"note\",\"image\"",
+        "org_id,Note-ID,image id,sha256,station",
+        "\u{feff}Organization,note,file_id,,",
+        "note,org,image,,",
+        "ward,org,note,image,",
+    ] {
+        assert_eq!(reason(header), "row is the header again", "{header}");
+    }
+    assert_eq!(rows("org,note,image\norg,note,i\norg,org,image\nimage,image,image\n").len(), 3, "ids");
     for line in [
         "-----",
         "---,----,-----,------,----",

@@ -10,12 +10,13 @@ use std::io::{self, Write};
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
+use super::details::Details;
 use super::gone;
 use super::notes::{NoteTotals, Notes};
 use super::shared_content::{SameBytes, SharedContent, first_same_bytes};
 use crate::ledger::{
     self,
-    columns::{bytes, text},
+    columns::{bytes, number, text},
 };
 
 /// Rows by state: they always add up to `rows`.
@@ -112,6 +113,9 @@ pub struct Summary {
     /// Rows that `verify --repair` has made untried since the run.
     #[serde(skip)]
     pub repaired: u64,
+    /// What only `report.html` shows.
+    #[serde(skip)]
+    pub details: Details,
 }
 
 impl Summary {
@@ -154,7 +158,7 @@ pub struct Org {
     pub failed: u64,
     /// The run stopped before they had a result.
     pub untried: u64,
-    /// All rows are delivered.
+    /// All rows are delivered, and no bad row names it.
     pub complete: bool,
 }
 
@@ -188,7 +192,7 @@ pub fn summary(conn: &Connection) -> Result<Summary, rusqlite::Error> {
 pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
     let mut shared = SharedContent::begin(conn)?;
     let mut notes = NoteTotals::begin(conn)?;
-    let Totals { counts, failures, orgs } = add_up(conn, &mut shared, &mut notes)?;
+    let Totals { counts, failures, orgs, details } = add_up(conn, &mut shared, &mut notes)?;
     let same_content = shared.finish(conn)?;
     // the manifest of the rows: a run that was killed before it was recorded may have loaded another than the
     // newest run's
@@ -202,6 +206,7 @@ pub(super) fn collect(conn: &Connection) -> rusqlite::Result<Summary> {
         not_in_manifest: gone::collect(conn)?,
         manifest_sha256: loaded.unwrap_or_default(),
         failures,
+        details,
         orgs: with_names(conn, orgs)?,
         notes,
         repaired: if counts.untried > 0 { ledger::repaired(conn)? } else { 0 },
@@ -219,7 +224,8 @@ fn add_up(
     // a duplicate of a row that is not delivered has to ask for the state of that one
     let mut state_of = conn.prepare("SELECT state FROM results WHERE seq = ?1")?;
     let mut results = conn.prepare(
-        "SELECT state, seq, line, note_id, org_id, first, error_code, sha256, object FROM results ORDER BY seq",
+        "SELECT state, seq, line, note_id, org_id, first, error_code, sha256, object, error, bytes, checked_by
+         FROM results ORDER BY seq",
     )?;
     let mut results = results.query([])?;
     while let Some(row) = results.next()? {
@@ -230,6 +236,7 @@ fn add_up(
         totals.counts.add(state);
         if state == "failed" {
             totals.fail(text(row, 6)?);
+            totals.details.add_failure(text(row, 6)?, number(row, 2)?.unwrap_or_default(), text(row, 9)?);
         }
         let (Some(note), Some(org)) = (row.get(3)?, row.get(4)?) else { continue };
         match row.get::<_, Option<i64>>(5)? {
@@ -243,6 +250,7 @@ fn add_up(
                 notes.count(seq, note, delivered)?;
                 if delivered {
                     shared.row(seq, row.get(2)?, sha256, bytes(row, 8)?)?;
+                    totals.details.add_image(number(row, 10)?.unwrap_or_default(), text(row, 11)?);
                 }
             }
         }
@@ -262,6 +270,7 @@ struct Totals {
     counts: Counts,
     failures: BTreeMap<String, u64>,
     orgs: HashMap<i64, Org>,
+    details: Details,
 }
 
 impl Totals {
@@ -293,5 +302,14 @@ fn with_names(conn: &Connection, orgs: HashMap<i64, Org>) -> rusqlite::Result<Ve
         })
         .collect::<rusqlite::Result<Vec<_>>>()?;
     orgs.sort_unstable_by(|a, b| a.org.cmp(&b.org));
+    // the ids of bad rows may be as many as the rows: they are not kept
+    let mut bad = conn.prepare("SELECT DISTINCT org FROM bad_rows")?;
+    let mut bad = bad.query([])?;
+    while let Some(row) = bad.next()? {
+        let name = text(row, 0)?;
+        if let Ok(at) = orgs.binary_search_by(|org| (*org.org).cmp(name)) {
+            orgs[at].complete = false;
+        }
+    }
     Ok(orgs)
 }

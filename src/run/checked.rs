@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::error::RunError;
 use crate::item::Sha256;
 use crate::ledger::{self, Loading, RunRow, sqlite_error};
-use crate::manifest::{self, Manifest, ManifestError, ManifestOptions, ManifestWarning, Source};
+use crate::manifest::{self, BadRow, Manifest, ManifestError, ManifestOptions, Source};
 use crate::options::OnBadRow;
 use crate::shard::Shard;
 
@@ -21,17 +21,29 @@ pub(crate) struct CheckedManifest {
     /// Of the whole file.
     pub sha256: Sha256,
     options: ManifestOptions,
+    /// In sentences.
+    warnings: Vec<String>,
     skip_bad: bool,
 }
 
 /// A manifest whose rows are in the ledger.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoadedManifest {
     /// The run that was started with them.
     pub run: i64,
     /// Those of the shard, if it is one; bad rows included.
     pub rows: u64,
     pub bad: u64,
+    pub first_bad: Vec<BadRow>,
+}
+
+impl LoadedManifest {
+    fn of(connection: &Connection, run: i64, loaded: &ledger::Loaded) -> Result<Self, RunError> {
+        let &ledger::Loaded { rows, bad, .. } = loaded;
+        let first_bad =
+            if bad > 0 { ledger::first_bad_rows(connection).map_err(sqlite_error)? } else { Vec::new() };
+        Ok(Self { run, rows, bad, first_bad })
+    }
 }
 
 impl CheckedManifest {
@@ -42,7 +54,7 @@ impl CheckedManifest {
         options: &ManifestOptions,
         on_bad_row: OnBadRow,
         known: Option<&Connection>,
-        mut warn: impl FnMut(String),
+        warn: impl FnMut(String),
     ) -> Result<Self, RunError> {
         let path = source.path();
         let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
@@ -57,19 +69,21 @@ impl CheckedManifest {
             let sha256 = manifest::fingerprint(&mut file).map_err(io_wrong)?;
             file.rewind().map_err(io_wrong)?;
             let known = ledger::is_loaded(connection, &sha256, &reading_key(&options)).unwrap_or(None);
-            if known.is_some_and(|loaded| loaded.bad_in_all == 0) {
-                return Ok(Self { file, path, sha256, options, skip_bad });
+            // a manifest that is to be refused is read again, which names its bad rows as the first run did
+            if known.is_some_and(|loaded| skip_bad || loaded.bad_in_all == 0) {
+                let warnings = ledger::manifest_warnings(connection).map_err(sqlite_error)?;
+                warnings.iter().cloned().for_each(warn);
+                return Ok(Self { file, path, sha256, options, warnings, skip_bad });
             }
         }
         let checked = manifest::check(BufReader::new(&file), &options).map_err(wrong)?;
         file.rewind().map_err(io_wrong)?;
-        for ManifestWarning { what, .. } in checked.warnings {
-            warn(what);
-        }
+        let warnings: Vec<String> = checked.warnings.into_iter().map(|warning| warning.what).collect();
+        warnings.iter().cloned().for_each(warn);
         if checked.bad > 0 && !skip_bad {
             return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
         }
-        Ok(Self { file, path, sha256: checked.fingerprint, options, skip_bad })
+        Ok(Self { file, path, sha256: checked.fingerprint, options, warnings, skip_bad })
     }
 
     /// What must be the same, besides the bytes, for rows in a ledger to be those of this manifest.
@@ -87,11 +101,11 @@ impl CheckedManifest {
         let known = ledger::is_loaded(connection, &self.sha256, &self.reading()).map_err(sqlite_error)?;
         if let Some(loaded) = known.filter(|loaded| self.skip_bad || loaded.bad_in_all == 0) {
             let run = ledger::insert_run(connection, &run).map_err(sqlite_error)?;
-            return Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad });
+            return LoadedManifest::of(connection, run, &loaded);
         }
         let loaded = self.load_rows(connection, run, shard)?;
         match loaded.run {
-            Some(run) => Ok(LoadedManifest { run, rows: loaded.rows, bad: loaded.bad }),
+            Some(run) => LoadedManifest::of(connection, run, &loaded),
             None => Err(RunError::BadRows {
                 path: self.path.clone(),
                 bad: loaded.refused_count,
@@ -118,6 +132,7 @@ impl CheckedManifest {
             sha256: Some(self.sha256),
             reading: self.reading(),
             header,
+            warnings: self.warnings.clone(),
             entries,
             skip_bad: self.skip_bad,
             shard,
@@ -129,6 +144,6 @@ impl CheckedManifest {
 
 fn reading_key(options: &ManifestOptions) -> String {
     // the rules by which columns are found and rows are judged: another number if they change
-    const RULES: u32 = 3;
+    const RULES: u32 = 4;
     format!("{RULES} {options:?}")
 }

@@ -72,8 +72,12 @@ impl Export {
         self.loaded.run
     }
 
-    /// Warns of disks that do not do what a run relies on.
+    /// Warns of rows that the run leaves out, and of disks that do not do what it relies on.
     pub fn warn(&self, options: &RunOptions, events: &Events) {
+        let LoadedManifest { bad, first_bad, .. } = &self.loaded;
+        if *bad > 0 {
+            events.send(Event::BadRows { bad: *bad, first: first_bad.clone() });
+        }
         let state = ledger::state_folder(&options.out, options.state_dir.as_deref());
         for what in disk::warnings(&options.out, &state).into_iter().chain(self.folder.warning()) {
             events.send(Event::Warning { line: None, what });

@@ -5,6 +5,7 @@
 //! [`settle`]. Delivered rows are recorded by the committing thread before they arrive here.
 
 mod blocked;
+mod samples;
 mod settle;
 mod watch;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
+use self::samples::{Sampler, Totals};
 use self::settle::Parked;
 use crate::error::{RunError, StopReason};
 use crate::event::Progress;
@@ -100,6 +102,7 @@ struct Pipeline<R> {
     time_up: Option<Instant>,
     /// The latest look at the folder.
     watching: Option<JoinHandle<()>>,
+    sampler: Sampler,
 }
 
 /// What the loop wakes for. The first that is due counts, in this order.
@@ -128,6 +131,7 @@ impl<R: Remote> Pipeline<R> {
             parked: Vec::new(),
             time_up: None,
             watching: None,
+            sampler: Sampler::new(run),
         }
     }
 
@@ -141,6 +145,7 @@ impl<R: Remote> Pipeline<R> {
             }
         }
         self.sample();
+        self.record_samples()?;
         self.record_rest()
     }
 
@@ -211,6 +216,7 @@ impl<R: Remote> Pipeline<R> {
                 self.watch_folder();
                 let counters = counters(&self.fetcher, self.started);
                 self.fetcher.ledger.post(Write::Counters(self.run, counters))?;
+                self.record_samples()?;
             }
             Wake::Sample => {
                 admission.check_announced_wait();
@@ -285,8 +291,12 @@ impl<R: Remote> Pipeline<R> {
         });
     }
 
-    /// Samples the numbers that the screen shows.
-    fn sample(&self) {
+    fn record_samples(&mut self) -> Result<(), RunError> {
+        self.sampler.record().into_iter().try_for_each(|write| self.fetcher.ledger.post(write))
+    }
+
+    /// Samples the numbers that the screen and the report show.
+    fn sample(&mut self) {
         let Fetcher { admission, progress, queue, .. } = &*self.fetcher;
         let waiting = u64::try_from(admission.limiter.waiting().as_millis()).unwrap_or(u64::MAX);
         progress.waiting_ms.store(waiting, Relaxed);
@@ -310,6 +320,17 @@ impl<R: Remote> Pipeline<R> {
         ] {
             shown.store(number as u64, Relaxed);
         }
+        let totals = Totals {
+            requests: Progress::get(&progress.api_requests),
+            answers_429: Progress::get(&progress.api_429),
+            images: Progress::get(&progress.stored),
+            bytes: Progress::get(&progress.bytes),
+            in_flight: counts.downloading as u64,
+            allowance: 60.0 * admission.limiter.allowed_per_second(),
+            is_out: admission.is_out(),
+            is_told_to_wait: admission.limiter.closed_for() > Duration::ZERO,
+        };
+        self.sampler.observe(self.started.elapsed(), &totals);
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Folder, PART_SUFFIX};
 use crate::disk::presence;
 use crate::disk::{FileSystem, FreeSpace, fault};
 use crate::error::Failure;
+use crate::error::disk_cause::{CHANGED_SINCE_START, GONE};
 
 /// The file that is written to see whether any can be. One that stays is swept with the parts.
 const PROBE: &str = "probe";
@@ -19,13 +23,15 @@ impl Folder {
     pub(crate) fn inspect(&self) -> Result<(), Failure> {
         self.ensure_free(0)?;
         self.ensure_parts_folder()?;
-        // an error that may concern one file only leaves the question open: more rows will tell
-        match self.probe() {
-            Err(error) if fault::concerns_every_file(&error) => {
-                Err(fatal(format!("{} cannot be written: {error}", self.parts.display())))
-            }
-            _ => Ok(()),
-        }
+        self.ensure_data_folder()?;
+        unless_writable(&self.parts, self.probe())
+    }
+
+    /// Nothing is written to `data/` to find out: what a killed run left there would be a file of the export.
+    fn ensure_data_folder(&self) -> Result<(), Failure> {
+        let data = self.root.join("data");
+        let allowed = accessat(CWD, &data, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+        unless_writable(&data, allowed.map_err(io::Error::from))
     }
 
     /// Checks that the path still leads to the folder that was opened at the start.
@@ -34,14 +40,17 @@ impl Folder {
     /// [`Failure::DiskFatal`] if it does not: it was unmounted, removed or renamed.
     pub(crate) fn ensure_in_place(&self) -> Result<(), Failure> {
         let shown = self.root.display();
-        let there = std::fs::metadata(&self.root).map_err(|error| fatal(format!("{shown}: {error}")))?;
+        let there = std::fs::metadata(&self.root).map_err(|error| {
+            let gone = if presence::is_absence(&error) { GONE } else { "" };
+            fatal(format!("{shown}{gone}: {error}"))
+        })?;
         if there.dev() != self.device {
-            return Err(fatal(format!("{shown} is another file system than at the start (unmounted?)")));
+            return Err(fatal(format!("{shown} is another file system{CHANGED_SINCE_START}unmounted?)")));
         }
         let opened = self.handle.metadata().map_err(|error| fatal(format!("{shown}: {error}")))?;
         // a share may give a folder another number at any time
         if opened.ino() != there.ino() && FileSystem::of(&self.root).has_stable_inodes() {
-            return Err(fatal(format!("{shown} is another folder than at the start (renamed?)")));
+            return Err(fatal(format!("{shown} is another folder{CHANGED_SINCE_START}renamed?)")));
         }
         Ok(())
     }
@@ -66,7 +75,7 @@ impl Folder {
     fn ensure_parts_folder(&self) -> Result<(), Failure> {
         match presence::is_folder(&self.parts) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(fatal(format!("{} is gone", self.parts.display()))),
+            Ok(false) => Err(fatal(format!("{}{GONE}", self.parts.display()))),
             Err(error) => Err(fatal(format!("{}: {error}", self.parts.display()))),
         }
     }
@@ -77,6 +86,16 @@ impl Folder {
         let written = std::fs::write(&path, PROBE);
         let removed = std::fs::remove_file(&path);
         written.and(removed)
+    }
+}
+
+/// An error that may concern one file only leaves the question open: more rows will tell.
+fn unless_writable(folder: &Path, attempt: io::Result<()>) -> Result<(), Failure> {
+    match attempt {
+        Err(error) if fault::closes_folder(&error) => {
+            Err(fatal(format!("{} cannot be written: {error}", folder.display())))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use super::Folder;
 use crate::disk::fault::failure;
 use crate::disk::presence::Presence;
 use crate::error::Failure;
+use crate::error::disk_cause::IN_THE_WAY;
 use crate::image::Format;
 use crate::item::Item;
 use crate::layout::with_extension;
@@ -74,14 +75,12 @@ fn folder_at(path: &Path) -> Way {
 /// A link in the place of a folder of the export.
 pub(super) fn linked(path: &Path, target: &Path) -> String {
     let (path, target) = (path.display(), target.display());
-    format!(
-        "{path} is in the way: it is a link to {target}, and images are not written through links; move it away"
-    )
+    format!("{path}{IN_THE_WAY}a link to {target}: images are not written through links; move it away")
 }
 
 /// Something else in the place of a folder of the export.
 pub(super) fn not_a_folder(path: &Path) -> String {
-    format!("{} is in the way and is no folder; move it away", path.display())
+    format!("{}{IN_THE_WAY}no folder; move it away", path.display())
 }
 
 /// Refuses what is neither a plain file nor absent.
@@ -98,5 +97,5 @@ fn file_obstacle(path: &Path) -> Result<(), Failure> {
 
 /// Something else in the place of an image's file.
 pub(super) fn not_a_file(path: &Path) -> String {
-    format!("{} is in the way and is no plain file; move it away", path.display())
+    format!("{}{IN_THE_WAY}no plain file; move it away", path.display())
 }

@@ -21,7 +21,7 @@ pub(super) fn for_each<T: Sync, R: Send>(
         }
     };
     let mut done = thread::scope(|scope| {
-        let start = |_| thread::Builder::new().name("flush".to_owned()).spawn_scoped(scope, &work_off);
+        let start = |_| thread::Builder::new().name("flush".to_owned()).spawn_scoped(scope, work_off);
         // this thread works too, and alone if the system refuses others
         let others: Vec<_> =
             (1..items.len().min(threads_max)).map_while(|number| start(number).ok()).collect();

@@ -14,6 +14,7 @@ use super::{Folder, Part};
 use crate::disk::fault::{failure, rename_failure};
 use crate::disk::presence::{self, Presence};
 use crate::error::Failure;
+use crate::error::disk_cause::NAMING;
 use crate::ledger::{Delivered, Ledger, Write};
 
 /// A part to deliver.
@@ -63,7 +64,7 @@ pub(super) fn rename_into_place(
         delivery.warn(kept);
     }
     check_same_file(&delivery.part)?;
-    std::fs::rename(&delivery.part.path, &target).map_err(rename_failure("naming", &target))?;
+    std::fs::rename(&delivery.part.path, &target).map_err(rename_failure(NAMING, &target))?;
     folders.insert(parent.to_owned());
     Ok(())
 }

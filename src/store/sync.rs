@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Folder, Part, parallel};
 use crate::disk::FileSystem;
@@ -20,6 +21,10 @@ const SYNCFS_MIN_FILES: usize = 4;
 /// Files that are flushed one by one are flushed this many at a time: on a file server each flush waits for an answer,
 /// 60 ms on a busy one, and a batch needs one for its bytes and one for its folders.
 const FLUSHES_MAX: usize = 32;
+
+/// Pauses after attempts to open a folder that is to be flushed. All images of the batch wait meanwhile.
+const OPEN_PAUSES: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
 
 /// The first Linux on which `syncfs` reports failed writes.
 const SYNCFS_REPORTS_ERRORS_SINCE: (u32, u32) = (5, 8);
@@ -80,10 +85,21 @@ impl SyncStrategy {
 pub(super) fn sync_each(folders: &BTreeSet<PathBuf>) -> Result<(), Failure> {
     let folders: Vec<_> = folders.iter().collect();
     let synced = parallel::for_each(&folders, FLUSHES_MAX, |path| {
-        let synced = File::open(path).and_then(|handle| handle.sync_all());
+        let synced = open_folder(path).and_then(|handle| handle.sync_all());
         synced.map_err(|error| lost(path, &error))
     });
     synced.into_iter().collect()
+}
+
+/// A scanner may hold a folder for a moment. Unlike a sync, opening it may be attempted again.
+fn open_folder(path: &Path) -> io::Result<File> {
+    for pause in OPEN_PAUSES {
+        if let Ok(handle) = File::open(path) {
+            return Ok(handle);
+        }
+        std::thread::sleep(pause);
+    }
+    File::open(path)
 }
 
 fn sync_file_system(folder: &Folder) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Folder;
-use super::replaced::set_aside_unknown;
+use super::replaced::{last_set_aside, set_aside_unknown};
 use super::sync::sync_each;
 use crate::disk::fault::failure;
 use crate::disk::presence::{Presence, known};
@@ -58,6 +58,16 @@ impl Folder {
         Ok(cleared)
     }
 
+    /// Of the file that made way for a killed delivery no report says where it is now.
+    fn report_set_aside(&self, path: &str, cleared: &mut Cleared) -> Result<(), Failure> {
+        if let Some(name) = last_set_aside(self, path)? {
+            let what =
+                format!("what had the place of {path} before an earlier run was killed may now be {name}");
+            cleared.warnings.push(what);
+        }
+        Ok(())
+    }
+
     fn clear(
         &self,
         intent: &Intent,
@@ -65,7 +75,11 @@ impl Folder {
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<(), Failure> {
         let path = self.root.join(&intent.path);
-        match self.judge(intent, &path)? {
+        let verdict = self.judge(intent, &path)?;
+        if !matches!(verdict, Verdict::SetAside) {
+            self.report_set_aside(&intent.path, cleared)?;
+        }
+        match verdict {
             Verdict::Nothing => return Ok(()),
             Verdict::Restore(image) => cleared.restored.push(image),
             Verdict::Remove => {

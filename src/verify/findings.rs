@@ -19,8 +19,8 @@ pub(super) struct Problem {
 /// What the check of all files found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// Files that were checked.
-    pub checked: u64,
+    /// Files that were inspected, with those that could not be read.
+    pub inspected: u64,
     /// Files of which all bytes could be read, whether right or not.
     pub readable: u64,
     /// In no certain order.
@@ -28,9 +28,9 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Adds a file that was checked.
+    /// Adds a file that was inspected.
     pub fn add(&mut self, job: HashJob, state: FileState) {
-        self.checked += 1;
+        self.inspected += 1;
         if matches!(state, FileState::Right(_) | FileState::Changed { read: true }) {
             self.readable += 1;
         }
@@ -56,7 +56,7 @@ impl Findings {
                 "the disk of the export cannot be read, and nothing was marked: {unreadable} of {} files are unreadable, \
                  {in_succession} of them in succession; mend the disk or the permissions and verify again. The first \
                  is {first}",
-                self.checked
+                self.inspected
             ),
             source: error.into(),
         })
@@ -91,8 +91,9 @@ impl Findings {
 
     /// Fills in the counts and lists of the result.
     pub fn report(self, verified: &mut Verified) {
-        verified.checked = self.checked;
-        verified.ok = self.checked - self.problems.len() as u64;
+        // of what cannot be read nothing is known: it was not checked
+        verified.checked = self.inspected - self.unreadable().count() as u64;
+        verified.ok = self.inspected - self.problems.len() as u64;
         verified.notices.extend(self.unreadable_notices());
         for Problem { job, state } in self.problems {
             let list = match state {
@@ -182,7 +183,7 @@ mod tests {
     fn an_unreadable_file_is_not_called_changed_and_its_reason_is_reported() {
         let mut verified = Verified::default();
         findings(&[READ, EIO, GONE, EIO, FileState::Unreadable(Errno::ACCESS)]).report(&mut verified);
-        assert_eq!((verified.checked, verified.ok), (5, 1));
+        assert_eq!((verified.checked, verified.ok), (2, 1));
         assert_eq!(
             (verified.unreadable, verified.missing),
             (vec!["1".into(), "3".into(), "4".into()], vec!["2".into()])

@@ -59,7 +59,7 @@ pub(super) fn recheck<C: Deref<Target = Connection>>(
 
 /// Takes a file out of the counts.
 fn forget(findings: &mut Findings, problem: &Problem) {
-    findings.checked -= 1;
+    findings.inspected -= 1;
     if matches!(problem.state, FileState::Changed { read: true }) {
         findings.readable -= 1;
     }

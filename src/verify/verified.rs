@@ -9,7 +9,7 @@ use super::options::Progress;
 /// What a verification found. Paths are relative to the export folder and sorted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Verified {
-    /// Delivered images that were checked.
+    /// Delivered images that were checked: not those whose files could not be read.
     pub checked: u64,
     /// Those whose file has the bytes that were delivered.
     pub ok: u64,

@@ -144,7 +144,9 @@ fn renamed_away(args: &[&str]) {
     std::fs::rename(workspace.out(), workspace.path("away")).expect("renamed");
     let ran = Run::wait(child).assert_code(1);
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
-    assert!(ran.stderr.contains("export"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("export is gone (unmounted or renamed?)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("mount the export folder again or move it back"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("make room"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("failed.csv"), "no report is named that is not there: {}", ran.stdout);
     assert!(!workspace.out().exists(), "nothing is made in its place");
 }
@@ -242,4 +244,106 @@ fn an_edited_file_under_an_extension_that_is_left_is_kept_too() {
     workspace.run(&[]).assert_code(0);
     assert_eq!(std::fs::read(workspace.out().join("replaced/o/n/i.jpg")).expect("kept"), b"edited");
     assert_eq!(workspace.images(), ["data/o/n/i.png"]);
+}
+
+#[test]
+fn one_error_of_one_file_is_its_rows_trouble_whatever_its_number() {
+    let run = |rule: &str| {
+        let workspace = Workspace::with_images(8);
+        let args = ["--max-attempts", "3", "--concurrency", "1"];
+        let ran = run_injected(&workspace, &args, &[rule]).assert_code(0);
+        assert_eq!(workspace.count("stored"), 8, "{rule}: {}", ran.stderr);
+    };
+    std::thread::scope(|threads| {
+        for rule in [
+            "call=open,path=.part,errno=EACCES,count=1",
+            "call=mkdir,path=/note1,errno=EACCES,count=1",
+            "call=rename,path=/i3.,errno=ESTALE,count=1",
+            "call=rename,path=/i3.,errno=EXDEV,count=1",
+        ] {
+            threads.spawn(move || run(rule));
+        }
+    });
+}
+
+#[test]
+fn a_file_that_may_not_be_looked_at_fails_its_row_with_advice_about_the_permission() {
+    let workspace = Workspace::with_images(8);
+    let rule = "call=stat,path=/i3.,errno=EACCES";
+    run_injected(&workspace, &["--max-attempts", "2"], &[rule]).assert_code(3);
+    assert_eq!((workspace.count("stored"), workspace.count("failed")), (7, 1));
+    assert_eq!(workspace.report()[3]["error_code"], "disk");
+    let failed = workspace.read("failed.csv");
+    assert!(failed.contains("give this user access to it"), "{failed}");
+}
+
+#[test]
+fn folders_that_cannot_be_made_stop_the_run_after_five_rows() {
+    let workspace = Workspace::with_images(20);
+    let rule = "call=mkdir,path=/note,errno=EACCES";
+    let ran = run_injected(&workspace, &["--concurrency", "1"], &[rule]).assert_code(1);
+    assert_eq!(workspace.count("untried"), 20, "{}", ran.stderr);
+    assert!(with_code(&workspace, "disk") >= 5, "{:?}", workspace.report());
+    assert!(ran.stderr.contains("5 images in succession"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("give this user access to it"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_data_folder_that_is_closed_in_a_run_stops_it_at_the_first_row() {
+    let config = Config { api_latency: Duration::from_millis(400), ..Config::default() };
+    let workspace = Workspace::with(config);
+    workspace.manifest(&workspace.add_images(12));
+    let closed = workspace.path("closed");
+    let rule = |call: &str| format!("call={call},path=/export/data,errno=EACCES,while={}", closed.display());
+    let command = workspace.command(&["run", "manifest.csv", "--concurrency", "1"]);
+    let run = inject(&command, &[&rule("mkdir"), &rule("stat")]).spawn().expect("started");
+    while workspace.api_requests() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    workspace.write("closed", "");
+    let ran = Run::wait(run).assert_code(1);
+    assert_eq!(workspace.count("untried"), 12, "{}", ran.stderr);
+    assert!(downloads(&workspace) <= 3, "{} downloads", downloads(&workspace));
+    assert!(ran.stderr.contains("data cannot be written: Permission denied"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("close the program"), "no program holds a report: {}", ran.stderr);
+}
+
+#[test]
+fn the_advice_of_a_row_says_what_stands_in_its_way() {
+    let workspace = Workspace::with_images(3);
+    let manifest = std::fs::read_to_string(workspace.path("manifest.csv")).expect("there");
+    workspace.manifest("org,note,image\n");
+    workspace.run(&[]).assert_code(0);
+    workspace.manifest(&manifest);
+    std::fs::create_dir_all(workspace.out().join("data/org0/note0/i0.jpg")).expect("a folder");
+    workspace.write("export/data/org1", "a file");
+    workspace.run(&[]).assert_code(3);
+    let failed = workspace.read("failed.csv");
+    assert_eq!(failed.matches("move away what is in the way").count(), 2, "{failed}");
+    assert!(!failed.contains("check the disk"), "{failed}");
+}
+
+#[test]
+fn a_file_that_was_never_delivered_is_moved_to_replaced_and_never_overwritten() {
+    let workspace = Workspace::with_images(2);
+    let manifest = std::fs::read_to_string(workspace.path("manifest.csv")).expect("there");
+    workspace.manifest("org,note,image\n");
+    workspace.run(&[]).assert_code(0);
+    workspace.manifest(&manifest);
+    std::fs::create_dir_all(workspace.out().join("data/org0/note0")).expect("made");
+    workspace.write("export/data/org0/note0/i0.jpg", "somebody's own");
+    workspace.run(&[]).assert_code(0);
+    assert_eq!(workspace.read("replaced/org0/note0/i0.jpg"), "somebody's own");
+    let warning = workspace.report().remove(0).remove("warning").expect("a warning");
+    assert!(warning.contains("not delivered: it is now replaced/org0/note0/i0.jpg"), "{warning}");
+    Run::wait(workspace.command(&["verify", "export"]).spawn().expect("started")).assert_code(0);
+}
+
+#[test]
+fn a_folder_that_is_held_for_a_moment_is_flushed_later() {
+    // so few images that each of their folders is flushed by itself
+    let workspace = Workspace::with_images(3);
+    let rule = "call=open,path=/data/org0/note0,errno=EACCES,count=1";
+    let ran = run_injected(&workspace, &[], &[rule]).assert_code(0);
+    assert_eq!(workspace.count("stored"), 3, "{}", ran.stderr);
 }

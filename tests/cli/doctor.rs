@@ -8,6 +8,8 @@ use serde_json::Value;
 use sandbox::faults::ApiFault;
 use sandbox::workspace::{Run, Workspace};
 
+use crate::inject::inject;
+
 fn doctor(workspace: &Workspace, args: &[&str]) -> Run {
     let all: Vec<&str> = ["doctor"].iter().chain(args).copied().collect();
     Run::wait(workspace.command(&all).spawn().expect("started"))
@@ -197,4 +199,73 @@ fn its_requests_count_towards_the_allowance_of_the_runs() {
     ask(&workspace, &["doctor"], 0);
     ask(&workspace, &["run", "manifest.csv", "--max-duration", "1s"], 4);
     assert_eq!(workspace.api_requests(), 1);
+}
+
+#[test]
+fn what_would_stop_a_run_at_the_start_is_a_problem_with_its_own_remedy() {
+    let workspace = Workspace::with_images(4);
+    workspace.run(&[]).assert_code(0);
+    for (rule, name) in [
+        ("call=stat,path=/export/data,errno=EACCES", "folder"),
+        ("call=stat,path=/data/org1,errno=EACCES", "folder"),
+        ("call=open,path=/data/org1,errno=EACCES", "folder"),
+        ("call=open,path=.exporter/ledger.sqlite,errno=EACCES", "ledger"),
+    ] {
+        let command = workspace.command(&["doctor", "--json"]);
+        let ran = Run::wait(inject(&command, &[rule]).spawn().expect("started")).assert_code(1);
+        let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let (result, text) = check(&answer, name);
+        assert_eq!(result, "problem", "{rule}: {text}");
+        assert!(text.contains("Permission denied"), "{rule}: {text}");
+        assert!(text.contains("run as its owner, or give this user access to it"), "{rule}: {text}");
+        assert!(!ran.stdout.contains("--state-dir"), "{rule}: {}", ran.stdout);
+    }
+    let ran =
+        inject(&workspace.command(&["status", "export"]), &["call=open,path=ledger.sqlite,errno=EACCES"]);
+    let ran = { ran }.output().expect("started");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("Permission denied") && said.contains("run as its owner"), "{said}");
+}
+
+#[test]
+fn an_organizations_folder_that_is_a_link_is_a_problem() {
+    let workspace = Workspace::with_images(4);
+    workspace.run(&[]).assert_code(0);
+    let (org, moved) = (workspace.out().join("data/org1"), workspace.path("moved"));
+    fs::rename(&org, &moved).expect("moved");
+    std::os::unix::fs::symlink(&moved, &org).expect("linked");
+    let (result, text) = check(&json(&workspace, &[], 1), "folder");
+    assert!(result == "problem" && text.contains("data/org1 is no folder but a link to"), "{text}");
+}
+
+#[test]
+fn a_closed_export_is_named_once_and_no_other_cause_beside_it() {
+    let workspace = Workspace::with_images(1);
+    workspace.run(&[]).assert_code(0);
+    let command = workspace.command(&["doctor", "--json"]);
+    let rule = "call=stat,path=/export/,errno=EACCES";
+    let ran = Run::wait(inject(&command, &[rule]).spawn().expect("started")).assert_code(1);
+    let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let problems = answer["checks"].as_array().expect("checks").iter();
+    let problems: Vec<_> = problems.filter(|check| check["result"] == "problem").collect();
+    assert_eq!((problems.len(), &problems[0]["name"]), (1, &"folder".into()), "{problems:?}");
+}
+
+#[test]
+fn the_answer_in_the_readme_is_the_programs() {
+    let workspace = Workspace::with_images(1);
+    workspace.run(&[]).assert_code(0);
+    let answer = doctor(&workspace, &["--org", "org0"]).stdout;
+    let readme = include_str!("../../README.md");
+    let (_, shown) = readme.split_once("\n$ exporter doctor").expect("an example");
+    let (shown, _) = shown.split_once("\n```").expect("its end");
+    let unnumbered = |line: &str| line.replace(|c: char| c.is_ascii_digit(), "");
+    let answer: Vec<String> = answer.lines().map(unnumbered).collect();
+    // what depends on the machine: its organization, and which warnings it deserves
+    for line in shown.lines().skip(1).filter(|line| !line.contains(" organization ")) {
+        let check: Vec<&str> = line.split_whitespace().take(2).collect();
+        let warned = answer.iter().any(|line| line.starts_with("warning") && line.contains(check[1]));
+        let said = answer.contains(&unnumbered(line));
+        assert!(warned || said, "{line} is not in:\n{}", answer.join("\n"));
+    }
 }

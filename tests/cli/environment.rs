@@ -30,6 +30,7 @@ fn a_time_zone_that_is_not_known_is_refused_where_a_time_is_named() {
     for args in [&["--until", "06:00"], &["--max-duration", "1h"]] {
         let ran = run(&workspace, args, &[("TZ", "Nonsense/Zone")]).assert_code(2);
         assert!(ran.stderr.contains("TZ 'Nonsense/Zone'"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("CET-1CEST,M3.5.0,M10.5.0/3"), "{}", ran.stderr);
         assert!(!workspace.out().exists());
     }
     assert_eq!(workspace.api_requests(), 0);
@@ -39,7 +40,13 @@ fn a_time_zone_that_is_not_known_is_refused_where_a_time_is_named() {
 #[test]
 fn the_end_of_a_run_is_named_with_its_offset_from_utc() {
     let workspace = Workspace::with_images(1);
-    for (zone, offset) in [("<+0530>-5:30", "UTC+05:30"), ("UTC", "UTC+00:00"), ("<-03>3", "UTC-03:00")] {
+    for (zone, offset) in [
+        ("<+0530>-5:30", "UTC+05:30"),
+        ("UTC", "UTC+00:00"),
+        ("<-03>3", "UTC-03:00"),
+        ("CET-1CEST", "UTC+0"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "UTC+0"),
+    ] {
         for args in [&["--until", "06:00"], &["--max-duration", "1h"]] {
             let ran = run(&workspace, args, &[("TZ", zone)]).assert_code(0);
             assert!(ran.stderr.contains("no new image is started after "), "{}", ran.stderr);

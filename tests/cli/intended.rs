@@ -106,3 +106,24 @@ fn a_kill_while_an_image_is_replaced_leaves_the_new_one_or_the_old_one_never_bot
         }
     }
 }
+
+#[test]
+fn a_kill_after_an_edited_file_made_way_leaves_a_word_of_it() {
+    let workspace = Workspace::new();
+    workspace.sandbox.add_image("o", "n", "x", jpeg(1, 2500), "image/jpeg");
+    workspace.manifest("org,note,image\no,n,x\n");
+    workspace.run(&[]).assert_code(0);
+    // in place of the rename to the final name, and of the commit after it
+    for (rule, kept) in [
+        ("call=rename,path=/export/data/,after=1", "replaced/o/n/x.jpg"),
+        ("call=sync,path=/export/data/", "replaced/o/n/x.jpg.2"),
+    ] {
+        fs::write(workspace.out().join("data/o/n/x.jpg"), b"edited").expect("written");
+        assert!(killed(&workspace, rule), "{rule}");
+        assert_eq!(workspace.read(kept), "edited", "{rule}");
+        let ran = workspace.run(&[]).assert_code(0);
+        let words = format!("may now be {kept}");
+        assert!(ran.stderr.contains(&words), "{rule}: {}", ran.stderr);
+        assert_valid_bag(&workspace);
+    }
+}

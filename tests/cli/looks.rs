@@ -50,6 +50,9 @@ fn a_failed_look_ends_run_and_plan_and_marks_nothing() {
             let ran = injected(&workspace, args, &rule).assert_code(1);
             assert!(ran.stderr.contains("cannot look into "), "{rule}: {}", ran.stderr);
             assert!(ran.stderr.contains(words), "{rule}: {}", ran.stderr);
+            assert!(!ran.stderr.contains("make room"), "{rule}: {}", ran.stderr);
+            let is_closed = ran.stderr.contains("; run as its owner, or give this user access to it");
+            assert_eq!(is_closed, errno == "EACCES", "{rule}: {}", ran.stderr);
         }
         assert_eq!(workspace.sandbox.requests().len(), 0, "{rule}");
     }
@@ -90,6 +93,7 @@ fn a_link_in_place_of_a_folder_is_named_with_its_target_by_run_plan_and_report()
             let ran = Run::wait(command(&workspace, args).spawn().expect("started")).assert_code(1);
             let words = format!("{folder} is in the way and is a symbolic link to {}", moved.display());
             assert!(ran.stderr.contains(&words), "{args:?}: {}", ran.stderr);
+            assert!(!ran.stderr.contains("make room"), "{args:?}: {}", ran.stderr);
         }
         fs::remove_file(&path).expect("removed");
         fs::rename(&moved, &path).expect("moved back");

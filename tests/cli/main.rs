@@ -3,12 +3,14 @@
 
 mod adoption;
 mod answers;
+mod deadline;
 mod disk_trouble;
 mod doctor;
 mod environment;
 mod failures;
 mod held_report;
 mod hostile;
+mod html;
 mod index_gone;
 mod inject;
 mod input;
@@ -17,6 +19,7 @@ mod interrupt;
 mod key_rotation;
 mod ledger_journal;
 mod ledger_readers;
+mod line;
 mod logs;
 mod looks;
 mod manifest;

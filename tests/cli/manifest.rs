@@ -34,7 +34,7 @@ fn one_bad_row_refuses_the_whole_manifest_before_any_request_and_makes_nothing()
     let workspace = Workspace::with_images(2);
     workspace.manifest("org,note,image\norg0,note0,i0\norg0,note0\norg0,,i1\n");
     let ran = workspace.run(&[]).assert_code(2);
-    assert!(ran.stderr.contains("2 bad rows"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 bad rows; nothing was fetched. Correct them, or"), "{}", ran.stderr);
     assert!(ran.stderr.contains("line 3") && ran.stderr.contains("line 4"), "{}", ran.stderr);
     assert_eq!(workspace.api_requests(), 0);
     assert!(!workspace.out().exists());
@@ -57,13 +57,44 @@ fn bad_rows_can_be_skipped_and_count_as_failed() {
 }
 
 #[test]
+fn every_run_names_the_bad_rows_it_leaves_out_and_repeats_what_is_odd() {
+    let workspace = Workspace::with_images(2);
+    let rows = "org0,note0,secret-image,x\n".repeat(22);
+    workspace.manifest(&format!("org,note,image\norg0,note0,i0\n{rows}org0,NULL,i1\n"));
+    let first = workspace.run(&["--on-bad-row", "skip"]).assert_code(3).stderr;
+    let second = workspace.run(&["--on-bad-row", "skip"]).assert_code(3).stderr;
+    for said in [first, second] {
+        assert!(said.contains("22 bad rows count as failed\n"), "{said}");
+        assert!(said.contains("line 3: row has 4 fields") && said.contains("line 22: row has"), "{said}");
+        assert!(!said.contains("line 23: row has") && said.contains("and 2 more\n"), "{said}");
+        assert!(said.contains("1 row has an id like NULL, \\N or #N/A (the first on line 25)"), "{said}");
+        assert!(!said.contains("secret-image"), "no ids: {said}");
+    }
+    workspace.manifest("org,note,image\norg0,note0,i0\n");
+    let said = workspace.run(&[]).assert_code(0).stderr;
+    assert!(!said.contains("bad row") && !said.contains("NULL"), "another manifest: {said}");
+}
+
+#[test]
+fn a_row_that_contradicts_another_is_named_as_a_bad_row_too() {
+    let workspace = Workspace::with_images(1);
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    workspace.manifest(&format!("org,note,image,sha256\norg0,note0,gone,{a}\norg0,note0,gone,{b}\n"));
+    let said = workspace.run(&["--on-bad-row", "skip"]).assert_code(3).stderr;
+    assert!(said.contains("1 bad row counts as failed\n"), "{said}");
+    assert!(said.contains("line 3: sha256 differs from that of line 2"), "{said}");
+}
+
+#[test]
 fn two_rows_that_ask_for_other_hashes_of_one_image_contradict_each_other() {
     let workspace = Workspace::with_images(1);
     let (a, b) = ("a".repeat(64), "b".repeat(64));
     workspace.manifest(&format!("org,note,image,sha256\norg0,note0,i0,{a}\norg0,note0,i0,{b}\n"));
     let ran = workspace.run(&[]).assert_code(2);
     assert!(
-        ran.stderr.contains("line 3") && ran.stderr.contains("differs from that of line 2"),
+        ran.stderr.contains("line 3")
+            && ran.stderr.contains("differs from that of line 2")
+            && ran.stderr.contains("Correct it, or"),
         "{}",
         ran.stderr
     );
@@ -162,9 +193,12 @@ fn odd_ids_are_warned_of_by_kind_and_line_and_fetched_all_the_same() {
         planned_and_run("org,note,image\norg0,note0,i0\norg0,note0,NULL\norg0,no\u{200b}te,i1\n", 3);
     for said in [plan, run] {
         assert!(said.contains("an id like NULL") && said.contains("line 3"), "{said}");
-        assert!(said.contains("an invisible character") && said.contains("line 4"), "{said}");
+        assert!(said.contains("an invisible character") && said.contains("U+200B"), "{said}");
+        assert!(said.contains("line 4"), "{said}");
     }
     assert_eq!(workspace.states()[0], "stored");
+    let again = workspace.run(&["--max-attempts", "1"]).assert_code(3).stderr;
+    assert!(again.contains("an id like NULL") && again.contains("U+200B"), "a loaded manifest: {again}");
 }
 
 #[test]

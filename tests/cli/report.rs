@@ -6,12 +6,13 @@ use std::fs;
 use sandbox::registry::ImageRef;
 use sandbox::workspace::{Run, Workspace};
 
-const REPORTS: [&str; 10] = [
+const REPORTS: [&str; 11] = [
     "report.csv",
     "failed.csv",
     "notes.csv",
     "index.csv",
     "gone.csv",
+    "report.html",
     "summary.json",
     "manifest-sha256.txt",
     "bagit.txt",

@@ -80,4 +80,7 @@ fn a_note_that_a_bad_row_names_is_not_complete() {
         (&counted["total"], &counted["complete"], &counted["incomplete"]),
         (&5.into(), &2.into(), &3.into())
     );
+    for org in workspace.summary()["orgs"].as_array().expect("a list") {
+        assert_eq!((&org["failed"], &org["complete"]), (&0.into(), &false.into()), "{org}");
+    }
 }

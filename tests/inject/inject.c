@@ -77,6 +77,9 @@ static const struct call calls[] = {
     {"stat", __NR_newfstatat, AT, 0},
     {"stat", __NR_statx, AT, 0},
     {"stat", __NR_faccessat, AT, 0},
+#ifdef __NR_faccessat2
+    {"stat", __NR_faccessat2, AT, 0},
+#endif
     {"stat", __NR_readlinkat, AT, 0},
     {"stat", __NR_fstat, FD, 0},
     {"statfs", __NR_statfs, PATH, 0},

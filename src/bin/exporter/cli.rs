@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use tracing_subscriber::filter::LevelFilter;
 
 pub use self::commands::{ADOPT, JSON, RECEIPTS, REPAIR, RUNS, SHELL, WATCH};
+use crate::settings::MANIFEST;
 use crate::settings::table::{self, Command, Kind, Setting};
 use crate::{
     exit,
@@ -45,11 +46,22 @@ Exit codes:
 /// # Errors
 /// The exit code, if there is nothing more to do: the user asked for help, or the usage is wrong.
 pub fn parse() -> Result<(Command, ArgMatches), ExitCode> {
-    let mut matches = parser().try_get_matches().map_err(|error| answer(&error))?;
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let mut matches =
+        parser_for(&arguments).try_get_matches_from(arguments).map_err(|error| answer(&error))?;
     let (name, args) = matches.remove_subcommand().unwrap_or_default();
     let command = commands::ALL.into_iter().find(|command| commands::name(*command) == name);
     // the parser lets no other name pass
     command.map(|command| (command, args)).ok_or(ExitCode::from(exit::USAGE))
+}
+
+/// The parser of these arguments. The help calls the manifest required, as it is but for `--show-settings`.
+fn parser_for(arguments: &[OsString]) -> clap::Command {
+    let flag = format!("--{}", table::SHOW_SETTINGS.flag);
+    let needs_manifest = !arguments.iter().any(|argument| *argument == *flag);
+    parser().mut_subcommands(|command| {
+        command.mut_args(|arg| if arg.get_id() == MANIFEST { arg.required(needs_manifest) } else { arg })
+    })
 }
 
 /// The whole command line.
@@ -99,7 +111,8 @@ fn valued(arg: Arg, setting: &'static Setting) -> Arg {
         _ if !choices.is_empty() => arg.value_parser(Suggested(choices)).hide_possible_values(true),
         "FILE" => arg.value_parser(value_parser!(OsString)).value_hint(ValueHint::FilePath),
         "DIR" => arg.value_parser(value_parser!(OsString)).value_hint(ValueHint::DirPath),
-        _ => arg.value_parser(value_parser!(OsString)),
+        // no completion but files is known for it otherwise
+        _ => arg.value_parser(value_parser!(OsString)).value_hint(ValueHint::Other),
     }
 }
 
@@ -204,6 +217,34 @@ mod tests {
                 .get_subcommands()
                 .any(|command| command.get_arguments().any(|arg| arg.get_long() == Some(setting.flag)));
             assert!(known, "{}", setting.flag);
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_required_but_to_show_the_settings() {
+        for (line, parsed) in [
+            ("exporter run", false),
+            ("exporter plan --json", false),
+            ("exporter run --show-settings", true),
+            ("exporter run m.csv --show-settings", true),
+            ("exporter plan m.csv", true),
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(parser_for(&arguments).try_get_matches_from(arguments).is_ok(), parsed, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_a_setting_that_is_a_path_is_completed_as_one() {
+        let parser = parser();
+        for arg in parser.get_subcommands().flat_map(clap::Command::get_arguments) {
+            let takes_value = arg.get_action().takes_values() && arg.get_possible_values().is_empty();
+            let is_path = matches!(arg.get_value_hint(), ValueHint::FilePath | ValueHint::DirPath);
+            let names = arg.get_value_names().unwrap_or_default();
+            let named = ["FILE", "DIR", MANIFEST].iter().any(|name| names.iter().any(|it| it == name));
+            let path = named || ["DIR", MANIFEST].contains(&arg.get_id().as_str());
+            assert!(!takes_value || is_path == path, "{arg:?}");
+            assert!(!takes_value || is_path || arg.get_value_hint() == ValueHint::Other, "{arg:?}");
         }
     }
 

@@ -14,6 +14,8 @@ pub const USAGE: u8 = 2;
 pub const FAILURE: u8 = 1;
 /// `verify` found something missing, changed, unreadable or foreign.
 pub const FINDINGS: u8 = 3;
+/// `--until` or `--max-duration` ended the run with rows left, none of them failed.
+const DEADLINE: u8 = 4;
 
 /// Prints why nothing was attempted.
 pub fn refuse(error: &dyn Error) -> ExitCode {
@@ -25,6 +27,11 @@ pub fn refuse(error: &dyn Error) -> ExitCode {
 pub fn failed(error: &RunError) -> ExitCode {
     print(error);
     ExitCode::from(code(error))
+}
+
+/// What the process of a run exits with; reports, log and metrics have the run's own code.
+pub fn of_run(code: u8, exit_zero_on_deadline: bool) -> ExitCode {
+    if exit_zero_on_deadline && code == DEADLINE { ExitCode::SUCCESS } else { ExitCode::from(code) }
 }
 
 /// The exit code of a command that did not start, or did not end as it should.
@@ -49,9 +56,9 @@ pub fn print(error: &RunError) {
     }
 }
 
-/// Warns of bad rows that `--on-bad-row skip` leaves out.
-pub fn warn_bad_rows(bad: u64, first: &[BadRow]) {
-    tracing::warn!("{} would count as failed", format::counted(bad, "bad row"));
+/// Warns of bad rows that `--on-bad-row skip` leaves out. `what`: what they do, after their number.
+pub fn warn_bad_rows(bad: u64, first: &[BadRow], what: &str) {
+    tracing::warn!("{} {what}", format::counted(bad, "bad row"));
     for (line, reason) in first_rows(first) {
         tracing::warn!(target: log::DETAIL, line, "{reason}");
     }
@@ -68,4 +75,20 @@ fn remaining(bad: u64, first: &[BadRow]) -> Option<String> {
     let shown = first.len().min(FIRST_BAD_ROWS) as u64;
     let remaining = bad.saturating_sub(shown);
     (remaining > 0).then(|| format!("and {} more", format::count(remaining)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_deadline_becomes_0_and_only_if_asked() {
+        // `ExitCode` has no equality
+        let same = |left: ExitCode, right: ExitCode| format!("{left:?}") == format!("{right:?}");
+        for code in [0, USAGE, FAILURE, FINDINGS, DEADLINE, 129, 130, 143] {
+            let expected = if code == DEADLINE { 0 } else { code };
+            assert!(same(of_run(code, true), ExitCode::from(expected)), "{code}");
+            assert!(same(of_run(code, false), ExitCode::from(code)), "{code}");
+        }
+    }
 }

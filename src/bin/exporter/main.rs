@@ -11,6 +11,7 @@ mod process;
 mod screen;
 mod settings;
 mod signals;
+mod time_zone;
 
 use std::process::ExitCode;
 

@@ -42,6 +42,8 @@ pub struct Settings {
     pub options: RunOptions,
     /// When the run stops starting new images, as text for the user.
     pub deadline: Option<Deadline>,
+    /// Whether the process exits with 0 if that time ended the run.
+    pub exit_zero_on_deadline: bool,
     /// What is allowed, but unwise.
     pub warnings: Vec<String>,
 }
@@ -131,7 +133,8 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
     };
     let deadline = until::deadline(sources)?;
     let options = RunOptions { deadline: deadline.as_ref().map(|deadline| deadline.time), ..options };
-    Ok(Settings { options, deadline, warnings })
+    let exit_zero_on_deadline = sources.switch(&table::EXIT_ZERO_ON_DEADLINE);
+    Ok(Settings { options, deadline, exit_zero_on_deadline, warnings })
 }
 
 /// The shard whose rows are exported.

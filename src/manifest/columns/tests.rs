@@ -91,7 +91,8 @@ fn a_column_named_twice_is_refused_and_both_names_are_shown() {
 
 #[test]
 fn the_error_for_a_header_of_one_column_names_the_delimiter_it_seems_to_have() {
-    for (header, said) in [("org;note;image", "';'"), ("org\tnote\timage", "tabs"), ("org|note|image", "'|'")]
+    for (header, said) in
+        [("org;note;image", "';'"), ("org\tnote\timage", "--delimiter tab"), ("org|note|image", "'|'")]
     {
         let error = find(&[header.to_owned()], &ColumnNames::default(), b',').expect_err("one column");
         assert!(error.to_string().contains(said), "{error}");

@@ -5,6 +5,7 @@
 //! can be asked: for one behind TLS the status stays unknown.
 
 use std::io;
+use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -29,8 +30,8 @@ pub(super) async fn ask(proxy: &ProxySettings, target: &Url, names: &Names) -> O
 async fn connect(proxy: &Url, target: &Url, names: &Names) -> io::Result<Vec<u8>> {
     let host = proxy.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = proxy.port_or_known_default().unwrap_or(80);
-    let mut addresses = names.addresses(host).await?.to_vec();
-    addresses.iter_mut().for_each(|address| address.set_port(port));
+    let found = names.addresses(host).await?;
+    let addresses: Vec<_> = found.iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
     let stream = TcpStream::connect(&*addresses).await?;
     write(&stream, request(proxy, target).as_bytes()).await?;
     read_line(&stream).await

@@ -45,6 +45,7 @@ pub(super) fn rows(
         sha256: Sha256::from_hex(manifest_sha256),
         reading: READING.to_owned(),
         header: HEADER.to_vec(),
+        warnings: Vec::new(),
         entries,
         skip_bad: true,
         shard: None,

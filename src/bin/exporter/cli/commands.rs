@@ -75,8 +75,8 @@ fn run(parser: Parser) -> Parser {
         parser,
         "Export every image of the manifest that is not delivered yet",
         "\
-Checks the whole manifest, fetches what is missing, and writes the reports: report.csv (every row), failed.csv (a \
-manifest of the rows still to do), notes.csv, summary.json and the checksums. To continue after an interruption, give \
+Checks the whole manifest, fetches what is missing, and writes the reports: report.csv (every row), index.csv \
+(where each image is), failed.csv (a manifest of the rows still to do), notes.csv, summary.json and the checksums. To continue after an interruption, give \
 the same command again; delivered images are not fetched again.
 
 The API key is read from a file (--api-key-file) or from the environment variable MAXAI_API_KEY, never from the \
@@ -150,9 +150,9 @@ fn doctor(parser: Parser) -> Parser {
         parser,
         "Check the key, the network and the export folder before a long run",
         "\
-Asks the API who the key belongs to (one request; two with --org), and tries everything that a run needs on the disk \
-of the export folder; if the folder does not exist, in the folder that would contain it. Leaves nothing behind. The \
-requests count towards the allowance of the runs with this key.
+Asks the API who the key belongs to (one request; two with --org). Then tries everything that a run needs on the disk: \
+in the export folder or, if it does not exist, in the folder that would contain it. Leaves nothing behind. The requests \
+count towards the allowance that all runs with this key share.
 
 Prints one line per check: ok, warning, or problem with its remedy. The exit code is 1 if there is a problem.",
     )
@@ -208,7 +208,7 @@ Examples:
   exporter verify export --oldest 1/7    a different seventh each night
   exporter verify export --repair        let the next run fetch what is missing or changed
   exporter verify export --adopt         the ledger is lost or damaged
-  exporter verify export --receipts --head HEX    the account of all runs, against a receipt kept elsewhere",
+  exporter verify export --receipts      the chain of all runs' receipts",
     )
     .args([
         export_folder(),
@@ -216,14 +216,14 @@ Examples:
             .long_help(
                 "Mark missing and changed images as undelivered, so that the next run fetches them\n\nThe exit code is \
                  still 3. A changed file stays until it is replaced. An unreadable file is marked if the disk returns \
-                 an I/O error for it but not for others; if five in succession cannot be read, it is the disk: nothing is \
-                 marked, and the exit code is 1.",
+                 an I/O error for it but not for others; if five in succession cannot be read, the disk is at fault: \
+                 nothing is marked, and the exit code is 1.",
             )
             .help_heading(WHAT_TO_DO),
         valued(OLDEST, "N/M")
-            .help("Check only the N/M of the images checked longest ago; do not search for foreign files")
+            .help("Check only the share N/M of the images that was checked longest ago; do not search for foreign files")
             .long_help(
-                "Check only the N/M of the images checked longest ago; do not search for foreign files\n\nThe delivery \
+                "Check only the share N/M of the images that was checked longest ago; do not search for foreign files\n\nThe delivery \
                  of an image counts as a check.",
             )
             .help_heading(WHAT_TO_DO),
@@ -238,12 +238,12 @@ Examples:
         switch(RECEIPTS, "Check the chain of receipts.jsonl instead of the images")
             .long_help(
                 "Check the chain of receipts.jsonl instead of the images\n\nEach receipt names the hash of the one before \
-                 and of tagmanifest-sha256.txt. A torn line, as a power cut leaves it, is named and is no finding.",
+                 and of tagmanifest-sha256.txt. A line that a power cut tore is named, but does not count as a finding.",
             )
             .conflicts_with_all([REPAIR, OLDEST, ADOPT])
             .help_heading(WHAT_TO_DO),
         valued(HEAD, "HEX")
-            .help("With --receipts: a receipt's SHA-256 that was kept elsewhere and must be in the chain")
+            .help("With --receipts: the SHA-256 of a receipt that you kept elsewhere; it must be in the chain")
             .requires(RECEIPTS)
             .help_heading(WHAT_TO_DO),
         json("Answer in JSON"),
@@ -255,14 +255,15 @@ fn report(parser: Parser) -> Parser {
         parser,
         "Write the reports again from the ledger",
         "\
-The same ledger gives the same bytes, even after a run that was killed. With --runs nothing is written; instead the \
-table of all runs is shown: who started each, when and on which host, its version and manifest, and how it ended.",
+The same ledger gives the same bytes, even after a run that was killed. With --runs, nothing is written; the command \
+prints the table of all runs instead: who started each, when and on which host, its version and manifest, and how it \
+ended.",
     )
     .after_help("Example: exporter report export")
     .after_long_help("Examples:\n  exporter report export\n  exporter report export --runs")
     .args([
         export_folder(),
-        switch(RUNS, "Show the table of runs instead").help_heading(WHAT_TO_DO),
+        switch(RUNS, "Print the table of all runs instead").help_heading(WHAT_TO_DO),
         json("With --runs: answer in JSON").requires(RUNS),
     ])
 }
@@ -291,7 +292,7 @@ fn manifest() -> Arg {
     Arg::new(MANIFEST)
         .value_parser(value_parser!(OsString))
         .value_hint(ValueHint::FilePath)
-        .required_unless_present(table::SHOW_SETTINGS.flag)
+        .required(true)
         .help("CSV file with the columns org, note and image; - reads standard input")
 }
 
@@ -310,7 +311,7 @@ fn switch(id: &'static str, help: &'static str) -> Arg {
 }
 
 fn valued(id: &'static str, value: &'static str) -> Arg {
-    Arg::new(id).long(id).value_name(value).value_parser(value_parser!(OsString))
+    Arg::new(id).long(id).value_name(value).value_parser(value_parser!(OsString)).value_hint(ValueHint::Other)
 }
 
 fn json(help: &'static str) -> Arg {

@@ -10,7 +10,7 @@ use exporter::plan::{Plan, PlanOptions, plan};
 use crate::output::facts::{self, Facts};
 use crate::output::{format, redact};
 use crate::settings::table::{self, Setting};
-use crate::{cli, commands, exit, settings};
+use crate::{cli, commands, exit, settings, time_zone};
 
 /// Settings of the plan that the run must have, too.
 const RUN_SETTINGS: [&Setting; 5] =
@@ -49,7 +49,7 @@ fn print_bad_rows(options: &PlanOptions, plan: &Plan) -> u8 {
         exit::print(&error);
         return exit::USAGE;
     }
-    exit::warn_bad_rows(plan.bad_rows, &plan.first_bad);
+    exit::warn_bad_rows(plan.bad_rows, &plan.first_bad, "would count as failed");
     0
 }
 
@@ -74,7 +74,8 @@ fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
     let folder = redact::safe(&options.out.to_string_lossy());
     facts.add("disk", format!("{} free{files}, for {folder}", format::bytes(plan.disk_free_bytes)));
     if plan.refused {
-        facts.add("next", "correct the bad rows, or leave them out with --on-bad-row skip");
+        let (rows, them) = if plan.bad_rows == 1 { ("row", "it") } else { ("rows", "them") };
+        facts.add("next", format!("correct the bad {rows}, or leave {them} out with --on-bad-row skip"));
     } else if plan.to_fetch > 0 {
         let manifest = redact::shell(&options.source.path());
         let shard = plan.shards.map_or_else(String::new, |shards| format!(" --shard K/{shards}"));
@@ -165,7 +166,7 @@ fn time(plan: &Plan, rate: Rate) -> String {
     }
     let time = format::duration(plan.shortest());
     // an end that the calendar cannot hold is left out
-    let end = jiff::ZonedDateTime::now().checked_add(plan.shortest());
+    let end = time_zone::now().checked_add(plan.shortest());
     let end = end.map_or_else(
         |_| String::new(),
         |end| format!(": started now it ends at {} at the earliest", end.strftime("%Y-%m-%d %H:%M")),
@@ -277,6 +278,12 @@ mod tests {
         );
         assert_eq!(decimal(999_400, "B"), "999 kB");
         assert_eq!(decimal(1_250_000, "B"), "1.2 MB");
+    }
+
+    #[test]
+    fn the_advice_for_one_bad_row_speaks_of_one() {
+        let text = shown(10, 0, 1, true);
+        assert!(text.ends_with("correct the bad row, or leave it out with --on-bad-row skip"), "{text}");
     }
 
     #[test]

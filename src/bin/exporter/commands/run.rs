@@ -22,7 +22,7 @@ use crate::settings::{self, Refusal, Screen, Settings, Sources, table};
 use crate::signals::{self, EndAtOnce};
 use crate::{exit, process};
 
-/// Runs the export; whatever its end, the metrics file gets the exit code that is returned. `ending` ends the process at
+/// Runs the export; whatever its end, the metrics file gets the exit code of the run. `ending` ends the process at
 /// a signal until the run listens to them.
 pub fn run(args: &ArgMatches, ending: Option<EndAtOnce>) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
@@ -95,6 +95,7 @@ fn export(
     ending: Option<EndAtOnce>,
 ) -> ExitCode {
     let stop = StopHandle::new();
+    let exit_zero_on_deadline = settings.exit_zero_on_deadline;
     let plan = metrics.as_ref().map(Metrics::plan).unwrap_or_default();
     let (runtime, result) = match process::runtime() {
         Ok(runtime) => {
@@ -120,7 +121,7 @@ fn export(
     if let Some(runtime) = runtime {
         runtime.shutdown_background();
     }
-    ExitCode::from(code)
+    exit::of_run(code, exit_zero_on_deadline)
 }
 
 /// The library's run, with a screen that watches it.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::output::facts::Facts;
 use crate::output::{self, format, redact};
 use crate::screen::summary;
-use crate::{cli, commands, exit, screen, settings};
+use crate::{cli, commands, exit, screen, settings, time_zone};
 
 /// Between two answers with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -198,7 +198,7 @@ fn speed(status: &Status) -> String {
     let mut text = format!("{} images/s over the last minute", format::per_second(status.rows_per_second));
     if let Some(left) = status.seconds_left {
         let _ = write!(text, ", {} left", format::duration(Duration::from_secs(left)));
-        let end = jiff::ZonedDateTime::now().checked_add(Duration::from_secs(left));
+        let end = time_zone::now().checked_add(Duration::from_secs(left));
         if let Ok(end) = end {
             let _ = write!(text, " (until {})", end.strftime("%Y-%m-%d %H:%M"));
         }

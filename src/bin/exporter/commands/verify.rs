@@ -260,10 +260,10 @@ mod tests {
         litter    data/.DS_Store
         ");
         let unreadable = vec!["data/o/n/a.jpg".to_owned(), "data/o/n/b.jpg".to_owned()];
-        let verified = Verified { checked: 2, unreadable, litter, ..Verified::default() };
+        let verified = Verified { unreadable, litter, ..Verified::default() };
         assert_snapshot!(text(&verified, &options(), &Flags::default(), false), @"
         not well: 2 unreadable
-        checked    2 images, 0 B in 0 s
+        checked    0 images, 0 B in 0 s
         unchanged  0
         unreadable 2
         litter     1 file that an operating system left in data/

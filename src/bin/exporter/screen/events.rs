@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use exporter::event::Event;
 
+use crate::exit;
 use crate::output::{format, log, redact};
 
 /// Failed rows, and rows with the same warning, that get a line each by default; the reports list all of them.
@@ -47,6 +48,10 @@ impl EventLog {
         match event {
             Event::Reading { manifest } => tracing::info!("reading {}", manifest.display()),
             Event::Notice { what } => tracing::warn!(target: log::PROGRESS, "{what}"),
+            Event::BadRows { bad, first } => {
+                let count = if *bad == 1 { "counts as failed" } else { "count as failed" };
+                exit::warn_bad_rows(*bad, first, count);
+            }
             Event::Checking => tracing::info!("checking that the images delivered before are still there"),
             Event::Begin { folder, todo, .. } => {
                 tracing::info!("{} to fetch into {}", format::counted(*todo, "image"), folder.display());
@@ -122,12 +127,15 @@ impl EventLog {
 }
 
 fn org_refused(org: &str, rows: u64, why: &str) {
-    let org = redact::safe(org);
-    let rows = match rows {
-        1 => "its other row fails".to_owned(),
-        rows => format!("its other {} rows fail", format::count(rows)),
-    };
-    tracing::warn!("organization {org} is refused, {rows} without a request: {why}");
+    tracing::warn!("organization {} is refused{}: {why}", redact::safe(org), other_rows(rows));
+}
+
+fn other_rows(rows: u64) -> String {
+    match rows {
+        0 => String::new(),
+        1 => ", its other row fails without a request".to_owned(),
+        rows => format!(", its other {} rows fail without a request", format::count(rows)),
+    }
 }
 
 fn rate_limited(wait: Duration) {
@@ -149,6 +157,13 @@ mod tests {
         let turns: Vec<Turn> = (0..22).map(|_| next_turn(&mut lines)).collect();
         assert!(turns[..19].iter().all(|turn| *turn == Turn::Show));
         assert_eq!(turns[19..], [Turn::ShowLast, Turn::Skip, Turn::Skip]);
+    }
+
+    #[test]
+    fn other_rows_of_a_refused_organization_are_spoken_of_only_if_there_are_any() {
+        assert_eq!(other_rows(0), "");
+        assert_eq!(other_rows(1), ", its other row fails without a request");
+        assert_eq!(other_rows(1200), ", its other 1,200 rows fail without a request");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub fn options(sources: &Sources<'_>) -> Result<ManifestOptions, Refusal> {
     Ok(ManifestOptions {
         delimiter: sources.text(&table::DELIMITER, delimiter)?,
         columns: sources.text(&table::COLUMNS, columns)?.unwrap_or_default(),
+        ..ManifestOptions::default()
     })
 }
 

@@ -137,7 +137,7 @@ pub const COLUMNS: Setting = Setting {
     flag: "columns",
     value: "ROLE=HEADER,...",
     heading: MANIFEST,
-    help: "Header names to use instead of the known ones: org=A,note=B,image=C, or one or two of them",
+    help: "Names of the columns, if the header has other than the known ones: org=A,note=B,image=C, or some of these",
     more: "The known names are org, org_id, organization, organization_id, x_organization_id; note, note_id, noteid; \
            image, image_id, imageid, file_id.",
     commands: MANIFEST_READERS,
@@ -149,6 +149,7 @@ pub const DELIMITER: Setting = Setting {
     value: "CHAR",
     heading: MANIFEST,
     help: "Character between fields; write tab for a tab",
+    more: "It takes precedence over a first line such as sep=; in the manifest.",
     commands: MANIFEST_READERS,
     ..SETTING
 };
@@ -158,7 +159,7 @@ pub const ON_BAD_ROW: Setting = Setting {
     value: "stop|skip",
     heading: MANIFEST,
     help: "If a row is bad: refuse the whole manifest (stop), or count the row as failed and go on (skip)",
-    more: "A manifest is refused before any request is made.",
+    more: "A manifest is refused before any request is made. Bad rows are named by line in both cases.",
     commands: MANIFEST_READERS,
     ..SETTING
 };
@@ -207,7 +208,7 @@ pub const STORAGE_HOST: Setting = Setting {
     value: "PATTERN",
     heading: API,
     help: "Host that a presigned URL may name, such as *.amazonaws.com; may be repeated",
-    more: "Presigned URLs that name other hosts are refused. A host that matches may have a private address.",
+    more: "Presigned URLs with other hosts are refused. A host that matches may have a private address.",
     commands: RUN_DOCTOR,
     ..SETTING
 };
@@ -217,7 +218,7 @@ pub const RATE: Setting = Setting {
     default: Some("1000/60s"),
     value: "N/DURATION",
     heading: PACE,
-    help: "API requests allowed in any window of this length, retries included",
+    help: "At most N requests to the API in any DURATION, retries included",
     more: "The vendor allows an app 1000 requests per minute. Lower this if other machines use the same key.",
     commands: RUN_PLAN,
     ..SETTING
@@ -296,8 +297,7 @@ pub const MAX_OUTAGE: Setting = Setting {
     value: "DURATION",
     heading: PACE,
     help: "Longest outage to wait out before the run stops",
-    more: "Until the run has had its first answer the limit is 2 minutes at most, so that a wrong address does not \
-           cost a night.",
+    more: "Before the first answer, the limit is at most 2 minutes, so that a wrong address does not cost a night.",
     ..SETTING
 };
 pub const MAX_SIZE: Setting = Setting {
@@ -324,6 +324,15 @@ pub const MAX_DURATION: Setting = Setting {
     heading: PACE,
     help: "Start no new images after this long; finish those in flight",
     more: "If --until is given too, the earlier of the two applies.",
+    ..SETTING
+};
+pub const EXIT_ZERO_ON_DEADLINE: Setting = Setting {
+    flag: "exit-zero-on-deadline",
+    kind: Kind::Switch,
+    heading: PACE,
+    help: "Exit with 0 instead of 4 if --until or --max-duration ended the run",
+    more: "For a scheduler that takes any code but 0 for a failure and cannot be told otherwise, such as Kubernetes. \
+           Reports, log and metrics still say 4.",
     ..SETTING
 };
 pub const PROGRESS: Setting = Setting {
@@ -378,8 +387,8 @@ pub const CONFIG: Setting = Setting {
     default_words: Some("exporter.toml here, else exporter/config.toml in the user's config folder"),
     value: "FILE",
     heading: SETTINGS,
-    help: "Config file (TOML)",
-    more: "Its keys are the names of the long flags: max-attempts = 5. Flags and environment variables take \
+    help: "Config file (TOML) to read",
+    more: "Its keys are the long flags without dashes, such as max-attempts = 5. Flags and environment variables take \
            precedence over it. It cannot hold the API key.",
     commands: EVERY,
     ..SETTING
@@ -394,7 +403,7 @@ pub const SHOW_SETTINGS: Setting = Setting {
 };
 
 /// All that can stand in a config file, in the order of the help.
-pub const ALL: [&Setting; 27] = [
+pub const ALL: [&Setting; 28] = [
     &OUT,
     &STATE_DIR,
     &MIN_FREE,
@@ -415,6 +424,7 @@ pub const ALL: [&Setting; 27] = [
     &MAX_SIZE,
     &UNTIL,
     &MAX_DURATION,
+    &EXIT_ZERO_ON_DEADLINE,
     &SHARD,
     &RATE_SHARE,
     &PROGRESS,

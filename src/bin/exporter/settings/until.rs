@@ -9,6 +9,7 @@ use jiff::{Timestamp, ZonedDateTime};
 use super::refusal::shown;
 use super::{Refusal, Sources, table, values};
 use crate::output::format;
+use crate::time_zone;
 
 /// The time after which a run starts no new images.
 #[derive(Debug)]
@@ -33,16 +34,15 @@ pub fn deadline(sources: &Sources<'_>) -> Result<Option<Deadline>, Refusal> {
 /// The local time zone: UTC on a machine that names none, but never instead of one that is named and unknown, since the
 /// run would end at another hour than the user means.
 fn zone(sources: &Sources<'_>) -> Result<TimeZone, Refusal> {
-    if let Ok(zone) = TimeZone::try_system()
-        && !zone.is_unknown()
-    {
+    let named = sources.variable("TZ");
+    if let Some(zone) = time_zone::local(named.as_deref().and_then(|name| name.to_str())) {
         return Ok(zone);
     }
-    match sources.variable("TZ").filter(|_| is_limited(sources)) {
+    match named.filter(|_| is_limited(sources)) {
         Some(name) => Err(Refusal::new(
             format_args!("TZ {}", shown(&name)),
-            "this machine does not know the time zone; correct it, install the zone database (tzdata), or unset TZ \
-             for UTC",
+            "this machine does not know the time zone; write a name such as Europe/Berlin, for which the zone database \
+             (tzdata) must be installed, or a rule such as CET-1CEST,M3.5.0,M10.5.0/3, or unset TZ for UTC",
         )),
         None => Ok(TimeZone::UTC),
     }

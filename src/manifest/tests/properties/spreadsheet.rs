@@ -17,8 +17,8 @@ enum Meant {
         ward: Vec<u8>,
         padding: usize,
     },
-    /// A row of so many empty fields; none is a blank line.
-    Blank(usize),
+    /// A row of so many empty fields, or of blanks; none is a blank line.
+    Blank(usize, &'static str),
     HeaderAgain,
     Rule,
     /// A row without its image.
@@ -59,7 +59,7 @@ fn meant() -> impl Strategy<Value = Meant> {
         6 => ("[a-z0-9]{1,5}", ID, ID, ward, 0..4_usize).prop_map(|(org, note, image, ward, padding)| {
             Meant::Row { ids: [org, note, image], ward, padding }
         }),
-        2 => (0..7_usize).prop_map(Meant::Blank),
+        2 => (0..7_usize, prop::sample::select(vec!["", " "])).prop_map(|(fields, text)| Meant::Blank(fields, text)),
         1 => Just(Meant::HeaderAgain),
         1 => Just(Meant::Rule),
         1 => ("[a-z]{1,5}", ID).prop_map(|(org, note)| Meant::Short { org, note }),
@@ -120,8 +120,8 @@ impl Style {
                 }
                 self.line(&fields)
             }
-            Meant::Blank(0) => self.end.into(),
-            Meant::Blank(fields) => self.line(&vec![&b""[..]; *fields]),
+            Meant::Blank(0, _) => self.end.into(),
+            Meant::Blank(fields, text) => self.line(&vec![text.as_bytes(); *fields]),
             Meant::HeaderAgain => self.line(&HEADER),
             Meant::Rule => self.line(&[b"---", b"--------", b"-----", b""]),
             Meant::Short { org, note } => self.line(&[org.as_bytes(), note.as_bytes()]),
@@ -137,7 +137,7 @@ impl Style {
 /// What must come out of one line, if anything.
 fn expected(line: u64, meant: &Meant) -> Option<(u64, Result<[String; 3], &'static str>)> {
     let result = match meant {
-        Meant::Blank(_) => return None,
+        Meant::Blank(..) => return None,
         Meant::Row { ids, .. } => Ok(ids.clone()),
         Meant::HeaderAgain => Err("row is the header again"),
         Meant::Rule => Err("row is a line of dashes"),
@@ -166,7 +166,7 @@ proptest! {
             wanted.extend(expected(super::line_behind(&text), meant));
             text.extend(style.row(meant));
         }
-        if style.cut && !matches!(all.last(), None | Some(Meant::Blank(0))) {
+        if style.cut && !matches!(all.last(), None | Some(Meant::Blank(0, _))) {
             text.truncate(text.len() - style.end.len());
         }
         let reader = BufReader::with_capacity(capacity, &text[..]);
