@@ -190,6 +190,7 @@ fn wants_json(arguments: &[OsString], variable: Option<OsString>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::FOLDER;
 
     #[test]
     fn clap_finds_no_contradiction_in_the_command_line() {
@@ -242,7 +243,7 @@ mod tests {
             let is_path = matches!(arg.get_value_hint(), ValueHint::FilePath | ValueHint::DirPath);
             let names = arg.get_value_names().unwrap_or_default();
             let named = ["FILE", "DIR", MANIFEST].iter().any(|name| names.iter().any(|it| it == name));
-            let path = named || ["DIR", MANIFEST].contains(&arg.get_id().as_str());
+            let path = named || ["DIR", MANIFEST, FOLDER].contains(&arg.get_id().as_str());
             assert!(!takes_value || is_path == path, "{arg:?}");
             assert!(!takes_value || is_path || arg.get_value_hint() == ValueHint::Other, "{arg:?}");
         }
