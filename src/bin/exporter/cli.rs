@@ -60,6 +60,10 @@ fn parser_for(arguments: &[OsString]) -> clap::Command {
     let flag = format!("--{}", table::SHOW_SETTINGS.flag);
     let needs_manifest = !arguments.iter().any(|argument| *argument == *flag);
     parser().mut_subcommands(|command| {
+        // a merge knows the manifest of its shards
+        if command.get_name() == commands::name(Command::Merge) {
+            return command;
+        }
         command.mut_args(|arg| if arg.get_id() == MANIFEST { arg.required(needs_manifest) } else { arg })
     })
 }
