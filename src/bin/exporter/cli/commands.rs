@@ -106,7 +106,7 @@ named, and the exit code is 1; else it is that of the rows.
 Shards in export folders of their own are taken into this one if these are named: on one disk images are moved, from \
 another one they are copied and hashed on the way.",
     )
-    .override_usage("exporter merge [OPTIONS] <MANIFEST> [FOLDER]...")
+    .override_usage("exporter merge [OPTIONS] [MANIFEST] [FOLDER]...")
     .after_help("Example: exporter merge manifest.csv -o export")
     .after_long_help(
         "\
