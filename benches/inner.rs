@@ -49,6 +49,7 @@ fn load(connection: &mut Connection, text: &str) {
         warnings: Vec::new(),
         entries,
         skip_bad: false,
+        shard: None,
         run: None,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(())).expect("loaded");

@@ -66,6 +66,7 @@ impl Admission {
             Some(folder) => Limiter::shared(options.rate, &options.api, folder, events.clone()),
             None => Limiter::new(options.rate),
         };
+        let limiter = limiter.with_share(options.rate_share, options.shard);
         Self {
             drain: Drain::new(options.deadline, events.clone()),
             breaker: Watched::new(Breaker::new(options.max_outage, MAX_OUTAGE_AT_START)),

@@ -5,6 +5,7 @@
 //! that runs on that thread. Only the modules below change the ledger's tables; the rest of the program may read them.
 
 pub(crate) mod columns;
+mod copy;
 mod delivered;
 mod fault;
 mod files;
@@ -17,7 +18,9 @@ mod link;
 mod load;
 mod lock;
 mod manifest;
+mod merge;
 mod open;
+mod others;
 mod owners;
 mod pace;
 mod paths;
@@ -29,6 +32,7 @@ mod runs;
 mod samples;
 mod schema;
 mod scratch;
+mod shards;
 mod unasked;
 mod vanished;
 mod write;
@@ -39,6 +43,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+pub(crate) use copy::{copy_ledger, export_id};
 pub use delivered::{Damage, delivered_rows, mark_checked, mark_damaged, mark_vanished, repaired};
 pub(crate) use fault::sqlite_error;
 pub use handles::LedgerConnection;
@@ -47,7 +52,11 @@ pub(crate) use intents::{Intent, settle_intents, unsettled_intents};
 pub use load::{Loaded, Loading, is_loaded, load};
 pub use lock::{Holder, VERIFY, holder};
 pub use manifest::{first_bad_rows, manifest_warnings};
-pub use open::{State, open_locked, open_state};
+pub(crate) use merge::{
+    Imported, begin_merge, delivered_files, explain_untried, import_ends, import_parts, import_shard,
+    loaded_manifest, record_merge, rows_in_all,
+};
+pub use open::{State, open_locked, open_merged, open_state};
 pub use owners::{Owner, adopt_note};
 pub use pace::{Pace, pace_of};
 pub use paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, state_folder};
@@ -59,7 +68,11 @@ pub use runs::{RunCounters, RunRow, finish_run, insert_run, runs};
 pub(crate) use runs::{newest_run, runs_after};
 pub use samples::{Sample, Span, SpanKind};
 pub(crate) use samples::{samples, spans};
-pub use scratch::{Scratch, open_scratch};
+pub use scratch::{Scratch, open_gathered, open_scratch};
+pub(crate) use shards::{Dissolving, Heartbeat, lock_shard, withdraw};
+pub use shards::{
+    ShardHome, ShardLook, ShardSet, ShardState, Standing, open_shard, open_shard_read_only, shard_of,
+};
 pub use vanished::{Inspection, inspect_delivered, refuse_linked_folders};
 pub use write::{
     Delivered, EndState, ImageRow, NotDelivered, PartRecord, RowEnd, Write, adopt_image, end_row, image_key,

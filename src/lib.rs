@@ -13,7 +13,8 @@
 //! 7. [`store`]: part file → durable → final name → ledger, many images at a time.
 //! 8. [`report`]: ledger → reports, each replaced atomically.
 //!
-//! [`run`] ties these together. [`plan`], [`status`], [`doctor`] and [`verify`] look at an export without running
+//! [`run`] ties these together. Where several machines share the rows ([`shard`]), [`merge`] makes one export of what
+//! they delivered. [`plan`], [`status`], [`doctor`] and [`verify`] look at an export without running
 //! it. The library returns values and emits [`event`]s; it never prints.
 //!
 //! The modules below stand in the order of their imports: a module uses only modules above it.
@@ -21,7 +22,9 @@
 
 // words that everything shares
 pub mod item;
+pub mod shard;
 pub(crate) mod csv_field;
+pub(crate) mod machine;
 pub mod number;
 pub mod timestamp;
 pub mod shutdown;
@@ -44,6 +47,7 @@ pub(crate) mod admission;
 pub(crate) mod fetch;
 pub mod report;
 pub mod run;
+pub mod merge;
 
 // around a run
 pub mod plan;

@@ -24,12 +24,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::permit::Permit;
-pub use self::policy::{Decision, Policy, Slot};
-use self::shared::Shared;
+pub use self::policy::{Decision, Part, Policy, Slot};
+use self::shared::{Shared, Stake};
 use self::usage::Usage;
 use crate::event::{Event, Events};
-use crate::options::{ApiOptions, Rate};
+use crate::options::{ApiOptions, Rate, RateShare};
 use crate::remote::rate_headers::RateHeaders;
+use crate::shard::Shard;
 
 /// A task that waits for answers of other runs samples the shared count twice in the time of one request, but no
 /// more often than this: a sample costs a file lock.
@@ -106,6 +107,34 @@ impl Limiter {
             events,
         };
         Self { core: Arc::new(core), queue: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The same for a run that has only a part of the allowance, since other machines use the rest at the same time. Runs
+    /// that share a count add up their parts; `shard` is the run's, whose part counts once however often it is started.
+    #[must_use]
+    pub fn with_share(self, share: RateShare, shard: Option<Shard>) -> Self {
+        let part = Part::from(share);
+        self.with_stake(Stake { part, shard: shard.map_or(0, Shard::number) }, part)
+    }
+
+    fn with_stake(self, stake: Stake, own: Part) -> Self {
+        let Self { core, queue } = self;
+        // nothing else holds it yet
+        let core = Arc::try_unwrap(core).map(|mut core| {
+            if let Some(shared) = &mut core.shared {
+                shared.set_stake(stake);
+            }
+            lock(&core.policy).set_own(own, Instant::now());
+            Arc::new(core)
+        });
+        Self { core: core.unwrap_or_else(|core| core), queue }
+    }
+
+    /// The same for a command that sends a few requests beside the runs of this machine, and brings no part of the
+    /// allowance into their count.
+    #[must_use]
+    pub fn as_guest(self) -> Self {
+        self.with_stake(Stake { part: Part::NONE, shard: 0 }, Part::WHOLE)
     }
 
     /// Waits until one request may be sent. `left` is the number of requests that the run still needs, as far as it is

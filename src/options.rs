@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::SecretString;
 
 use crate::manifest::{ManifestOptions, Source};
+use crate::shard::Shard;
 
 /// Base address of the API: the `servers` entry of the vendor's OpenAPI file.
 pub const API_URL: &str = "https://api.maxcare.ai/v2";
@@ -80,6 +81,32 @@ impl fmt::Display for Rate {
     }
 }
 
+/// The part of the allowance that a run may use while no answer of the API says what is left of it: `part` of `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateShare {
+    /// From 1 to `of`.
+    pub part: u32,
+    /// At least 1.
+    pub of: u32,
+}
+
+impl RateShare {
+    /// The whole allowance.
+    pub const WHOLE: Self = Self { part: 1, of: 1 };
+}
+
+impl Default for RateShare {
+    fn default() -> Self {
+        Self::WHOLE
+    }
+}
+
+impl fmt::Display for RateShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.part, self.of)
+    }
+}
+
 /// How many images are in flight at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
@@ -140,8 +167,12 @@ pub struct RunOptions {
     pub state_dir: Option<PathBuf>,
     /// The API.
     pub api: ApiOptions,
-    /// The allowance.
+    /// The shard whose rows are fetched; `None`: all rows.
+    pub shard: Option<Shard>,
+    /// The allowance of the whole app.
     pub rate: Rate,
+    /// This run's part of it.
+    pub rate_share: RateShare,
     /// Folder of the count of requests that the user's runs share; `None`: the run counts on its own.
     pub limiter_dir: Option<PathBuf>,
     /// Images in flight.

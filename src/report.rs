@@ -127,6 +127,10 @@ fn write_files(
     transaction.commit()?;
 
     let mut files = Replacer::begin(folder, &summary.manifest_sha256);
+    // the images of a shard are no bag of their own: a merge makes one of all shards
+    if ledger::shard_of(conn)?.is_some() {
+        return write_shard(conn, files, summary, finish);
+    }
     if let Err(error) = bag::make_payload_folder(folder) {
         files.refuse("data/", error);
     }
@@ -186,6 +190,37 @@ fn write_end(
         }
     }
     Ok(refused)
+}
+
+/// Writes the reports of a shard: of its rows, and `summary.json`.
+fn write_shard(
+    conn: &Connection,
+    mut files: Replacer<'_>,
+    mut summary: Summary,
+    finish: Finish<'_>,
+) -> Result<Written, ReportError> {
+    let folder = files.folder();
+    let snapshot = conn.unchecked_transaction()?;
+    let rows = draft_rows(&snapshot, folder)?;
+    drop(snapshot);
+    for draft in rows {
+        files.replace(draft);
+    }
+    files.settle();
+    let mut refused = error::refused(folder, files.refused());
+    if refused.is_some() {
+        finish(&summary.counts, refused.as_ref())?;
+        summary.add_run(conn)?;
+    }
+    files.write(SUMMARY, |out| summary::write(&summary, out))?;
+    files.settle();
+    let all = error::refused(folder, files.refused());
+    if refused.is_none() && all.is_some() {
+        finish(&summary.counts, all.as_ref())?;
+    }
+    refused = all.or(refused);
+    // the merge of all shards is the event that has a receipt
+    Ok(Written { summary, refused, receipt: None })
 }
 
 /// Writes the reports of the rows and the payload manifest side by side: sorting the paths of a million images takes

@@ -3,6 +3,7 @@
 //! Nothing is created before the manifest is known to be good. From then on, whatever happens, the run ends by
 //! recording how it ended and by writing the reports of what was done.
 
+pub(crate) mod checked;
 mod export;
 mod finish;
 mod pipeline;
@@ -52,10 +53,11 @@ pub async fn run(
     let started = Instant::now();
     let remote = connect(&options, &events)?;
     let manifest = prepare::read(&options, &stop, &events).await?;
-    let export = Export::open(&options, manifest, &stop).await?;
+    let mut export = Export::open(&options, manifest, &stop).await?;
     export.warn(&options, &events);
     let todo = or_aborted(&stop, export.sweep(&events)).await?;
     let (fetcher, committing) = export.start(&options, remote, &events, progress)?;
+    export.watch_heartbeat(&fetcher);
     match todo {
         Ok(0) => {}
         Ok(todo) => pipeline::drive(&fetcher, export.run(), todo, &stop, started).await,

@@ -1,13 +1,16 @@
 //! How far a run is, or how the last one ended: read from the ledger, also while a run writes to it.
 
+mod shards;
+
 use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
 
+pub use self::shards::ShardStatus;
 use crate::error::RunError;
-use crate::ledger::{self, Pace, RunRow, sqlite_error};
+use crate::ledger::{self, Pace, RunRow, ShardSet, sqlite_error};
 use crate::report::{Counts, counts};
 
 /// Speed is taken over so many seconds: one window of the API's allowance.
@@ -34,6 +37,9 @@ pub struct Status {
     pub pid: Option<u32>,
     /// What the run does; `None` where none is going on.
     pub phase: Option<Phase>,
+    /// The shards, if several machines fill the export.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardStatus>,
     /// Images in flight and what the other rows wait for; `None` where no images are being fetched.
     pub pace: Option<Pace>,
     /// Untried rows that `verify --repair` made so since the newest run.
@@ -87,6 +93,9 @@ fn write_newest<S: Serializer>(run: &Option<RunRow>, serializer: S) -> Result<S:
 /// # Errors
 /// [`RunError::NoExport`] and [`RunError::Ledger`].
 pub fn status(out: &Path, state_dir: Option<&Path>, now: Timestamp) -> Result<Status, RunError> {
+    if let Some(set) = ShardSet::read(out)? {
+        return shards::status(out, state_dir, &set, now);
+    }
     let connection = ledger::open_read_only(out, state_dir)?;
     // asked first: a run that ends meanwhile is then shown once more as going on, with its last numbers
     let holder = ledger::holder(out, state_dir)?.filter(|holder| matches!(&*holder.command, "" | "run"));
@@ -128,6 +137,7 @@ fn read(connection: &Connection, running: bool, now: Timestamp) -> rusqlite::Res
         run,
         pid: None,
         phase: None,
+        shards: Vec::new(),
         pace,
         repaired: ledger::repaired(&snapshot)?,
     })

@@ -22,6 +22,7 @@ mod sync;
 mod unrecorded;
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -47,6 +48,7 @@ const PART_SUFFIX: &str = ".part";
 pub struct Folder {
     root: PathBuf,
     parts: PathBuf,
+    reports: PathBuf,
     handle: File,
     device: u64,
     min_free: u64,
@@ -55,8 +57,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder that exists, and makes `data/` in it.
-    pub(crate) fn open(root: &Path, min_free: u64) -> Result<Self, RunError> {
+    /// Opens a folder that exists, and makes `data/` in it. `own`: the folder in it for part files and reports of a shard.
+    pub(crate) fn open(root: &Path, own: Option<&Path>, min_free: u64) -> Result<Self, RunError> {
         let data = root.join("data");
         make_data(&data)?;
         let handle = File::open(root).map_err(disk_error("opening", root))?;
@@ -73,7 +75,8 @@ impl Folder {
         }
         Ok(Self {
             root: root.to_owned(),
-            parts: root.join(STATE_DIR),
+            parts: own.map_or_else(|| root.join(STATE_DIR), Path::to_owned),
+            reports: own.unwrap_or(root).to_owned(),
             handle,
             device,
             min_free,
@@ -96,6 +99,11 @@ impl Folder {
     /// Its path.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where the reports are written.
+    pub(crate) fn reports(&self) -> &Path {
+        &self.reports
     }
 
     /// Path of a part file.
@@ -139,9 +147,11 @@ fn make_data(data: &Path) -> Result<(), RunError> {
             let what = format!("{}{IN_THE_WAY}no folder; move it away", data.display());
             Err(RunError::Disk(what))
         }
-        Presence::Absent => {
-            std::fs::DirBuilder::new().mode(0o700).create(data).map_err(disk_error("making", data))
-        }
+        Presence::Absent => match std::fs::DirBuilder::new().mode(0o700).create(data) {
+            // another shard has just made it
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => make_data(data),
+            made => made.map_err(disk_error("making", data)),
+        },
     }
 }
 
@@ -172,7 +182,7 @@ mod tests {
         for file in ["a0.part", "b0.part", "ledger.sqlite", "a/a1.part", "7/7b.part", "7/other"] {
             std::fs::write(state.join(file), "").expect("written");
         }
-        let folder = Folder::open(dir.path(), 0).expect("opened");
+        let folder = Folder::open(dir.path(), None, 0).expect("opened");
         folder.sweep_parts(|name| name == "b0.part" || name == "a1.part").expect("swept");
         let there = |name: &str| state.join(name).exists();
         assert!(!there("a0.part") && there("b0.part") && there("ledger.sqlite"));

@@ -23,6 +23,7 @@ mod repair;
 mod verified;
 
 use std::fs::File;
+use std::ops::Deref;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -37,7 +38,7 @@ pub use verified::Verified;
 use crate::disk::presence::{self, cannot_look};
 use crate::error::RunError;
 use crate::error::disk_cause::IS_IT_MOUNTED;
-use crate::ledger::{self, LedgerConnection, sqlite_error};
+use crate::ledger::{self, LedgerConnection, ShardSet, sqlite_error};
 use crate::timestamp;
 
 /// Verifies an export.
@@ -47,22 +48,38 @@ use crate::timestamp;
 /// be read; a folder that cannot be entered or is a link. Nothing was marked then.
 pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
     let (start, started_at) = (Instant::now(), timestamp::now());
-    let (connection, locks) = open(options)?;
+    let set = ShardSet::read(&options.out)?;
+    let (connection, locks) = match &set {
+        None => open(options)?,
+        Some(set) => (open_shards(options, set)?, Vec::new()),
+    };
     links::refuse_links(&connection, &options.out)?;
     chosen::choose(&connection, options.oldest, progress).map_err(sqlite_error)?;
 
     let mut verified = Verified::default();
-    let mut check_log = CheckLog::new(&options.out, options.state_dir.as_deref(), options.repair);
+    let mut check_log = match &set {
+        None => CheckLog::new(&options.out, options.state_dir.as_deref(), options.repair),
+        Some(_) => CheckLog::refused("the export is one of shards; `exporter merge --finish` ends that"),
+    };
     let mut findings = check_files(&connection, options, progress, &mut check_log)?;
     if options.repair {
         findings.refuse_unreadable_medium()?;
     } else {
-        recheck::recheck(&connection, &options.out, &mut findings)?;
+        let fresh = || match &set {
+            None => Ok(None),
+            Some(set) => open_shards(options, set).map(Some),
+        };
+        recheck::recheck(&connection, fresh, &options.out, &mut findings)?;
     }
     if options.oldest.is_none() {
         let mut found = foreign::find(&connection, &options.out, foreign::OWNED)?;
         if !options.repair && !found.foreign.is_empty() {
-            pending::drop_pending(&connection, options, &mut found.foreign)?;
+            match &set {
+                None => pending::drop_pending(&connection, options, &mut found.foreign)?,
+                Some(set) => {
+                    pending::drop_owned(&*open_shards(options, set)?, &options.out, &mut found.foreign)?;
+                }
+            }
         }
         found.report(&mut verified);
     }
@@ -71,13 +88,58 @@ pub fn verify(options: &VerifyOptions, progress: &Progress) -> Result<Verified, 
         verified.repaired = repair::repair(&connection, &options.out, &findings.problems, &started_at)?;
     }
     findings.report(&mut verified);
-    connection.close().map_err(sqlite_error)?;
+    connection.close()?;
     drop(locks);
     Ok(verified.measured(progress, start))
 }
 
+/// The ledger of an export, or what those of its shards know together.
+enum Opened {
+    Own(LedgerConnection),
+    Gathered(Connection),
+}
+
+impl Deref for Opened {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Gathered(connection) => connection,
+        }
+    }
+}
+
+impl Opened {
+    /// Closes the file, and says so if that failed.
+    fn close(self) -> Result<(), RunError> {
+        match self {
+            Self::Own(connection) => connection.close().map_err(sqlite_error),
+            Self::Gathered(connection) => connection.close().map_err(|(_, error)| sqlite_error(error)),
+        }
+    }
+}
+
+/// Gathers what the ledgers of all shards know. Nothing can be written down there.
+fn open_shards(options: &VerifyOptions, set: &ShardSet) -> Result<Opened, RunError> {
+    let flag = match (options.repair, options.oldest) {
+        (true, _) => "--repair",
+        (_, Some(_)) => "--oldest",
+        _ => {
+            return ledger::open_gathered(&options.out, options.state_dir.as_deref(), set)
+                .map(Opened::Gathered);
+        }
+    };
+    let out = options.out.display();
+    Err(RunError::Settings(format!(
+        "{out} is exported in {} shards: {flag} needs one ledger of all. Make it first: `exporter merge MANIFEST -o {out} \
+         --finish`",
+        set.shards
+    )))
+}
+
 /// Opens the ledger and reads it for damage; for a repair, with the folder's locks.
-fn open(options: &VerifyOptions) -> Result<(LedgerConnection, Vec<File>), RunError> {
+fn open(options: &VerifyOptions) -> Result<(Opened, Vec<File>), RunError> {
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
     let (connection, locks) = if options.repair {
         let state = ledger::open_locked(out, state_dir, ledger::VERIFY)?;
@@ -94,7 +156,7 @@ fn open(options: &VerifyOptions) -> Result<(LedgerConnection, Vec<File>), RunErr
             return Err(RunError::Disk(what));
         }
     }
-    Ok((connection, locks))
+    Ok((Opened::Own(connection), locks))
 }
 
 /// Hashes the chosen images. Each one counts as checked, whatever was found: otherwise those that are missing would

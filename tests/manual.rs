@@ -93,7 +93,7 @@ fn the_manual_page_has_a_chapter_for_every_command_with_all_its_flags() {
 
 #[test]
 fn commands_are_listed_in_the_order_of_their_use() {
-    let order = ["run", "plan", "doctor", "status", "verify", "report", "completions", "man"];
+    let order = ["run", "merge", "plan", "doctor", "status", "verify", "report", "completions", "man"];
     assert_eq!(commands(), order);
     let page = exporter(&["man"]);
     let chapters = page.lines().filter_map(|line| line.strip_prefix(".SH \"EXPORTER "));

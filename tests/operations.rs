@@ -111,3 +111,54 @@ fn every_command_and_flag_is_known() {
     }
     assert!(flags > 15, "{flags} flags");
 }
+
+/// The shell line of the Indexed Job, as the pod's shell gets it.
+fn job_script(document: &str) -> String {
+    let (_, job) = document.split_once("completionMode: Indexed").expect("the job");
+    let (_, args) = job.split_once("args:\n            - |\n").expect("its arguments");
+    let lines = args.lines().take_while(|line| line.starts_with("              "));
+    lines.map(|line| format!("{}\n", &line[14..])).collect()
+}
+
+#[test]
+fn the_indexed_job_starts_every_shard_once() {
+    let document = document();
+    let script = job_script(&document);
+    let folder = tempfile::tempdir().expect("a folder");
+    let fake = folder.path().join("exporter");
+    std::fs::write(&fake, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&fake, mode).expect("made executable");
+    let mut shards = Vec::new();
+    for index in 0..8 {
+        let output = Command::new("/bin/sh")
+            .args(["-c", &script])
+            .env_clear()
+            .env("PATH", folder.path())
+            .env("JOB_COMPLETION_INDEX", index.to_string())
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).expect("UTF-8");
+        let mut words = said.lines().skip_while(|word| *word != "--shard");
+        shards.push(words.nth(1).expect("a shard").to_owned());
+    }
+    let all: Vec<String> = (1..=8).map(|number| format!("{number}/8")).collect();
+    assert_eq!(shards, all);
+    for shard in shards {
+        shard.parse::<exporter::shard::Shard>().expect("one that the exporter takes");
+    }
+}
+
+#[test]
+fn the_shell_scripts_are_sound() {
+    let document = document();
+    let (_, script) = document.split_once("```bash\n").expect("the script for Slurm");
+    let script = script.split_once("\n```").expect("its end").0;
+    let output = Command::new("bash").args(["-n", "-c", script]).output().expect("bash");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        script.contains("$SLURM_ARRAY_TASK_ID/$shards"),
+        "the number of shards does not come from the engine"
+    );
+}

@@ -22,6 +22,8 @@ pub(crate) fn run_options(out: &Path) -> RunOptions {
             storage_hosts: Vec::new(),
             ca_file: None,
         },
+        shard: None,
+        rate_share: crate::options::RateShare::WHOLE,
         rate: options::RATE,
         limiter_dir: None,
         concurrency: Concurrency::Fixed(NonZeroU32::MIN),

@@ -61,8 +61,12 @@ pub(crate) fn create_private(path: &Path, made: &mut Vec<PathBuf>) -> Result<(),
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_private(parent, made)?;
-    DirBuilder::new().mode(0o700).create(path).map_err(disk_error("making", path))?;
-    made.push(path.to_owned());
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => made.push(path.to_owned()),
+        // another machine's shard has just made it
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return create_private(path, made),
+        Err(error) => return Err(disk_error("making", path)(error)),
+    }
     sync(parent)
 }
 

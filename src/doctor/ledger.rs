@@ -1,6 +1,7 @@
 //! Ledger and lock: a database needs a local disk.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use crate::disk::folder::not_a_folder;
 use crate::disk::presence::{self, cannot_look_at};
 use crate::disk::{FileSystem, journal_mode, nearest_existing};
 use crate::error::RunError;
-use crate::ledger;
+use crate::ledger::{self, ShardHome, ShardLook, ShardSet};
+use crate::shard::Shard;
 
 const LOCAL: &str = "name a folder on a local disk with --state-dir";
 
@@ -101,6 +103,11 @@ fn locks(own: &Path, checks: &mut Checks) {
 /// The ledger of an earlier run, if there is one.
 fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
     const NAME: &str = "ledger";
+    match ShardSet::read(out) {
+        Ok(None) => {}
+        Ok(Some(set)) => return shards(out, state_dir, &set, checks),
+        Err(error) => return checks.problem(NAME, error.to_string(), "see write and locks"),
+    }
     match ledger::open_read_only(out, state_dir) {
         Err(RunError::NoExport(_)) => return checks.ok(NAME, "none yet"),
         Err(RunError::Ledger { path, what, kind }) => {
@@ -122,6 +129,25 @@ fn export(out: &Path, state_dir: Option<&Path>, checks: &mut Checks) {
         }
         Err(error) => trouble(NAME, &error, checks),
     }
+}
+
+/// The shards that several machines fill.
+fn shards(out: &Path, state_dir: Option<&Path>, set: &ShardSet, checks: &mut Checks) {
+    const NAME: &str = "ledger";
+    let mut standings = BTreeMap::new();
+    for shard in Shard::all(set.shards) {
+        match ShardLook::at(out, ShardHome::of(out, state_dir, shard)) {
+            Ok(look) => *standings.entry(look.standing).or_insert(0_u32) += 1,
+            Err(error) => {
+                let remedy =
+                    "remove the folder of that shard and run it again: what it delivered is fetched again";
+                return checks.problem(NAME, format!("shard {shard}: {error}"), remedy);
+            }
+        }
+    }
+    let words = standings.iter().map(|(standing, count)| format!("{count} {}", standing.as_str()));
+    let words: Vec<String> = words.collect();
+    checks.ok(NAME, format!("in {} shards: {}", set.shards, words.join(", ")));
 }
 
 fn trouble(name: &'static str, error: &RunError, checks: &mut Checks) {

@@ -92,7 +92,7 @@ fn ca(options: &DoctorOptions, checks: &mut Checks) -> bool {
 fn limiter(options: &DoctorOptions) -> Limiter {
     match &options.limiter_dir {
         Some(folder) if options.no_key.is_none() => {
-            Limiter::shared(options.rate, &options.api, folder, Events::none())
+            Limiter::shared(options.rate, &options.api, folder, Events::none()).as_guest()
         }
         _ => Limiter::new(options.rate),
     }

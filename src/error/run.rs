@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{ErrorCode, ErrorResponse, ItemError, Service, advice, disk_cause};
 use crate::manifest::{BadRow, ManifestError};
+use crate::shard::Shard;
 use crate::shutdown::Signal;
 
 /// Why a ledger cannot be used. The advice depends on it.
@@ -23,6 +24,15 @@ impl LedgerState {
     /// What to do about it. `ledger`: the path of the ledger.
     #[must_use]
     pub fn advice(self, ledger: &Path) -> String {
+        if let Some(folder) = shard_folder(ledger) {
+            return match self {
+                Self::Newer => "Use one version of exporter for all shards and for the merge".to_owned(),
+                Self::Damaged | Self::Missing => format!(
+                    "Remove {} and run that shard again: it fetches anew what was not merged before",
+                    folder.display()
+                ),
+            };
+        }
         let adopt = adopt_command(ledger);
         match self {
             Self::Damaged => {
@@ -50,6 +60,12 @@ fn adopt_command(ledger: &Path) -> String {
         }
         _ => format!("exporter verify --adopt DIR --state-dir {}", state.display()),
     }
+}
+
+/// The folder of a shard's ledger; `None` if it is that of an export.
+fn shard_folder(ledger: &Path) -> Option<&Path> {
+    let folder = ledger.parent()?;
+    Shard::from_folder_name(folder.file_name()?.to_str()?).map(|_| folder)
 }
 
 /// Folder of the ledger in the export folder.
@@ -94,6 +110,19 @@ pub enum RunError {
         pid: Option<u32>,
         /// Its command, if that can be read.
         command: String,
+    },
+    /// Another machine or process works on the same shard.
+    #[error("shard {shard} of {} is in use on {host}{}; wait for it to end", folder.display(),
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    ShardInUse {
+        /// The export folder.
+        folder: PathBuf,
+        /// The shard.
+        shard: Shard,
+        /// The other machine, if its name is known.
+        host: String,
+        /// The other process, if its number can be read.
+        pid: Option<u32>,
     },
     /// The folder is not an export.
     #[error("{} is not an export folder (no ledger in it)", .0.display())]

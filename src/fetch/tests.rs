@@ -85,11 +85,12 @@ async fn fetch_from(
         warnings: Vec::new(),
         entries: manifest,
         skip_bad: false,
+        shard: None,
         run: None,
     };
     ledger::load(&mut state.connection, loading, |_| Ok(())).expect("loaded");
     let (ledger, _thread) = Ledger::start(state.connection).expect("a thread");
-    let folder = Arc::new(Folder::open(dir.path(), 0).expect("a folder"));
+    let folder = Arc::new(Folder::open(dir.path(), None, 0).expect("a folder"));
     let (committer, _thread) = Committer::start(Arc::clone(&folder), ledger.clone(), 1).expect("a thread");
     let remote = Scripted {
         api: Mutex::new(failures.into()),

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::fault::{opening_error, sqlite_error_in};
 use super::handles;
 use super::journal;
-use super::paths::ledger_file;
+use super::paths::{is_sharded, ledger_file};
 use crate::disk::fault::disk_error;
 use crate::disk::folder::refuse_special;
 use crate::disk::presence::{self, cannot_look, cannot_look_at};
@@ -57,7 +57,17 @@ impl Header {
 /// The path of an export's ledger, if it looks usable from its first bytes.
 pub(super) fn find(out: &Path, state_dir: Option<&Path>) -> Result<PathBuf, RunError> {
     let path = ledger_file(out, state_dir);
-    if check(out, &path)? { Ok(path) } else { Err(RunError::NoExport(out.to_owned())) }
+    if check(out, &path)? {
+        return Ok(path);
+    }
+    if is_sharded(out)? {
+        let out = out.display();
+        return Err(RunError::Settings(format!(
+            "{out} is exported in shards that are not merged yet: `exporter merge MANIFEST -o {out}` makes one ledger of \
+             theirs"
+        )));
+    }
+    Err(RunError::NoExport(out.to_owned()))
 }
 
 /// Whether there is a ledger with content. False: none, or an empty one, and no images either; a run that was killed
@@ -156,7 +166,11 @@ fn damaged(path: &Path, what: &str) -> RunError {
     RunError::Ledger { path: path.to_owned(), what: what.to_owned(), kind: LedgerState::Damaged }
 }
 
+/// Whether there are images that the ledger would know. Those of shards are in the shards' ledgers.
 fn holds_images(out: &Path) -> Result<bool, RunError> {
+    if is_sharded(out)? {
+        return Ok(false);
+    }
     let data = out.join("data");
     let first = || Ok(presence::known(std::fs::read_dir(&data))?.and_then(|mut entries| entries.next()));
     let entry = first().and_then(Option::transpose).map_err(cannot_look(&data))?;

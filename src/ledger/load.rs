@@ -7,10 +7,11 @@ use std::io;
 
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 
-use super::columns::int;
+use super::columns::{int, number};
 use super::fault::sqlite_error;
 use super::link::{self, insert_bad};
 use super::manifest::record_warnings;
+use super::others::{Others, forget_others};
 use super::owners::Owners;
 use super::runs::{RunRow, insert_run};
 use super::unasked;
@@ -18,6 +19,7 @@ use super::write::image_key;
 use crate::error::RunError;
 use crate::item::Sha256;
 use crate::manifest::{BadRow, Entry, FIRST_BAD_ROWS, Row};
+use crate::shard::Shard;
 
 /// A manifest to load.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub struct Loading<I> {
     pub entries: I,
     /// Whether rows that contradict an earlier one become bad rows; otherwise they refuse the whole manifest.
     pub skip_bad: bool,
+    /// The shard whose rows are kept; `None`: all. The others decide which names are free, and whether the manifest is
+    /// sound, as in a run that fetches all of them.
+    pub shard: Option<Shard>,
     /// The run that is to fetch the rows, if any: it starts in the same transaction, so that no reader ever attributes
     /// them to an earlier run.
     pub run: Option<RunRow>,
@@ -42,10 +47,12 @@ pub struct Loading<I> {
 /// What was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// All rows, including bad ones.
+    /// All rows that are kept, including bad ones.
     pub rows: u64,
-    /// Bad rows.
+    /// Bad rows among them.
     pub bad: u64,
+    /// Bad rows of the whole manifest.
+    pub bad_in_all: u64,
     /// The first rows that contradict an earlier one, if they refused the manifest; nothing was loaded then.
     pub refused: Vec<BadRow>,
     /// Number of all such rows.
@@ -65,11 +72,14 @@ pub fn is_loaded(
 ) -> rusqlite::Result<Option<Loaded>> {
     connection
         .query_row(
-            "SELECT rows, bad FROM manifest WHERE sha256 = ?1 AND reading = ?2",
+            "SELECT (SELECT count(*) FROM rows), (SELECT count(*) FROM bad_rows), bad FROM manifest
+             WHERE sha256 = ?1 AND reading = ?2",
             params![sha256.to_string(), reading],
             |row| {
-                let (rows, bad): (i64, i64) = (row.get(0)?, row.get(1)?);
-                Ok(Loaded { rows: rows.unsigned_abs(), bad: bad.unsigned_abs(), ..Loaded::default() })
+                let count =
+                    |column| -> rusqlite::Result<u64> { Ok(number(row, column)?.unwrap_or_default()) };
+                let (rows, bad, bad_in_all) = (count(0)?, count(1)?, count(2)?);
+                Ok(Loaded { rows, bad, bad_in_all, ..Loaded::default() })
             },
         )
         .optional()
@@ -95,19 +105,23 @@ where
             "DROP INDEX IF EXISTS rows_key; DELETE FROM rows; DELETE FROM bad_rows; DELETE FROM manifest;",
         )
         .map_err(sqlite_error)?;
-    let mut loaded = append(&transaction, &mut loading.entries)?;
+    let mut loaded = append(&transaction, &mut loading.entries, loading.shard)?;
     is_unchanged(loading.entries)?;
     link_rows(&transaction, loading.skip_bad, &mut loaded).map_err(sqlite_error)?;
     if loaded.refused_count > 0 {
         return Ok(loaded); // dropping the transaction rolls everything back
     }
     let finish = || {
+        let in_all = loaded.rows;
+        if loading.shard.is_some() {
+            (loaded.rows, loaded.bad) = forget_others(&transaction)?;
+        }
         unasked::record_unasked(&transaction, before)?;
         record_warnings(&transaction, &loading.warnings)?;
         let sha256 = loading.sha256.map(|hash| hash.to_string()).unwrap_or_default();
         transaction.execute(
             "INSERT INTO manifest (id, sha256, reading, header, rows, bad) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
-            params![sha256, loading.reading, loading.header, int(loaded.rows), int(loaded.bad)],
+            params![sha256, loading.reading, loading.header, int(in_all), int(loaded.bad_in_all)],
         )?;
         loaded.run = loading.run.map(|run| insert_run(&transaction, &run)).transpose()?;
         transaction.commit()?;
@@ -130,17 +144,20 @@ fn link_rows(transaction: &Transaction, skip_bad: bool, loaded: &mut Loaded) -> 
     for contradiction in contradictions {
         let bad = contradiction.bad_row(transaction)?;
         link::make_bad(transaction, contradiction.seq, &bad)?;
-        loaded.bad += 1;
+        loaded.bad_in_all += 1;
     }
+    loaded.bad = loaded.bad_in_all;
     link::delivered(transaction)
 }
 
 fn append(
     connection: &Connection,
     entries: &mut impl Iterator<Item = io::Result<Entry>>,
+    shard: Option<Shard>,
 ) -> Result<Loaded, RunError> {
     let mut loaded = Loaded::default();
     let mut owners = Owners::new(connection).map_err(sqlite_error)?;
+    let mut others = Others::new(connection, shard).map_err(sqlite_error)?;
     let mut insert = connection
         .prepare(
             "INSERT INTO rows (seq, line, note, name, key, wanted, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -151,9 +168,17 @@ fn append(
         loaded.rows += 1;
         let seq = int(loaded.rows);
         match entry {
-            Entry::Row(row) => insert_row(&mut insert, &mut owners, seq, &row).map_err(sqlite_error)?,
+            // a row without a hash contradicts none: of another shard it only names its note
+            Entry::Row(row) if row.sha256.is_none() && others.has(row.org.as_str(), row.note.as_str()) => {
+                owners.note(row.org.as_str(), row.note.as_str()).map_err(sqlite_error)?;
+            }
+            Entry::Row(row) => {
+                others.remember(seq, row.org.as_str(), row.note.as_str()).map_err(sqlite_error)?;
+                insert_row(&mut insert, &mut owners, seq, &row).map_err(sqlite_error)?;
+            }
             Entry::Bad(bad) => {
-                loaded.bad += 1;
+                loaded.bad_in_all += 1;
+                others.remember(seq, &bad.org, &bad.note).map_err(sqlite_error)?;
                 let none = rusqlite::types::Null;
                 insert
                     .execute(params![seq, int(bad.line), none, none, none, none, none])
@@ -192,6 +217,7 @@ mod tests {
             warnings: Vec::new(),
             entries,
             skip_bad: false,
+            shard: None,
             run: None,
         }
     }

@@ -20,6 +20,8 @@ use crate::error::{RunError, chain};
 pub(super) const RUN: &str = "run";
 /// The command that takes the lock only for moments, to save what it has checked.
 pub const VERIFY: &str = "verify";
+/// The command that makes one export of the shards of several machines.
+pub(super) const MERGE: &str = "merge";
 /// Between two attempts to take a lock that is held.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a held lock is retried: a process that only asks for the holder has it for a moment.
@@ -29,8 +31,12 @@ const VERIFY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes the locks of the ledger and of the part files for the command `by`.
 pub(super) fn locks(out: &Path, state: &Path, by: &str) -> Result<Vec<File>, RunError> {
+    lock_both(out, state, &out.join(STATE_DIR), by)
+}
+
+/// Takes the locks of a ledger in `state` and of part files in `parts`.
+pub(super) fn lock_both(out: &Path, state: &Path, parts: &Path, by: &str) -> Result<Vec<File>, RunError> {
     let mut locks = vec![lock(out, &state.join(LOCK_FILE), by)?];
-    let parts = out.join(STATE_DIR);
     if state != parts {
         // a run with its ledger elsewhere would work on the same part files; a share may support no locks
         match lock(out, &parts.join(LOCK_FILE), by) {
@@ -123,7 +129,12 @@ impl Holder {
 /// # Errors
 /// If the state of the lock file cannot be read.
 pub fn holder(out: &Path, state_dir: Option<&Path>) -> Result<Option<Holder>, RunError> {
-    let path = state_folder(out, state_dir).join(LOCK_FILE);
+    holder_in(&state_folder(out, state_dir))
+}
+
+/// The process that holds the lock in the folder `state`.
+pub(super) fn holder_in(state: &Path) -> Result<Option<Holder>, RunError> {
+    let path = state.join(LOCK_FILE);
     refuse_special(&path)?;
     let mut file = match File::open(&path) {
         Err(error) if is_absence(&error) => return Ok(None),

@@ -13,10 +13,11 @@ use super::handles::LedgerConnection;
 use super::identity;
 use super::inspect::{check, check_tables, refuse_unmounted};
 use super::journal;
-use super::lock::{RUN, holder, locks};
+use super::lock::{MERGE, RUN, holder, locks};
 use super::paths::{LEDGER_FILE, LOCK_FILE, STATE_DIR, ledger_file, state_folder};
 use super::read::open_read_only;
 use super::schema::complete;
+use super::shards::{ShardSet, remove_leftovers};
 use crate::disk::folder::{create_private, create_private_file, obstacle, refuse_special};
 use crate::disk::presence::{self, Presence, cannot_look_at};
 use crate::disk::{FileSystem, journal_mode};
@@ -42,8 +43,25 @@ pub struct State {
 ///
 /// # Errors
 /// [`RunError::InUse`], [`RunError::Ledger`], [`RunError::Disk`] or [`RunError::Io`]; [`RunError::Settings`] if the
-/// ledger belongs to another export.
+/// ledger belongs to another export, or if the export is one of shards.
 pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
+    ShardSet::refuse(out, "its rows are shared by several runs")?;
+    let state = open_for(out, state_dir, RUN)?;
+    // a shard may have started before the lock was taken
+    ShardSet::refuse(out, "its rows are shared by several runs")?;
+    remove_leftovers(out, &state_folder(out, state_dir))?;
+    Ok(state)
+}
+
+/// As [`open_state`], for a merge of the export's shards.
+///
+/// # Errors
+/// As [`open_state`].
+pub fn open_merged(out: &Path, state_dir: Option<&Path>) -> Result<State, RunError> {
+    open_for(out, state_dir, MERGE)
+}
+
+fn open_for(out: &Path, state_dir: Option<&Path>, by: &str) -> Result<State, RunError> {
     check_first(out, state_dir)?;
     let mut made = create_folders(out, &state_folder(out, state_dir))?;
     // now that it is there, its path may turn out to be that of the export's own
@@ -57,7 +75,7 @@ pub fn open_state(out: &Path, state_dir: Option<&Path>) -> Result<State, RunErro
             made_locks.push(lock);
         }
     }
-    let locks = locks(out, &state, RUN)?;
+    let locks = locks(out, &state, by)?;
     made.splice(0..0, made_locks);
     check(out, &path)?;
     remove(&state.join(NEW_LEDGER))?;

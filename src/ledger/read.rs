@@ -25,19 +25,25 @@ const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
 /// belongs to another export.
 pub fn open_read_only(out: &Path, state_dir: Option<&Path>) -> Result<LedgerConnection, RunError> {
     let path = inspect::find(out, state_dir)?;
+    let connection = open_file(out, &path)?;
+    identity::check(&connection, out, &state_folder(out, state_dir))?;
+    Ok(connection)
+}
+
+/// Opens the ledger at `path`, which passed [`inspect::check`], for reading.
+pub(super) fn open_file(out: &Path, path: &Path) -> Result<LedgerConnection, RunError> {
     // never used for writing; but SQLite removes its own files only if the last connection to close may write
-    let connection = match journal::open(&path) {
+    let connection = match journal::open(path) {
         // on a read-only disk SQLite cannot create its own files; no other process writes there either
-        Err(error) if is_about_the_disk(&error) && is_absent(&with_suffix(&path, "-wal"))? => {
+        Err(error) if is_about_the_disk(&error) && is_absent(&with_suffix(path, "-wal"))? => {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-            handles::open_as(&path, immutable_uri(&path), flags)
+            handles::open_as(path, immutable_uri(path), flags)
         }
         result => result,
     };
-    let connection = connection.map_err(|error| opening_error(&path, error))?;
-    check_tables(&connection, out, &path)?;
-    identity::check(&connection, out, &state_folder(out, state_dir))?;
-    complete_for_reading(&connection).map_err(|error| opening_error(&path, error))?;
+    let connection = connection.map_err(|error| opening_error(path, error))?;
+    check_tables(&connection, out, path)?;
+    complete_for_reading(&connection).map_err(|error| opening_error(path, error))?;
     Ok(connection)
 }
 

@@ -11,6 +11,7 @@ use super::columns::{int, number};
 use super::pace::{Pace, write_pace};
 use super::sqlite_error;
 use crate::error::RunError;
+use crate::machine::host;
 use crate::timestamp;
 
 /// A row of the table. As JSON it is what `report --runs --json` prints; `verify --adopt` reads one from a
@@ -129,11 +130,6 @@ impl RunRow {
 fn seconds_between(from: &str, to: &str) -> Option<f64> {
     let (from, to) = (from.parse::<Timestamp>().ok()?, to.parse::<Timestamp>().ok()?);
     Some(to.duration_since(from).as_secs_f64())
-}
-
-/// The machine's name.
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The login name, else the user's number.

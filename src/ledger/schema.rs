@@ -45,6 +45,7 @@ pub(super) fn complete_for_reading(connection: &Connection) -> rusqlite::Result<
     if version < VERSION {
         connection.execute_batch(
             "CREATE TEMP TABLE intents (path TEXT PRIMARY KEY, sha256 BLOB);
+             CREATE TEMP TABLE shard (number INTEGER, shards INTEGER);
              CREATE TEMP TABLE manifest_warnings (id INTEGER PRIMARY KEY, what TEXT);
              CREATE TEMP TABLE receipts (id INTEGER PRIMARY KEY, run INTEGER, line TEXT);
              CREATE TEMP TABLE pace (
@@ -76,7 +77,7 @@ mod tests {
         let connection = Connection::open(out.join(".exporter/ledger.sqlite")).expect("a ledger");
         let back = "PRAGMA foreign_keys = OFF; DROP TABLE identity; DROP TABLE intents; DROP TABLE pace;
                     DROP TABLE unasked; DROP TABLE receipts; DROP TABLE manifest_warnings; DROP TABLE samples;
-                    DROP TABLE spans;
+                    DROP TABLE spans; DROP TABLE shard; DROP TABLE shard_runs;
                     DROP INDEX notes_name; DROP INDEX images_name;
                     CREATE INDEX notes_key ON notes (key); CREATE INDEX images_key ON images (key);
                     INSERT INTO runs (id, started_at, manifest_sha256, host, user, version)

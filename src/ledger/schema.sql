@@ -176,6 +176,20 @@ CREATE TABLE identity (
 ) STRICT;
 INSERT INTO identity SELECT 1, lower(hex(randomblob(16))), '';
 
+-- The shard whose rows the ledger has, if it is not that of a whole export: one line, id 1.
+CREATE TABLE shard (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    number  INTEGER NOT NULL,                      -- from 1
+    shards  INTEGER NOT NULL                       -- how many there are
+) STRICT;
+
+-- Runs of shards, copied by a merge.
+CREATE TABLE shard_runs (
+    run    INTEGER PRIMARY KEY REFERENCES runs,
+    shard  INTEGER NOT NULL,                       -- its number; 0: the merge itself
+    number INTEGER NOT NULL                        -- of the run in the shard's own ledger
+) STRICT;
+
 -- Names that files in `data/` are about to get or to lose. A name leaves the table when its image is recorded, or its
 -- file is gone; what a killed run leaves here is cleared by the next run.
 CREATE TABLE intents (

@@ -198,7 +198,7 @@ impl ImageRow<'_> {
     }
 
     /// Inserts it, or replaces the image of that number. Returns its number.
-    fn insert(&self, connection: &Connection, number: Option<i64>) -> rusqlite::Result<i64> {
+    pub(super) fn insert(&self, connection: &Connection, number: Option<i64>) -> rusqlite::Result<i64> {
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO images (id, note, name, key, delivered, path, bytes, sha256, content_type,

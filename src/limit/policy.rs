@@ -11,6 +11,7 @@
 mod credit;
 mod gate;
 mod pace;
+mod share;
 mod window;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use self::credit::{Advice, Credit};
 use self::gate::Gate;
 use self::pace::Pace;
+pub use self::share::Part;
 use self::window::Window;
 use crate::options::Rate;
 use crate::remote::rate_headers::RateHeaders;
@@ -64,8 +66,14 @@ pub struct Policy {
     allowance: u32,
     /// How many runs divide the allowance between them without hearing of each other.
     parts: u32,
-    /// N of this run: its part of the allowance.
+    /// This run's part of the allowance, which other machines use too.
+    own: Part,
+    /// The part of all runs that share this count.
+    shared: Part,
+    /// N of all runs that share this count, as long as no answer says what is left.
     limit: u32,
+    /// The newest answer said what is left: it is no matter who has used the rest.
+    is_told: bool,
     window: Duration,
     log: Window,
     gate: Gate,
@@ -83,7 +91,10 @@ impl Policy {
             most: rate.requests,
             allowance: rate.requests,
             parts: 1,
+            own: Part::WHOLE,
+            shared: Part::WHOLE,
             limit: rate.requests,
+            is_told: false,
             window: rate.window,
             log: Window::new(rate.window),
             gate: Gate::half_open(),
@@ -112,13 +123,13 @@ impl Policy {
     fn check(&mut self, now: Instant, left: u64) -> Result<(), Wait> {
         self.gate.pass(now)?;
         let used = self.log.used();
-        if used >= self.limit {
+        if used >= self.ceiling() {
             return Err(self.log.next_free().map_or(Wait::ForAnswer, Wait::Until));
         }
         if self.fits(left) {
             return Ok(());
         }
-        match self.credit.advise(now, self.limit, &self.log) {
+        match self.credit.advise(now, self.ceiling(), &self.log) {
             Advice::Go => Ok(()),
             Advice::Wait(wait) => Err(wait),
             Advice::Unknown => self.pace.check(now).map_err(Wait::Until),
@@ -133,7 +144,13 @@ impl Policy {
             Some(true) => self.log.used(),
             None => self.log.used_lately(),
         };
-        left <= u64::from(self.limit.saturating_sub(used)) && self.pace.is_full()
+        left <= u64::from(self.ceiling().saturating_sub(used)) && self.pace.is_full()
+    }
+
+    /// N of all runs that share this count. If the answers say what is left, it is all of N: what other machines leave is
+    /// there for this one.
+    const fn ceiling(&self) -> u32 {
+        if self.is_told && self.parts <= 1 { self.allowance } else { self.limit }
     }
 
     /// Another run that shares the count has sent a request.
@@ -155,8 +172,8 @@ impl Policy {
         self.log.forget(now);
         self.log.answer(slot.id, now, !headers.limited);
         // an absurd Limit is corrected by the next one
-        let allowance = headers.limit.map_or(self.allowance, |limit| limit.min(self.most));
-        self.set_limit(allowance, self.parts, now);
+        self.allowance = headers.limit.map_or(self.allowance, |limit| limit.min(self.most));
+        self.set_limit(now);
         if headers.limited {
             let is_first = slot.era == self.gate.era();
             self.gate.close(slot, now, headers, self.window);
@@ -164,7 +181,8 @@ impl Policy {
             self.credit.refused(now);
         } else {
             self.gate.answered(slot);
-            self.credit.observe(slot, now, headers, self.limit, &self.log);
+            self.is_told = headers.remaining.is_some();
+            self.credit.observe(slot, now, headers, self.ceiling(), &self.log);
         }
     }
 
@@ -182,12 +200,28 @@ impl Policy {
     /// From now on this run keeps to one of `parts` equal parts of the allowance: that many runs do not hear of each
     /// other.
     pub fn divide(&mut self, parts: u32, now: Instant) {
-        self.set_limit(self.allowance, parts, now);
+        self.parts = parts;
+        self.set_limit(now);
     }
 
-    fn set_limit(&mut self, allowance: u32, parts: u32, now: Instant) {
-        (self.allowance, self.parts) = (allowance, parts);
-        let limit = (allowance / parts.max(1)).max(1);
+    /// This run has only a part of the allowance: other machines use the rest.
+    pub fn set_own(&mut self, own: Part, now: Instant) {
+        (self.own, self.shared) = (own, own);
+        self.set_limit(now);
+    }
+
+    /// The other runs that share this count have these parts of the allowance together.
+    pub fn share_with(&mut self, others: Part, now: Instant) {
+        self.shared = self.own.plus(others);
+        self.set_limit(now);
+    }
+
+    fn set_limit(&mut self, now: Instant) {
+        // runs that do not hear of each other keep to their own parts
+        let limit = match self.parts {
+            0 | 1 => self.shared.of(self.allowance),
+            parts => self.own.of(self.allowance).min((self.allowance / parts).max(1)),
+        };
         if limit != self.limit {
             self.limit = limit;
             self.pace.set_limit(limit, now);
@@ -218,7 +252,7 @@ impl Policy {
         self.allowance
     }
 
-    /// N of this run: its part of the allowance.
+    /// N of all runs that share this count, as long as no answer says what is left.
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit

@@ -28,13 +28,14 @@ use tokio::time::Instant;
 use self::boot::Process;
 pub(super) use self::boot::{machine, since_boot};
 use self::link::Link;
+pub(super) use self::message::Stake;
 use self::message::{Message, Step};
 use self::outbox::Outbox;
 use self::peers::{MEMORY_WINDOWS, Peers, Replay};
 use self::table::{Memory, Now};
 pub(super) use self::table::{Table, TableError};
 use self::thread::Thread;
-use super::{Decision, Policy, Rate, RateHeaders, Slot, lock};
+use super::{Decision, Part, Policy, Rate, RateHeaders, Slot, lock};
 
 /// A higher speed than this is no allowance that needs to be shared: all runs of a machine together do not reach it.
 /// Requests a second.
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     /// A random number: the pid is not enough, since a run may come after another one under the same pid.
     run: u32,
     process: Process,
+    stake: Stake,
     memory: Memory,
     /// What the next exchange publishes.
     outbox: Mutex<Outbox>,
@@ -83,6 +85,7 @@ impl Shared {
             now,
             run: u32::try_from(random >> 32).unwrap_or_default(),
             process: Process::current(),
+            stake: Stake::WHOLE,
             memory: Memory::new(MEMORY_WINDOWS * rate.window, rate.requests),
             outbox: Mutex::new(Outbox::new(MEMORY_WINDOWS * rate.window)),
             peers: Mutex::default(),
@@ -90,6 +93,11 @@ impl Shared {
             link: Mutex::default(),
             thread: Thread::default(),
         }
+    }
+
+    /// Publishes this part of the allowance with every message.
+    pub(super) const fn set_stake(&mut self, stake: Stake) {
+        self.stake = stake;
     }
 
     /// Gives a job to the request clock's thread.
@@ -129,7 +137,7 @@ impl Shared {
 
     fn message(&self, at: Duration, id: u64, step: Step) -> Message {
         let request = u32::try_from(id & u64::from(u32::MAX)).unwrap_or_default();
-        Message { at, run: self.run, process: self.process, request, step }
+        Message { at, run: self.run, process: self.process, stake: self.stake, request, step }
     }
 
     /// Exchanges messages with the other runs. With `ask`, the number of requests that this run still needs, the policy
@@ -161,6 +169,7 @@ impl Shared {
             let mut replay = Replay { policy: &mut policy, peers: &mut peers, now };
             replay.apply_all(news, boot_time);
             replay.expire_dead();
+            replay.share(self.stake);
             self.others_in_flight.store(peers.any_in_flight(), Ordering::Relaxed);
             let mut outbox = lock(&self.outbox);
             let decision = ask.map(|own| {

@@ -30,9 +30,13 @@ pub(super) fn make_payload_folder(folder: &Path) -> io::Result<()> {
     let shown = data.display();
     match Presence::of(&data) {
         Ok(Presence::Folder(_)) => Ok(()),
-        Ok(Presence::Absent) => DirBuilder::new().mode(0o700).create(&data).map_err(|error| {
-            io::Error::new(error.kind(), format!("failed to create directory `{shown}`: {error}"))
-        }),
+        Ok(Presence::Absent) => match DirBuilder::new().mode(0o700).create(&data) {
+            // a shard of this export has just made it
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => make_payload_folder(folder),
+            made => made.map_err(|error| {
+                io::Error::new(error.kind(), format!("failed to create directory `{shown}`: {error}"))
+            }),
+        },
         Ok(Presence::Link(target)) => {
             let what = format!("`{shown}` is a symbolic link to {}; make it a folder", target.display());
             Err(io::Error::other(what))

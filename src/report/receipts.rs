@@ -1,4 +1,4 @@
-//! `receipts.jsonl`: a line for each run, repair and adoption, chained by their hashes.
+//! `receipts.jsonl`: a line for each run, repair, adoption and merge, chained by their hashes.
 //!
 //! Each line holds the hash of the line before and that of `tagmanifest-sha256.txt`, which leads to every report and
 //! image. So whoever kept the hash of one line can tell later whether anything up to it was changed. The file is only
@@ -37,6 +37,8 @@ pub enum Occasion<'a> {
         /// RFC 3339, UTC.
         started_at: &'a str,
     },
+    /// The shards of several machines were merged.
+    Merge,
     /// They are written again. That is no event of its own, unless they have other bytes than those of the newest receipt.
     Report,
 }
@@ -139,6 +141,10 @@ pub(super) fn append(
             exit_code: Some(FINDINGS_CODE),
             ..Receipt::of_command("repair", started_at, &now, summary)
         }),
+        Occasion::Merge => {
+            lost.pop();
+            Some(Receipt::of_command("merge", &summary.started_at, &summary.finished_at, summary))
+        }
         Occasion::Run | Occasion::Report => {
             lost.pop();
             Some(Receipt::of_run(summary))

@@ -45,6 +45,11 @@ impl<'folder> Replacer<'folder> {
         Self { folder, previous, replaced: Vec::new(), held: Vec::new(), refused: Vec::new() }
     }
 
+    /// Where they are.
+    pub const fn folder(&self) -> &'folder Path {
+        self.folder
+    }
+
     /// Makes the draft durable and replaces the old report, unless another program holds it.
     pub fn replace(&mut self, draft: Draft) {
         let name = draft.name();

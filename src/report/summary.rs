@@ -37,6 +37,16 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Adds the rows of another part.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.stored += other.stored;
+        self.skipped += other.skipped;
+        self.duplicate += other.duplicate;
+        self.failed += other.failed;
+        self.untried += other.untried;
+    }
+
     fn add(&mut self, state: &str) {
         self.rows += 1;
         *match state {

@@ -5,14 +5,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::prepare::{self, CheckedManifest, LoadedManifest};
+use super::checked::{CheckedManifest, LoadedManifest};
+use super::prepare;
 use super::{Finished, JOIN_TIMEOUT, finish, join_within, or_aborted, or_stopped};
 use crate::admission::Admission;
 use crate::disk;
 use crate::error::{RunError, StopReason};
 use crate::event::{Event, Events, Progress};
 use crate::fetch::Fetcher;
-use crate::ledger::{self, Ledger, LedgerThread, RunCounters, State};
+use crate::ledger::{self, Heartbeat, Ledger, LedgerThread, RunCounters, ShardHome, ShardState, State};
+use crate::manifest::Source;
 use crate::options::RunOptions;
 use crate::shutdown::StopHandle;
 use crate::store::{Committer, CommitterThread, Folder};
@@ -20,6 +22,8 @@ use crate::store::{Committer, CommitterThread, Folder};
 pub(super) struct Export {
     ledger: Ledger,
     ledger_thread: LedgerThread,
+    /// Of a shard; it ends before the locks are released.
+    heartbeat: Option<Heartbeat>,
     /// They die with the process, or when dropped.
     locks: Vec<std::fs::File>,
     folder: Arc<Folder>,
@@ -33,11 +37,10 @@ impl Export {
         manifest: CheckedManifest,
         stop: &StopHandle,
     ) -> Result<Self, RunError> {
-        let State { connection, made, locks } =
-            ledger::open_state(&options.out, options.state_dir.as_deref())?;
+        let (State { connection, made, locks }, heartbeat) = open_state(options, stop).await?;
         let (ledger, ledger_thread) = Ledger::start(connection)?;
         // if a signal ends it, what was loaded so far is rolled back when the ledger is opened the next time
-        let loading = or_stopped(stop, prepare::load(&ledger, manifest, options)).await?;
+        let loading = or_stopped(stop, prepare::load(&ledger, manifest, options.shard)).await?;
         let loaded = match loading {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -49,15 +52,19 @@ impl Export {
                 return Err(error);
             }
         };
-        let folder = match Folder::open(&options.out, options.min_free) {
+        let own = options
+            .shard
+            .map(|shard| ShardHome::of(&options.out, options.state_dir.as_deref(), shard).folder);
+        let folder = match Folder::open(&options.out, own.as_deref(), options.min_free) {
             Ok(folder) => Arc::new(folder),
             Err(error) => {
+                let reports = own.unwrap_or_else(|| options.out.clone());
                 // the error is what counts: whether it can be recorded too is not
-                let _ = finish::give_up(&ledger, loaded.run, &error, options.out.clone()).await;
+                let _ = finish::give_up(&ledger, loaded.run, &error, reports).await;
                 return Err(error);
             }
         };
-        Ok(Self { ledger, ledger_thread, locks, folder, loaded })
+        Ok(Self { ledger, ledger_thread, heartbeat, locks, folder, loaded })
     }
 
     /// The run that was started in the ledger.
@@ -75,6 +82,19 @@ impl Export {
         for what in disk::warnings(&options.out, &state).into_iter().chain(self.folder.warning()) {
             events.send(Event::Warning { line: None, what });
         }
+    }
+
+    /// Stops the run if another machine takes over its shard.
+    pub fn watch_heartbeat<R: Send + Sync + 'static>(&mut self, fetcher: &Arc<Fetcher<R>>) {
+        let Some(lost) = self.heartbeat.as_mut().and_then(Heartbeat::lost) else { return };
+        let fetcher = Arc::downgrade(fetcher);
+        tokio::spawn(async move {
+            if let Ok(error) = lost.await
+                && let Some(fetcher) = fetcher.upgrade()
+            {
+                fetcher.admission.drain.stop(StopReason::Error(error));
+            }
+        });
     }
 
     /// Clears the folder for the run; the number of rows to fetch.
@@ -106,14 +126,35 @@ impl Export {
         counters: RunCounters,
         stop: &StopHandle,
     ) -> Result<Result<Finished, RunError>, RunError> {
-        let Self { ledger, ledger_thread, locks, folder, loaded } = self;
+        let Self { ledger, ledger_thread, heartbeat, locks, folder, loaded } = self;
         let finished =
             or_aborted(stop, finish::finish(&ledger, loaded.run, stopped, counters, folder)).await?;
         drop(ledger);
         join_within(JOIN_TIMEOUT, move || ledger_thread.join()).await?;
+        drop(heartbeat);
         drop(locks);
         Ok(finished)
     }
+}
+
+/// Locks the export, or the run's shard of it, and opens the ledger.
+async fn open_state(options: &RunOptions, stop: &StopHandle) -> Result<(State, Option<Heartbeat>), RunError> {
+    let Some(shard) = options.shard else {
+        return Ok((ledger::open_state(&options.out, options.state_dir.as_deref())?, None));
+    };
+    let (out, state_dir) = (options.out.clone(), options.state_dir.clone());
+    let manifest = match &options.source {
+        Source::File(path) => Some(path.clone()),
+        Source::Stdin => None,
+    };
+    // it waits while another machine may be at work on the shard
+    let opening = tokio::task::spawn_blocking(move || {
+        ledger::open_shard(&out, state_dir.as_deref(), shard, manifest.as_deref())
+    });
+    let opened = or_stopped(stop, opening).await?;
+    let ShardState { state, heartbeat } =
+        opened.map_err(|_| RunError::Internal("a panic, see above".to_owned()))??;
+    Ok((state, Some(heartbeat)))
 }
 
 /// Removes what a first run created before its manifest was refused: files first, then the folders around them.

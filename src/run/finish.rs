@@ -25,7 +25,7 @@ pub(super) async fn finish(
 ) -> Result<Finished, RunError> {
     ledger
         .ask(move |connection| match folder.ensure_in_place() {
-            Ok(()) => record_and_report(connection, run, stopped, &counters, folder.root()),
+            Ok(()) => record_and_report(connection, run, stopped, &counters, folder.reports()),
             // nothing is written to what is there now, such as an empty mount point
             Err(gone) => {
                 record_only(connection, run, stopped, &counters, RunError::Disk(gone.describe().error))

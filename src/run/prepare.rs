@@ -1,49 +1,17 @@
 //! Before the first request: the manifest is checked and loaded, and the folder is swept.
 
-use std::fs::File;
-use std::io::{self, BufReader, Seek};
 use std::sync::Arc;
 
-use rusqlite::Connection;
-
+use super::checked::{CheckedManifest, LoadedManifest};
 use super::or_stopped;
 use crate::error::RunError;
 use crate::event::{Event, Events};
-use crate::item::Sha256;
-use crate::ledger::{self, Ledger, Loading, RunRow, sqlite_error};
-use crate::manifest::{self, BadRow, Manifest, ManifestError, ManifestOptions, Source};
-use crate::options::{OnBadRow, RunOptions};
+use crate::ledger::{self, Ledger, ShardHome, sqlite_error};
+use crate::options::RunOptions;
 use crate::report;
+use crate::shard::Shard;
 use crate::shutdown::StopHandle;
 use crate::store::Folder;
-
-/// A manifest that passed its check, in a file that can be read again.
-pub(super) struct CheckedManifest {
-    file: File,
-    sha256: Sha256,
-    options: ManifestOptions,
-    /// In sentences.
-    warnings: Vec<String>,
-}
-
-/// A manifest whose rows are in the ledger.
-pub(super) struct LoadedManifest {
-    /// The run that was started with them.
-    pub run: i64,
-    /// Bad rows included.
-    pub rows: u64,
-    pub bad: u64,
-    pub first_bad: Vec<BadRow>,
-}
-
-impl LoadedManifest {
-    fn of(connection: &Connection, run: i64, loaded: &ledger::Loaded) -> Result<Self, RunError> {
-        let &ledger::Loaded { rows, bad, .. } = loaded;
-        let first_bad =
-            if bad > 0 { ledger::first_bad_rows(connection).map_err(sqlite_error)? } else { Vec::new() };
-        Ok(Self { run, rows, bad, first_bad })
-    }
-}
 
 /// Opens the manifest and checks it. Creates nothing.
 pub(super) async fn read(
@@ -60,96 +28,26 @@ pub(super) async fn read(
 
 /// Checks every row of the manifest, unless the ledger knows it already.
 fn check(options: &RunOptions, events: &Events) -> Result<CheckedManifest, RunError> {
-    let path = options.source.path();
-    let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
-    let io_wrong = |error: io::Error| wrong(error.into());
-    let mut file = manifest::open(&options.source).map_err(io_wrong)?;
-    let reading = match &options.source {
-        Source::File(path) => options.manifest.clone().for_file(path),
-        Source::Stdin => options.manifest.clone(),
-    };
-    let state = options.state_dir.as_deref();
-    if let Ok(connection) = ledger::open_read_only(&options.out, state) {
-        let sha256 = manifest::fingerprint(&mut file).map_err(io_wrong)?;
-        file.rewind().map_err(io_wrong)?;
-        let known = ledger::is_loaded(&connection, &sha256, &reading_key(&reading)).unwrap_or(None);
-        // a manifest that is to be refused is read again, which names its bad rows as the first run did
-        let skip_bad = options.on_bad_row == OnBadRow::Skip;
-        if known.is_some_and(|loaded| skip_bad || loaded.bad == 0) {
-            let warnings = ledger::manifest_warnings(&connection).map_err(sqlite_error)?;
-            warn(events, &warnings);
-            return Ok(CheckedManifest { file, sha256, options: reading, warnings });
+    let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
+    // one that cannot be used is refused later, in its own words
+    let known = match options.shard {
+        None => ledger::open_read_only(out, state_dir).ok(),
+        Some(shard) => {
+            ledger::open_shard_read_only(out, &ShardHome::of(out, state_dir, shard)).unwrap_or(None)
         }
-    }
-    let checked = manifest::check(BufReader::new(&file), &reading).map_err(wrong)?;
-    file.rewind().map_err(io_wrong)?;
-    let warnings: Vec<String> = checked.warnings.into_iter().map(|warning| warning.what).collect();
-    warn(events, &warnings);
-    if checked.bad > 0 && options.on_bad_row == OnBadRow::Stop {
-        return Err(RunError::BadRows { path, bad: checked.bad, first: checked.first_bad });
-    }
-    Ok(CheckedManifest { file, sha256: checked.fingerprint, options: reading, warnings })
-}
-
-fn warn(events: &Events, warnings: &[String]) {
-    for what in warnings {
-        events.send(Event::Warning { line: None, what: what.clone() });
-    }
-}
-
-/// What must be the same for the rows in the ledger to be those of a manifest with the same bytes.
-fn reading_key(options: &ManifestOptions) -> String {
-    // the rules by which columns are found and rows are judged: another number if they change
-    const RULES: u32 = 4;
-    format!("{RULES} {options:?}")
+    };
+    CheckedManifest::check(&options.source, &options.manifest, options.on_bad_row, known.as_deref(), |what| {
+        events.send(Event::Warning { line: None, what });
+    })
 }
 
 /// Loads the rows into the ledger, unless they are there already, and starts the run.
 pub(super) async fn load(
     ledger: &Ledger,
     manifest: CheckedManifest,
-    options: &RunOptions,
+    shard: Option<Shard>,
 ) -> Result<LoadedManifest, RunError> {
-    let skip_bad = options.on_bad_row == OnBadRow::Skip;
-    let path = options.source.path();
-    ledger
-        .ask(move |connection| {
-            let run = RunRow::starting(manifest.sha256.to_string());
-            let key = reading_key(&manifest.options);
-            let known = ledger::is_loaded(connection, &manifest.sha256, &key).map_err(sqlite_error)?;
-            if let Some(loaded) = known.filter(|loaded| skip_bad || loaded.bad == 0) {
-                let run = ledger::insert_run(connection, &run).map_err(sqlite_error)?;
-                return LoadedManifest::of(connection, run, &loaded);
-            }
-            let wrong = |source| RunError::Manifest { path: path.clone(), source: Box::new(source) };
-            let loaded = load_rows(connection, &manifest, run, skip_bad, wrong)?;
-            match loaded.run {
-                Some(run) => LoadedManifest::of(connection, run, &loaded),
-                None => Err(RunError::BadRows { path, bad: loaded.refused_count, first: loaded.refused }),
-            }
-        })
-        .await
-}
-
-fn load_rows(
-    connection: &mut Connection,
-    manifest: &CheckedManifest,
-    run: RunRow,
-    skip_bad: bool,
-    wrong: impl Fn(ManifestError) -> RunError,
-) -> Result<ledger::Loaded, RunError> {
-    let CheckedManifest { file, sha256, options, warnings } = manifest;
-    let entries = Manifest::open(BufReader::new(file), options).map_err(&wrong)?;
-    let header = entries.header().raw().to_vec();
-    // the file may have changed since it was checked
-    let same = |read: Manifest<_>| {
-        let read = read.fingerprint().map_err(RunError::io("reading the manifest"))?;
-        if read == *sha256 { Ok(()) } else { Err(wrong(ManifestError::Changed)) }
-    };
-    let reading = reading_key(options);
-    let (sha256, warnings) = (Some(*sha256), warnings.clone());
-    let loading = Loading { sha256, reading, header, warnings, entries, skip_bad, run: Some(run) };
-    ledger::load(connection, loading, same)
+    ledger.ask(move |connection| manifest.load(connection, shard)).await
 }
 
 /// Removes what a killed run left, checks which delivered images are still there, and lists the rows to fetch.
@@ -161,7 +59,7 @@ pub(super) async fn sweep(
     loaded: &LoadedManifest,
 ) -> Result<u64, RunError> {
     folder.ensure_free(0).map_err(|failure| RunError::Disk(failure.describe().error))?;
-    report::remove_leftovers(folder.root())?;
+    report::remove_leftovers(folder.reports())?;
     let parts = ledger.ask(|connection| ledger::wanted_parts(connection).map_err(sqlite_error)).await?;
     folder.sweep_parts(|name| parts.contains(name))?;
     let root = folder.root().to_owned();

@@ -1,6 +1,7 @@
 //! The folders of the export's files: private, never through a link, and durable before a file in them is delivered.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -26,9 +27,11 @@ pub(super) fn make_folders(
     folders.insert(parent.to_owned());
     match Presence::of(path).map_err(failure("inspecting", path))? {
         Presence::Folder(_) => Ok(()),
-        Presence::Absent => {
-            std::fs::DirBuilder::new().mode(0o700).create(path).map_err(failure("making", path))
-        }
+        Presence::Absent => match std::fs::DirBuilder::new().mode(0o700).create(path) {
+            // another shard has just made it: what it is, is looked at again
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => make_folders(path, folder, folders),
+            made => made.map_err(failure("making", path)),
+        },
         Presence::Link(target) => Err(Failure::DiskFatal { what: linked(path, &target) }),
         _ => Err(Failure::Obstacle(not_a_folder(path))),
     }

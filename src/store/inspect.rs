@@ -112,7 +112,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let root = dir.path().join("export");
         std::fs::create_dir_all(root.join(STATE_DIR)).expect("made");
-        (dir, Folder::open(&root, 0).expect("opened"))
+        (dir, Folder::open(&root, None, 0).expect("opened"))
     }
 
     #[test]

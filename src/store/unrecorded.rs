@@ -147,7 +147,7 @@ mod tests {
         std::fs::write(root.join("elsewhere/own"), "new").expect("written");
         std::os::unix::fs::symlink("../../elsewhere", root.join("data/o/link")).expect("linked");
         std::os::unix::fs::symlink("own", at("link")).expect("linked");
-        let folder = Folder::open(root, 0).expect("opened");
+        let folder = Folder::open(root, None, 0).expect("opened");
         let cleared = folder
             .clear_unrecorded(vec![
                 intent("own", "new", None),

@@ -37,6 +37,14 @@ const NO_ROWS_CODE: u8 = 1;
 pub fn adopt(options: &VerifyOptions, progress: &Progress) -> Result<Verified, RunError> {
     let (start, started_at) = (Instant::now(), timestamp::now());
     let (out, state_dir) = (&*options.out, options.state_dir.as_deref());
+    if let Some(set) = ledger::ShardSet::read(out)? {
+        return Err(RunError::Settings(format!(
+            "{} is exported in {} shards, each with a ledger of its own: remove the folder of a shard whose ledger is lost \
+             or damaged, and run that shard again",
+            out.display(),
+            set.shards
+        )));
+    }
     let damage = check(out, state_dir)?;
     refuse_link(out, "data")?;
     let mut rebuild = Rebuild::start(out, state_dir)?;

@@ -45,6 +45,11 @@ impl CheckLog {
         }
     }
 
+    /// One that cannot save anything, for this reason.
+    pub fn refused(why: &str) -> Self {
+        Self { refused: Some(why.to_owned()), ..Self::new(Path::new(""), None, false) }
+    }
+
     /// Adds an image that was checked, whatever its state is.
     pub fn add(&mut self, connection: &Connection, id: i64, sha256: Sha256) -> Result<(), RunError> {
         if self.unsaved.len() == UNSAVED_MAX {

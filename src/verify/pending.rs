@@ -5,6 +5,7 @@
 //! has to deliver.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use rusqlite::Connection;
 
@@ -32,6 +33,32 @@ pub(super) fn drop_pending(
     // a run that delivers an image in another format removes the old file after that
     let is_gone = |path: &String| matches!(presence::exists(&options.out.join(path)), Ok(false));
     foreign.retain(|path| !delivered.contains(path) && !wanted.contains(stem(path)) && !is_gone(path));
+    Ok(())
+}
+
+/// As [`drop_pending`], for the ledgers of shards that were gathered again: those know every name that a shard is about to
+/// give to a file.
+pub(super) fn drop_owned(
+    gathered: &Connection,
+    out: &Path,
+    foreign: &mut Vec<String>,
+) -> Result<(), RunError> {
+    let owned = |path: &String| -> rusqlite::Result<bool> {
+        gathered
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM images WHERE path = ?1 AND delivered = 1)
+                     OR EXISTS (SELECT 1 FROM intents WHERE path = ?1)",
+            )?
+            .query_row([path], |row| row.get(0))
+    };
+    let mut kept = Vec::new();
+    for path in std::mem::take(foreign) {
+        let is_gone = matches!(presence::exists(&out.join(&path)), Ok(false));
+        if !is_gone && !owned(&path).map_err(sqlite_error)? {
+            kept.push(path);
+        }
+    }
+    *foreign = kept;
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 //! A run makes an image undelivered before it replaces the file, and records a new time of delivery after it. So a file
 //! whose row is unchanged after it was read was not in the hands of a run.
 
+use std::ops::Deref;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::file_state::{FileState, HashJob};
 use super::findings::{Findings, Problem};
@@ -17,11 +18,26 @@ use crate::ledger::sqlite_error;
 
 /// Drops the problems of images that are no longer delivered, and checks those again that were delivered anew. It ends
 /// because a run delivers an image once.
-pub(super) fn recheck(connection: &Connection, out: &Path, findings: &mut Findings) -> Result<(), RunError> {
+///
+/// `fresh` gathers the ledgers of shards again; `None` for an export with one ledger, which `connection` reads live.
+pub(super) fn recheck<C: Deref<Target = Connection>>(
+    connection: &Connection,
+    fresh: impl Fn() -> Result<Option<C>, RunError>,
+    out: &Path,
+    findings: &mut Findings,
+) -> Result<(), RunError> {
     loop {
+        if findings.problems.is_empty() {
+            return Ok(());
+        }
+        let gathered = fresh()?;
         let mut again = Vec::new();
         for problem in std::mem::take(&mut findings.problems) {
-            match current(connection, &problem.job).map_err(sqlite_error)? {
+            let current = match &gathered {
+                None => current(connection, &problem.job),
+                Some(gathered) => current_at(gathered, &problem.job),
+            };
+            match current.map_err(sqlite_error)? {
                 Some(current) if current == problem.job => findings.problems.push(problem),
                 current => {
                     forget(findings, &problem);
@@ -53,15 +69,27 @@ fn forget(findings: &mut Findings, problem: &Problem) {
 fn current(connection: &Connection, job: &HashJob) -> rusqlite::Result<Option<HashJob>> {
     connection
         .prepare_cached("SELECT path, bytes, sha256, stored_at FROM images WHERE id = ?1 AND delivered = 1")?
-        .query_row([job.id], |row| {
-            Ok(HashJob {
-                position: job.position,
-                id: job.id,
-                path: row.get(0)?,
-                bytes: Some(row.get::<_, i64>(1)?.unsigned_abs()),
-                sha256: Sha256(row.get(2)?),
-                stored_at: row.get(3)?,
-            })
-        })
+        .query_row([job.id], |row| read(row, job))
         .optional()
+}
+
+/// The image under that path in ledgers that were gathered again: its number may be another one there.
+fn current_at(gathered: &Connection, job: &HashJob) -> rusqlite::Result<Option<HashJob>> {
+    gathered
+        .prepare_cached(
+            "SELECT path, bytes, sha256, stored_at FROM images WHERE path = ?1 AND delivered = 1",
+        )?
+        .query_row([&job.path], |row| read(row, job))
+        .optional()
+}
+
+fn read(row: &Row<'_>, job: &HashJob) -> rusqlite::Result<HashJob> {
+    Ok(HashJob {
+        position: job.position,
+        id: job.id,
+        path: row.get(0)?,
+        bytes: Some(row.get::<_, i64>(1)?.unsigned_abs()),
+        sha256: Sha256(row.get(2)?),
+        stored_at: row.get(3)?,
+    })
 }

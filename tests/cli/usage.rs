@@ -162,7 +162,7 @@ fn the_keys_in_json_are_those_that_are_promised() {
         &["doctor", "--json"],
     ];
     insta::assert_snapshot!(json.map(keys).join("\n"), @"
-    api_requests bad_rows delivered disk_free_bytes disk_free_files duplicates gone new rows shortest_seconds to_fetch warnings
+    api_requests bad_rows delivered disk_free_bytes disk_free_files duplicates gone image_bytes machines needed_bits_per_second new reached_bits_per_second rows shortest_seconds to_fetch warnings
     adopted bytes changed checked foreign litter missing ok repaired seconds unreadable waiting
     bytes duplicate failed pace phase pid rows rows_per_second run running seconds_left skipped stored untried
     checks ok

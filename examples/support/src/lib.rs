@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test may take any error for an absence")]
 
 pub mod api;
+pub mod build;
 pub mod bulk;
 pub mod config;
 pub mod faults;

@@ -1,4 +1,4 @@
-//! The parser of the command line, made from the [`table`] of settings and the eight commands; and how wrong usage is
+//! The parser of the command line, made from the [`table`] of settings and the nine commands; and how wrong usage is
 //! answered. What a value means is decided in [`crate::settings`], so that a flag, a variable and a config file are
 //! read by the same rules.
 
@@ -60,6 +60,10 @@ fn parser_for(arguments: &[OsString]) -> clap::Command {
     let flag = format!("--{}", table::SHOW_SETTINGS.flag);
     let needs_manifest = !arguments.iter().any(|argument| *argument == *flag);
     parser().mut_subcommands(|command| {
+        // a merge knows the manifest of its shards
+        if command.get_name() == commands::name(Command::Merge) {
+            return command;
+        }
         command.mut_args(|arg| if arg.get_id() == MANIFEST { arg.required(needs_manifest) } else { arg })
     })
 }
@@ -190,6 +194,7 @@ fn wants_json(arguments: &[OsString], variable: Option<OsString>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::FOLDER;
 
     #[test]
     fn clap_finds_no_contradiction_in_the_command_line() {
@@ -242,7 +247,7 @@ mod tests {
             let is_path = matches!(arg.get_value_hint(), ValueHint::FilePath | ValueHint::DirPath);
             let names = arg.get_value_names().unwrap_or_default();
             let named = ["FILE", "DIR", MANIFEST].iter().any(|name| names.iter().any(|it| it == name));
-            let path = named || ["DIR", MANIFEST].contains(&arg.get_id().as_str());
+            let path = named || ["DIR", MANIFEST, FOLDER].contains(&arg.get_id().as_str());
             assert!(!takes_value || is_path == path, "{arg:?}");
             assert!(!takes_value || is_path || arg.get_value_hint() == ValueHint::Other, "{arg:?}");
         }

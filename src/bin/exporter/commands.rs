@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod manual;
+pub mod merge;
 pub mod plan;
 pub mod receipts;
 pub mod report;

@@ -15,7 +15,7 @@ mod time_zone;
 
 use std::process::ExitCode;
 
-use self::commands::{doctor, manual, plan, report, run, status, verify};
+use self::commands::{doctor, manual, merge, plan, report, run, status, verify};
 use self::settings::table::Command;
 
 fn main() -> ExitCode {
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let ending = signals::end_at_once().ok();
     let code = match cli::parse() {
         Ok((Command::Run, args)) => run::run(&args, ending),
+        Ok((Command::Merge, args)) => merge::run(&args),
         Ok((Command::Plan, args)) => plan::run(&args),
         Ok((Command::Doctor, args)) => doctor::run(&args),
         Ok((Command::Status, args)) => status::run(&args),

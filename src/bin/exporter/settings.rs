@@ -8,6 +8,7 @@ mod config_path;
 mod export;
 mod key;
 mod manifest;
+mod merge;
 mod refusal;
 mod screen;
 mod show;
@@ -20,13 +21,15 @@ mod values;
 use std::path::PathBuf;
 
 use exporter::doctor::DoctorOptions;
-use exporter::options::{self, ApiOptions, OnBadRow, RunOptions};
+use exporter::options::{self, ApiOptions, OnBadRow, RateShare, RunOptions};
 use exporter::plan::PlanOptions;
+use exporter::shard::{Shard, ShardError};
 use secrecy::SecretString;
 
 pub use self::config_path::Environment;
 pub use self::export::{DIR, Export, HEAD, OLDEST, ORG, export, head, oldest};
 pub use self::manifest::MANIFEST;
+pub use self::merge::{FINISH, FOLDER, merge};
 pub use self::refusal::Refusal;
 pub use self::screen::{Progress, Screen, log, screen};
 pub use self::show::{as_flags, flags_for_failed_csv, list};
@@ -103,6 +106,7 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let manifest = manifest::options(sources)?;
     let on_bad_row = on_bad_row(sources)?;
     let Export { out, state_dir } = export(sources)?;
+    let shard = shard(sources)?;
     let options = RunOptions {
         source: manifest::source(sources),
         manifest,
@@ -110,7 +114,9 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
         out,
         state_dir,
         min_free: sources.text(&table::MIN_FREE, values::size)?.unwrap_or(options::MIN_FREE),
+        shard,
         rate: sources.text(&table::RATE, values::rate)?.unwrap_or(options::RATE),
+        rate_share: rate_share(sources, shard)?,
         concurrency: sources.text(&table::CONCURRENCY, values::concurrency)?.unwrap_or(options::CONCURRENCY),
         max_attempts: whole(&table::MAX_ATTEMPTS, values::ATTEMPTS_MAX, options::MAX_ATTEMPTS)?,
         stall_timeout: sources
@@ -129,6 +135,17 @@ fn all_but_the_key(sources: &Sources<'_>) -> Result<Settings, Refusal> {
     let options = RunOptions { deadline: deadline.as_ref().map(|deadline| deadline.time), ..options };
     let exit_zero_on_deadline = sources.switch(&table::EXIT_ZERO_ON_DEADLINE);
     Ok(Settings { options, deadline, exit_zero_on_deadline, warnings })
+}
+
+/// The shard whose rows are exported.
+fn shard(sources: &Sources<'_>) -> Result<Option<Shard>, Refusal> {
+    sources.text(&table::SHARD, |text| text.parse().map_err(|error: ShardError| error.to_string()))
+}
+
+/// The run's part of the allowance: an equal one for each shard, unless the user says otherwise.
+fn rate_share(sources: &Sources<'_>, shard: Option<Shard>) -> Result<RateShare, Refusal> {
+    let equal = || shard.map_or(RateShare::WHOLE, |shard| RateShare { part: 1, of: shard.of() });
+    Ok(sources.text(&table::RATE_SHARE, values::rate_share)?.unwrap_or_else(equal))
 }
 
 /// The folder that the XDG base directories have for state that is worth keeping; no setting. A relative path in a

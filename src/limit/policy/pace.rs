@@ -58,8 +58,13 @@ impl Pace {
     /// Sets the N that counts while no request is refused. A share that a 429 has lowered stays.
     pub(super) fn set_limit(&mut self, limit: u32, now: Instant) {
         let share = if self.is_full() { limit } else { self.share.min(limit) };
+        let rises = limit > self.limit;
         self.limit = limit;
         self.set(share, now);
+        if rises {
+            // the burst is there once: runs that join one after the other must not each bring another one
+            while self.limiter.check().is_ok() {}
+        }
     }
 
     /// Whether the pace has not been lowered by a 429, or has recovered.

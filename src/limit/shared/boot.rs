@@ -1,4 +1,4 @@
-//! What the system says about this machine and its boot: their ids, the time since the boot, and which processes live.
+//! What the system says about this machine and its boot: its id, the time since the boot, and which processes live.
 //!
 //! `CLOCK_BOOTTIME` is the same for all processes, no correction of the wall clock moves it, and it goes on while the
 //! machine sleeps, as the server's clock does.
@@ -7,6 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use rustix::process::{Pid, test_kill_process};
+
+use crate::machine::host;
 
 /// Time since the boot, sleep included.
 #[cfg(target_os = "linux")]
@@ -27,14 +29,9 @@ pub(in crate::limit) fn machine() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     match id.trim() {
         // an image of a machine that has not been started
-        "" | "uninitialized" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        "" | "uninitialized" => host(),
         id => id.to_owned(),
     }
-}
-
-/// Another one after each boot.
-pub(super) fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// A process of this boot. Its start time tells it from a later one with the same pid.

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use rusqlite::{Row, Transaction, params};
 
+use super::Part;
 use super::boot::Process;
 use crate::remote::rate_headers::RateHeaders;
 
 const READ: &str = "
-    SELECT at, run, pid, started, request, step, requests_left, limited, rate_limit, remaining, retry_after, reset
+    SELECT at, run, pid, started, request, step, requests_left, limited, rate_limit, remaining, retry_after, reset, share, shard
     FROM messages WHERE id > ?1 AND boot = ?2 AND at <= ?3 AND (at >= ?4 OR limited) ORDER BY id";
 const INSERT: &str = "
     INSERT INTO messages (boot, at, run, pid, started, request, step,
-                          requests_left, limited, rate_limit, remaining, retry_after, reset)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                          requests_left, limited, rate_limit, remaining, retry_after, reset, share, shard)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,20 @@ pub(super) enum Step {
     Abandoned,
 }
 
+/// What a run brings into the count of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::limit) struct Stake {
+    /// Its part of the allowance.
+    pub part: Part,
+    /// The number of its shard, 0 if it has none. A shard that is started again has one part, not two.
+    pub shard: u32,
+}
+
+impl Stake {
+    /// That of a run on an allowance of its own.
+    pub(in crate::limit) const WHOLE: Self = Self { part: Part::WHOLE, shard: 0 };
+}
+
 /// What one run tells the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -38,6 +53,7 @@ pub(super) struct Message {
     /// A random number.
     pub run: u32,
     pub process: Process,
+    pub stake: Stake,
     /// The request's number in its run.
     pub request: u32,
     pub step: Step,
@@ -94,6 +110,8 @@ pub(super) fn insert(transaction: &Transaction<'_>, boot: &str, message: &Messag
         headers.remaining,
         headers.retry_after.map(millis),
         headers.reset.map(millis),
+        message.stake.part.billionths(),
+        message.stake.shard,
     ])?;
     Ok(())
 }
@@ -123,6 +141,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         at: Duration::from_nanos(row.get::<_, i64>(0)?.unsigned_abs()),
         run: row.get(1)?,
         process: Process { pid: row.get(2)?, started: row.get(3)? },
+        stake: Stake { part: Part::from_billionths(row.get(12)?), shard: row.get(13)? },
         request: row.get(4)?,
         step,
     })

@@ -55,6 +55,7 @@ fn wait(message: &Message) -> Duration {
 mod tests {
     use super::super::boot::Process;
     use super::*;
+    use crate::limit::shared::message::Stake;
     use crate::remote::rate_headers::RateHeaders;
 
     fn message(at: u64, step: Step) -> Message {
@@ -62,6 +63,7 @@ mod tests {
             at: Duration::from_secs(at),
             run: 1,
             process: Process { pid: 1, started: 1 },
+            stake: Stake::WHOLE,
             request: 1,
             step,
         }

@@ -1,14 +1,14 @@
 //! What this run knows of the other runs, and what follows from it: whose requests are in flight, and whether another
 //! run should go first. No I/O but a look for the processes of overdue requests.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::boot::Process;
-use super::message::{Message, Step};
-use super::{Decision, Policy, Slot};
+use super::message::{Message, Stake, Step};
+use super::{Decision, Part, Policy, Slot};
 
 /// Once another run's answer is overdue by this much, its process is checked.
 const ANSWER_DUE: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub(super) struct Peers {
     in_flight: HashMap<(u32, u32), (Slot, Process)>,
     /// How many requests each run still needs, and when it said so.
     demand: HashMap<u32, (Instant, u32)>,
+    /// What each other run brings into the count, and when it was heard last.
+    stakes: HashMap<u32, (Instant, Process, Stake)>,
     /// Which run sent when, within the last window, this run included.
     sent: VecDeque<(Instant, u32)>,
     /// Until then this run lets others go first.
@@ -119,6 +121,9 @@ impl Replay<'_> {
         let Some(at) = self.now.checked_sub(age) else { return };
         let key = (message.run, message.request);
         let is_old = age > MEMORY_WINDOWS * self.policy.window();
+        if !is_old {
+            self.peers.stakes.insert(message.run, (at, message.process, message.stake));
+        }
         match message.step {
             Step::Waiting { .. } | Step::Granted { .. } if is_old => {}
             Step::Waiting { left } => {
@@ -153,6 +158,21 @@ impl Replay<'_> {
                 }
             }
         }
+    }
+
+    /// Tells the policy which part of the allowance the other runs have. That of a run that has ended counts as long as its
+    /// requests do; a shard that was started again has one part.
+    pub(super) fn share(&mut self, own: Stake) {
+        let (now, window) = (self.now, self.policy.window());
+        self.peers.stakes.retain(|_, (at, process, _)| {
+            let silent = now.saturating_duration_since(*at);
+            silent < window || silent < DEMAND_WINDOWS * window && process.is_alive()
+        });
+        let mut shards = HashSet::from([own.shard]);
+        let others =
+            self.peers.stakes.values().filter(|(_, _, stake)| stake.shard == 0 || shards.insert(stake.shard));
+        let others = others.fold(Part::NONE, |sum, (_, _, stake)| sum.plus(stake.part));
+        self.policy.share_with(others, now);
     }
 
     /// Abandons requests that will get no answer, and forgets demand and requests that count no more.

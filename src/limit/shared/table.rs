@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::boot::boot_id;
 use super::message::{self, Message};
 use crate::disk::presence;
+use crate::machine::boot_id;
 
 /// Messages that are kept at least.
 const MESSAGES_MIN: i64 = 16_384;
@@ -32,7 +32,7 @@ const LOCK_PAUSE_MAX: Duration = Duration::from_millis(5);
 /// 2 s in all: if the lock is held for so long, its holder is stopped, or its disk is.
 const LOCK_ATTEMPTS_MAX: i32 = 400;
 /// Version of [`SCHEMA`], kept in the file as `user_version`; "clk" and a number.
-const FORMAT: i64 = 0x636c_6b01;
+const FORMAT: i64 = 0x636c_6b02;
 /// One file, and no shared memory: it works on network disks, too.
 const JOURNAL_MODE: &str = "TRUNCATE";
 const SCHEMA: &str = "
@@ -50,7 +50,9 @@ const SCHEMA: &str = "
         rate_limit INTEGER,
         remaining INTEGER,
         retry_after INTEGER, -- milliseconds
-        reset INTEGER -- milliseconds
+        reset INTEGER, -- milliseconds
+        share INTEGER NOT NULL, -- the run's part of the allowance, in billionths
+        shard INTEGER NOT NULL -- 0: none
     ) STRICT;";
 const PRUNE: &str = "DELETE FROM messages WHERE id <= ?1";
 const HEAD: &str = "SELECT coalesce(max(id), 0) FROM messages";

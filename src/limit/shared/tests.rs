@@ -9,12 +9,14 @@ use tokio::time::sleep;
 
 use std::io;
 
+mod shares;
 mod trouble;
 
 use super::*;
 use crate::event::{Event, Events};
 use crate::limit::Limiter;
 use crate::options::Rate;
+use crate::shard::Shard;
 
 use sandbox::limiter::{Algorithm, Limiter as Server, Rate as ServerRate, SendHeaders};
 
@@ -148,6 +150,7 @@ async fn a_killed_run_leaves_nothing_behind_but_what_it_sent() {
         at: paused().expect("a time"),
         run: 1,
         process: Process { pid: gone.id(), started: 0 },
+        stake: Stake::WHOLE,
         request,
         step: Step::Granted { left: 1000 },
     };

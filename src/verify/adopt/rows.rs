@@ -48,6 +48,7 @@ pub(super) fn rows(
         warnings: Vec::new(),
         entries,
         skip_bad: true,
+        shard: None,
         run: None,
     };
     let loaded = ledger::load(connection, loading, |_| Ok(()))?;

@@ -1,4 +1,4 @@
-//! The eight commands: their help, and the arguments that are no settings. Settings come from the table.
+//! The nine commands: their help, and the arguments that are no settings. Settings come from the table.
 
 use std::ffi::OsString;
 
@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, Command as Parser, ValueHint, value_parser};
 use clap_complete::Shell;
 
 use crate::settings::table::{self, Command};
-use crate::settings::{DIR, HEAD, MANIFEST, OLDEST, ORG};
+use crate::settings::{DIR, FINISH, FOLDER, HEAD, MANIFEST, OLDEST, ORG};
 
 /// Flags of commands, by their id in the parser.
 pub const ADOPT: &str = "adopt";
@@ -22,8 +22,9 @@ const WHAT_TO_DO: &str = "What to do";
 const OUTPUT: &str = "Output";
 
 /// All commands in the order of the help, which is that of their use.
-pub const ALL: [Command; 8] = [
+pub const ALL: [Command; 9] = [
     Command::Run,
+    Command::Merge,
     Command::Plan,
     Command::Doctor,
     Command::Status,
@@ -37,6 +38,7 @@ pub const ALL: [Command; 8] = [
 pub const fn name(command: Command) -> &'static str {
     match command {
         Command::Run => "run",
+        Command::Merge => "merge",
         Command::Plan => "plan",
         Command::Doctor => "doctor",
         Command::Status => "status",
@@ -52,6 +54,7 @@ pub fn describe(command: Command) -> Parser {
     let parser = Parser::new(name(command));
     match command {
         Command::Run => run(parser),
+        Command::Merge => merge(parser),
         Command::Plan => plan(parser),
         Command::Doctor => doctor(parser),
         Command::Status => status(parser),
@@ -89,6 +92,42 @@ Example: four hours a night, until every image is delivered
 Durations are written 90s, 15m, 1h30m or 500ms, sizes 500M or 5G (powers of 1024).",
     )
     .arg(manifest())
+}
+
+fn merge(parser: Parser) -> Parser {
+    about(
+        parser,
+        "Make one export of the shards that several machines have filled",
+        "\
+Brings what the shards know into the ledger of the whole export, and writes its reports: those of one run alone. May be \
+given at any time and again. The rows of a shard that has not run, is at work or was cut short are untried, the shard is \
+named, and the exit code is 1; else it is that of the rows.
+
+Shards in export folders of their own are taken into this one if these are named: on one disk images are moved, from \
+another one they are copied and hashed on the way.",
+    )
+    .override_usage("exporter merge [OPTIONS] [MANIFEST] [FOLDER]...")
+    .after_help("Example: exporter merge manifest.csv -o export")
+    .after_long_help(
+        "\
+Examples:
+  exporter merge manifest.csv -o export
+  exporter merge manifest.csv -o export --finish     leave an ordinary export, without shards
+  exporter merge manifest.csv -o export /mnt/node1/export /mnt/node2/export",
+    )
+    .args([
+        Arg::new(MANIFEST)
+            .value_parser(value_parser!(OsString))
+            .value_hint(ValueHint::FilePath)
+            .help("The manifest that all shards were given; without it, the file that the first shard was given"),
+        Arg::new(FOLDER)
+            .value_parser(value_parser!(OsString))
+            .value_hint(ValueHint::DirPath)
+            .num_args(0..)
+            .help("Export folders of shards that were exported elsewhere"),
+        switch(FINISH, "Leave an ordinary export: remove the shards' ledgers").help_heading(WHAT_TO_DO),
+        json("Answer with the summary in JSON"),
+    ])
 }
 
 fn plan(parser: Parser) -> Parser {

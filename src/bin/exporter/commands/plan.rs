@@ -64,6 +64,11 @@ fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
     if plan.to_fetch > 0 {
         facts.add("time", time(plan, options.rate));
     }
+    if plan.to_fetch > 0
+        && let Some(line) = line(plan)
+    {
+        facts.add("line", line);
+    }
     let files =
         plan.disk_free_files.map_or_else(String::new, |files| format!(", {} files", format::count(files)));
     let folder = redact::safe(&options.out.to_string_lossy());
@@ -73,9 +78,38 @@ fn text(plan: &Plan, options: &PlanOptions, flags: &str) -> String {
         facts.add("next", format!("correct the bad {rows}, or leave {them} out with --on-bad-row skip"));
     } else if plan.to_fetch > 0 {
         let manifest = redact::shell(&options.source.path());
-        facts.add("next", format!("exporter run {manifest}{flags}"));
+        let shard = plan.shards.map_or_else(String::new, |shards| format!(" --shard K/{shards}"));
+        facts.add("next", format!("exporter run {manifest}{flags}{shard}"));
     }
     facts.into_text()
+}
+
+/// `needs 267 Mbit/s at 2 MB an image; one machine will do`.
+fn line(plan: &Plan) -> Option<String> {
+    let (needed, size) = (plan.needed_bits_per_second?, plan.image_bytes?);
+    let needs = format!("needs {} at {} an image", decimal(needed, "bit/s"), decimal(size, "B"));
+    let machines = format::count(u64::from(plan.machines?));
+    Some(match (plan.machines?, plan.reached_bits_per_second) {
+        (1, _) => format!("{needs}; one machine will do"),
+        (_, Some(reached)) => format!(
+            "{needs}; a run here reached {}: {machines} such machines use the allowance in full",
+            decimal(reached, "bit/s")
+        ),
+        (_, None) => format!("{needs}: {machines} machines with gigabit lines use the allowance in full"),
+    })
+}
+
+/// `2 MB`, `267 Mbit/s`: powers of 1000, as lines are sold.
+fn decimal(number: u64, unit: &str) -> String {
+    const PREFIXES: [&str; 5] = ["", "k", "M", "G", "T"];
+    let (mut value, mut at) = (format::approximate(number), 0);
+    while value >= 999.5 && at + 1 < PREFIXES.len() {
+        value /= 1000.0;
+        at += 1;
+    }
+    let digits = usize::from(value < 9.95 && at > 0);
+    let text = format!("{value:.digits$}");
+    format!("{} {}{unit}", text.strip_suffix(".0").unwrap_or(&text), PREFIXES[at])
 }
 
 /// What has changed since the manifests before; nothing for the first one.
@@ -149,23 +183,42 @@ mod tests {
 
     use super::*;
 
-    fn shown(to_fetch: u64, delivered: u64, bad_rows: u64, refused: bool) -> String {
-        let plan = Plan {
-            rows: to_fetch + delivered + bad_rows,
-            bad_rows,
+    fn empty() -> Plan {
+        Plan {
+            rows: 0,
+            bad_rows: 0,
             duplicates: 0,
-            delivered,
-            to_fetch,
-            new: to_fetch,
+            delivered: 0,
+            to_fetch: 0,
+            new: 0,
             gone: 0,
-            api_requests: to_fetch,
-            shortest_seconds: options::RATE.shortest(to_fetch).as_secs(),
+            api_requests: 0,
+            shortest_seconds: 0,
+            image_bytes: None,
+            needed_bits_per_second: None,
+            reached_bits_per_second: None,
+            machines: None,
             disk_free_bytes: 120 << 30,
             disk_free_files: Some(3_000_000),
             warnings: Vec::new(),
             first_bad: Vec::new(),
-            refused,
+            refused: false,
+            shards: None,
             no_folder: None,
+        }
+    }
+
+    fn shown(to_fetch: u64, delivered: u64, bad_rows: u64, refused: bool) -> String {
+        let plan = Plan {
+            rows: to_fetch + delivered + bad_rows,
+            bad_rows,
+            delivered,
+            to_fetch,
+            new: to_fetch,
+            api_requests: to_fetch,
+            shortest_seconds: options::RATE.shortest(to_fetch).as_secs(),
+            refused,
+            ..empty()
         };
         let options = PlanOptions {
             source: Source::File("manifest.csv".into()),
@@ -206,6 +259,25 @@ mod tests {
         disk      120 GiB free, 3,000,000 files, for /srv/export
         next      correct the bad rows, or leave them out with --on-bad-row skip
         ");
+    }
+
+    #[test]
+    fn more_machines_are_named_only_if_they_pay() {
+        let plan = |reached, machines| Plan {
+            image_bytes: Some(2_000_000),
+            needed_bits_per_second: Some(266_666_667),
+            reached_bits_per_second: reached,
+            machines: Some(machines),
+            ..empty()
+        };
+        let line = |plan| line(&plan).expect("images were delivered");
+        assert_eq!(line(plan(None, 1)), "needs 267 Mbit/s at 2 MB an image; one machine will do");
+        assert_eq!(
+            line(plan(Some(100_000_000), 3)),
+            "needs 267 Mbit/s at 2 MB an image; a run here reached 100 Mbit/s: 3 such machines use the allowance in full"
+        );
+        assert_eq!(decimal(999_400, "B"), "999 kB");
+        assert_eq!(decimal(1_250_000, "B"), "1.2 MB");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use exporter::ledger::RunRow;
+use exporter::ledger::{RunRow, Standing};
 use exporter::report::Counts;
-use exporter::status::{Phase, Status, status};
+use exporter::status::{Phase, ShardStatus, Status, status};
 use jiff::Timestamp;
 
 use crate::output::facts::Facts;
@@ -97,6 +97,9 @@ fn text(status: &Status) -> String {
     {
         facts.add("requests", requests(run));
     }
+    for (at, line) in shards(&status.shards).into_iter().enumerate() {
+        facts.add(if at == 0 { "shards" } else { "" }, line);
+    }
     if status.bytes > 0 {
         facts.add("delivered", format!("{} in all", format::bytes(status.bytes)));
     }
@@ -104,6 +107,9 @@ fn text(status: &Status) -> String {
 }
 
 fn headline(status: &Status) -> String {
+    if !status.shards.is_empty() {
+        return shards_headline(status);
+    }
     if status.running {
         return progress(status);
     }
@@ -133,6 +139,43 @@ fn progress(status: &Status) -> String {
     let percent = screen::percent(done, counts.rows);
     let (done, rows) = (format::count(done), format::counted(counts.rows, "row"));
     format!("running{process}: {done} of {rows} done ({percent} %)")
+}
+
+/// `running: 2 of 4 shards at work, 300 of 1,000 rows done (30 %)`.
+fn shards_headline(status: &Status) -> String {
+    let count = |state| status.shards.iter().filter(|shard| shard.state == state).count() as u64;
+    let all = format::counted(status.shards.len() as u64, "shard");
+    if status.running {
+        let done = status.counts.rows - status.counts.untried;
+        let percent = screen::percent(done, status.counts.rows);
+        let at_work = format::count(count(Standing::Running));
+        let (done, rows) = (format::count(done), format::counted(status.counts.rows, "row"));
+        return format!("running: {at_work} of {all} at work, {done} of {rows} done ({percent} %)");
+    }
+    let complete = count(Standing::Complete);
+    if complete == status.shards.len() as u64 {
+        return format!("not running: {all} complete; to make one export of them: exporter merge");
+    }
+    format!("not running: {} of {all} complete; run the others to continue", format::count(complete))
+}
+
+/// A line for each shard.
+fn shards(shards: &[ShardStatus]) -> Vec<String> {
+    let line = |shard: &ShardStatus| {
+        let state = match (shard.state, shard.exit_code) {
+            (Standing::Missing, _) => "has not run".to_owned(),
+            (Standing::Running, _) => "running".to_owned(),
+            (Standing::Killed, _) => "killed".to_owned(),
+            (Standing::Stopped, Some(code)) => format!("ended early (exit code {code})"),
+            (Standing::Stopped, None) => "ended early".to_owned(),
+            (Standing::Complete, _) => "complete".to_owned(),
+        };
+        let host = shard.host.as_deref().map(redact::safe).unwrap_or_default();
+        let rows = if shard.counts.rows > 0 { summary::states(&shard.counts) } else { String::new() };
+        [format!("{}", shard.shard), state, host, rows]
+    };
+    let lines: Vec<_> = shards.iter().map(line).collect();
+    format::columns(&lines).lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// How a run ended that left `untried` rows untried.

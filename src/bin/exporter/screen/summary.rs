@@ -10,10 +10,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use exporter::error::{RunError, StopReason, chain};
+use exporter::ledger::ShardHome;
 use exporter::manifest::Source;
 use exporter::options::RunOptions;
 use exporter::report::Summary;
 use exporter::run::Finished;
+use exporter::shard::Shard;
 
 pub use self::lines::{notes, reasons, repaired_since, reports, states};
 use crate::output::facts::Facts;
@@ -23,6 +25,8 @@ use crate::output::{format, log, redact};
 #[derive(Debug)]
 pub struct SummaryContext {
     pub(super) out: PathBuf,
+    /// The shard of the run, and the export folder of all shards: `out` has only its own reports.
+    shard: Option<(Shard, PathBuf)>,
     /// The manifest came from standard input and cannot be read again.
     stdin: bool,
     /// Flags of a run on `failed.csv`, a blank before each.
@@ -35,13 +39,17 @@ impl SummaryContext {
     /// The context of a run.
     pub fn new(options: &RunOptions, flags: String) -> Self {
         let stdin = options.source == Source::Stdin;
-        Self { stdin, flags, ..Self::of(&options.out) }
+        let home =
+            options.shard.map(|shard| ShardHome::of(&options.out, options.state_dir.as_deref(), shard));
+        let out = home.as_ref().map_or(&options.out, |home| &home.folder);
+        let shard = home.as_ref().map(|home| (home.shard, options.out.clone()));
+        Self { shard, stdin, flags, ..Self::of(out) }
     }
 
     /// The context of a command that names no other.
     pub fn of(out: &Path) -> Self {
         let names = std::io::stdout().is_terminal();
-        Self { out: out.to_owned(), stdin: false, flags: String::new(), names }
+        Self { out: out.to_owned(), shard: None, stdin: false, flags: String::new(), names }
     }
 }
 
@@ -74,6 +82,11 @@ pub fn text(finished: &Finished, context: &SummaryContext) -> String {
         return facts.into_text();
     }
     facts.add("reports", reports(counts, context));
+    if let Some((shard, out)) = &context.shard {
+        facts.add("next", lines::next_of_shard(counts, *shard));
+        facts.add_below(format!("exporter merge MANIFEST -o {}", redact::shell(out)));
+        return facts.into_text();
+    }
     // `sha256sum -c` refuses an empty list
     if counts.stored + counts.skipped > 0 {
         let out = redact::shell(&context.out);
@@ -142,7 +155,8 @@ fn stopped_early(summary: &Summary, stopped: Option<&StopReason>) -> Option<Stri
     Some(format!("stopped early: {reason}, {} not tried", format::counted(untried, "row")))
 }
 
-fn outcome(summary: &Summary) -> String {
+/// How complete the export is.
+pub fn outcome(summary: &Summary) -> String {
     let counts = &summary.counts;
     if counts.failed > 0 {
         let rows = format::counted(counts.rows, "row");

@@ -133,7 +133,7 @@ impl<'a> Sources<'a> {
     }
 
     /// All values of it; none if the command has no such argument.
-    fn arguments(&self, id: &str) -> Vec<OsString> {
+    pub fn arguments(&self, id: &str) -> Vec<OsString> {
         self.args.try_get_many::<OsString>(id).ok().flatten().into_iter().flatten().cloned().collect()
     }
 

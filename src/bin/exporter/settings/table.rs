@@ -6,6 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     Run,
+    Merge,
     Plan,
     Doctor,
     Status,
@@ -15,7 +16,7 @@ pub enum Command {
     Man,
 }
 
-use Command::{Doctor, Plan, Report, Run, Status, Verify};
+use Command::{Doctor, Merge, Plan, Report, Run, Status, Verify};
 
 /// How a setting is written in a config file; on the command line it decides whether a flag takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +87,15 @@ const SETTING: Setting = Setting {
 
 const RUN: &[Command] = &[Run];
 const RUN_PLAN: &[Command] = &[Run, Plan];
+const MANIFEST_READERS: &[Command] = &[Run, Merge, Plan];
 const RUN_DOCTOR: &[Command] = &[Run, Doctor];
-const EVERY: &[Command] = &[Run, Plan, Doctor, Status, Verify, Report];
+const EVERY: &[Command] = &[Run, Merge, Plan, Doctor, Status, Verify, Report];
 
 const FOLDERS: &str = "Folders";
 const MANIFEST: &str = "Manifest";
 const API: &str = "API and storage";
 const PACE: &str = "Pace and patience";
+const SHARDS: &str = "Many machines";
 const OUTPUT: &str = "Output";
 const SETTINGS: &str = "Settings";
 
@@ -104,7 +107,7 @@ pub const OUT: Setting = Setting {
     value: "DIR",
     heading: FOLDERS,
     help: "Export folder: images, checksums and reports",
-    commands: &[Run, Plan, Doctor],
+    commands: &[Run, Merge, Plan, Doctor],
     ..SETTING
 };
 pub const STATE_DIR: Setting = Setting {
@@ -137,7 +140,7 @@ pub const COLUMNS: Setting = Setting {
     help: "Names of the columns, if the header has other than the known ones: org=A,note=B,image=C, or some of these",
     more: "The known names are org, org_id, organization, organization_id, x_organization_id; note, note_id, noteid; \
            image, image_id, imageid, file_id.",
-    commands: RUN_PLAN,
+    commands: MANIFEST_READERS,
     ..SETTING
 };
 pub const DELIMITER: Setting = Setting {
@@ -147,7 +150,7 @@ pub const DELIMITER: Setting = Setting {
     heading: MANIFEST,
     help: "Character between fields; write tab for a tab",
     more: "It takes precedence over a first line such as sep=; in the manifest.",
-    commands: RUN_PLAN,
+    commands: MANIFEST_READERS,
     ..SETTING
 };
 pub const ON_BAD_ROW: Setting = Setting {
@@ -157,7 +160,7 @@ pub const ON_BAD_ROW: Setting = Setting {
     heading: MANIFEST,
     help: "If a row is bad: refuse the whole manifest (stop), or count the row as failed and go on (skip)",
     more: "A manifest is refused before any request is made. Bad rows are named by line in both cases.",
-    commands: RUN_PLAN,
+    commands: MANIFEST_READERS,
     ..SETTING
 };
 pub const API_KEY_FILE: Setting = Setting {
@@ -218,6 +221,28 @@ pub const RATE: Setting = Setting {
     help: "At most N requests to the API in any DURATION, retries included",
     more: "The vendor allows an app 1000 requests per minute. Lower this if other machines use the same key.",
     commands: RUN_PLAN,
+    ..SETTING
+};
+pub const SHARD: Setting = Setting {
+    flag: "shard",
+    env: Some("EXPORTER_SHARD"),
+    value: "K/N",
+    heading: SHARDS,
+    help: "Export only the rows of shard K of N, counted from 1; exporter merge makes one export of all shards",
+    more: "A row belongs to the shard that its org and note hash to, so the images of a note stay together. All shards \
+           are given the same manifest, the same N and an export folder that they share, or one each. N does not come \
+           from the engine that starts them: an array that is sent again for some of its tasks counts only these.",
+    ..SETTING
+};
+pub const RATE_SHARE: Setting = Setting {
+    flag: "rate-share",
+    env: Some("EXPORTER_RATE_SHARE"),
+    default_words: Some("1/N with --shard K/N, else 1/1"),
+    value: "1/M",
+    heading: SHARDS,
+    help: "This run's part of the allowance of --rate, if M machines use it at the same time",
+    more: "Runs on one machine add up their parts. If the API's answers say how many requests are left, a run may use \
+           what the others leave; 1/1 always leaves it to those answers.",
     ..SETTING
 };
 pub const CONCURRENCY: Setting = Setting {
@@ -378,7 +403,7 @@ pub const SHOW_SETTINGS: Setting = Setting {
 };
 
 /// All that can stand in a config file, in the order of the help.
-pub const ALL: [&Setting; 26] = [
+pub const ALL: [&Setting; 28] = [
     &OUT,
     &STATE_DIR,
     &MIN_FREE,
@@ -400,6 +425,8 @@ pub const ALL: [&Setting; 26] = [
     &UNTIL,
     &MAX_DURATION,
     &EXIT_ZERO_ON_DEADLINE,
+    &SHARD,
+    &RATE_SHARE,
     &PROGRESS,
     &LOG_FORMAT,
     &VERBOSE,

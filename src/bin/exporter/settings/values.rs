@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use exporter::options::{CONCURRENCY_MAX, Concurrency, Rate};
+use exporter::options::{CONCURRENCY_MAX, Concurrency, Rate, RateShare};
+use exporter::shard::SHARDS_MAX;
 
 /// Most attempts for one image: a higher limit would be none.
 pub const ATTEMPTS_MAX: u32 = 1000;
@@ -78,6 +79,16 @@ pub fn rate(text: &str) -> Result<Rate, String> {
         return Err(format!("the window must be more than 0 and at most 24h; {SHAPE}"));
     }
     Ok(Rate { requests, window })
+}
+
+/// `1/4`: a part of the allowance.
+pub fn rate_share(text: &str) -> Result<RateShare, String> {
+    const SHAPE: &str = "write a part of the allowance such as 1/4, from 1/10000 to 1/1";
+    let (part, of) = text.split_once('/').ok_or(SHAPE)?;
+    let number = |text| digits(text).and_then(|number| u32::try_from(number).ok()).ok_or(SHAPE);
+    let share = RateShare { part: number(part)?, of: number(of)? };
+    let is_part = 1 <= share.part && share.part <= share.of && share.of <= SHARDS_MAX;
+    if is_part { Ok(share) } else { Err(SHAPE.to_owned()) }
 }
 
 /// Digits only: no sign, no space, no decimal point.

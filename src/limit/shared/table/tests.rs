@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limit::shared::boot::Process;
 use crate::limit::shared::file_name;
-use crate::limit::shared::message::Step;
+use crate::limit::shared::message::{Stake, Step};
 use crate::remote::rate_headers::RateHeaders;
 
 /// The database that a process of [`a_process_that_is_killed_in_the_middle_leaves_a_sound_file`] writes to.
@@ -23,6 +23,7 @@ fn message(request: u32, at: u64) -> Message {
         at: Duration::from_secs(at),
         run: 7,
         process: Process { pid: 1, started: 2 },
+        stake: Stake::WHOLE,
         request,
         step: Step::Granted { left: 5 },
     }
@@ -77,6 +78,7 @@ fn a_message_comes_back_as_it_was_written() {
         at: Duration::from_nanos(12_345_678_901),
         run: u32::MAX,
         process: Process { pid: 2, started: 4 },
+        stake: Stake::WHOLE,
         request: 3,
         step,
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use exporter::error::ErrorCode;
 use exporter::report::{Counts, Notes, Summary};
+use exporter::shard::Shard;
 
 use super::SummaryContext;
 use crate::output::{facts, format, redact};
@@ -100,6 +101,16 @@ pub fn repaired_since(rows: u64) -> String {
     match rows {
         0 => String::new(),
         rows => format!("; since then {} made undelivered by verify --repair", format::counted(rows, "row")),
+    }
+}
+
+/// What comes after the run of a shard.
+pub fn next_of_shard(counts: &Counts, shard: Shard) -> String {
+    match counts.failed + counts.untried {
+        0 => format!("shard {shard} is complete; when the others have ended:"),
+        _ => format!(
+            "to try again what is left of shard {shard}, run the same command again; when all have ended:"
+        ),
     }
 }
 

@@ -25,7 +25,7 @@ fn shown(counts: [u64; 5], failures: &[(&str, u64)], stopped: Option<StopReason>
 
 fn context(out: &str) -> SummaryContext {
     let flags = if out == "export" { String::new() } else { format!(" -o {}", redact::shell(out.as_ref())) };
-    SummaryContext { out: out.into(), stdin: false, flags, names: false }
+    SummaryContext { out: out.into(), shard: None, stdin: false, flags, names: false }
 }
 
 #[test]
