@@ -100,15 +100,7 @@ fn take(
     ledger::delivered_files(theirs, |id, path, bytes, sha256| files.take(id, path, bytes, sha256))?;
     files.sync()?;
     if !files.damaged.is_empty() {
-        warnings.push(format!(
-            "{}: {} gone or changed since delivery; shard {} has to run again",
-            folder.display(),
-            match files.damaged.len() {
-                1 => "1 image is".to_owned(),
-                images => format!("{images} images are"),
-            },
-            home.shard
-        ));
+        warnings.push(files.damage_of(home));
     }
     ledger::copy_ledger(theirs, &home.ledger())?;
     sync(&home.state)?;
@@ -216,6 +208,16 @@ impl Files {
         }
         self.made.insert(folder);
         Ok(())
+    }
+
+    /// Names the images that were not taken.
+    fn damage_of(&self, home: &ShardHome) -> String {
+        let images = match self.damaged.len() {
+            1 => "1 image is".to_owned(),
+            images => format!("{images} images are"),
+        };
+        let (folder, shard) = (self.from.display(), home.shard);
+        format!("{folder}: {images} gone or changed since delivery; shard {shard} has to run again")
     }
 
     /// Makes all names durable.

@@ -210,7 +210,11 @@ Examples:
   exporter verify export --adopt         the ledger is lost or damaged
   exporter verify export --receipts      the chain of all runs' receipts",
     )
-    .args([
+    .args(verify_args())
+}
+
+fn verify_args() -> [Arg; 7] {
+    [
         export_folder(),
         switch(REPAIR, "Mark missing and changed images as undelivered, so that the next run fetches them")
             .long_help(
@@ -247,7 +251,7 @@ Examples:
             .requires(RECEIPTS)
             .help_heading(WHAT_TO_DO),
         json("Answer in JSON"),
-    ])
+    ]
 }
 
 fn report(parser: Parser) -> Parser {
