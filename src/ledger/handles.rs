@@ -140,19 +140,19 @@ mod tests {
     use super::*;
     use crate::ledger::{open_locked, open_read_only, open_state};
 
-    /// The POSIX locks of this process on a file, as the kernel knows them.
+    /// The POSIX locks of this process on a file, as the kernel knows them: from each of its descriptors on that file, since
+    /// `/proc/locks` may skip or repeat a line while other threads lock and unlock.
     #[cfg(target_os = "linux")]
     fn posix_locks(path: &Path) -> usize {
-        let file = std::fs::metadata(path).expect("a file");
-        let (pid, inode) = (std::process::id().to_string(), format!(":{}", file.ino()));
-        let locks = std::fs::read_to_string("/proc/locks").expect("readable");
-        let is_ours = |line: &&str| {
-            let words: Vec<_> = line.split_whitespace().collect();
-            words.get(1) == Some(&"POSIX")
-                && words.get(4) == Some(&&*pid)
-                && words.get(5).is_some_and(|file| file.ends_with(&inode))
+        let path = path.canonicalize().expect("a file");
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("listed").flatten();
+        let ours = descriptors.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == path));
+        let locks = |number: std::ffi::OsString| {
+            let info =
+                std::fs::read_to_string(Path::new("/proc/self/fdinfo").join(number)).expect("readable");
+            info.lines().filter(|line| line.starts_with("lock:") && line.contains("POSIX")).count()
         };
-        locks.lines().filter(is_ours).count()
+        ours.map(|entry| locks(entry.file_name())).sum()
     }
 
     #[test]
