@@ -3,6 +3,8 @@
 //! Pure. Not an outage, in which a service gives no answer: here each row has its answer, and it is always the same
 //! useless one.
 
+use std::cmp::Ordering;
+
 use crate::error::ErrorCode;
 
 /// Rows in succession that fail with the same code and nothing received between, after which the run stops.
@@ -36,10 +38,13 @@ impl Alike {
             self.rows = 0;
         }
         self.rows += 1;
-        match self.rows {
-            ROWS if code.is_some_and(is_shared) => Blame::TooMany(ROWS),
-            rows if rows > ROWS && code.is_some_and(is_shared) => Blame::Common,
-            _ => Blame::Row,
+        if !code.is_some_and(is_shared) {
+            return Blame::Row;
+        }
+        match self.rows.cmp(&ROWS) {
+            Ordering::Less => Blame::Row,
+            Ordering::Equal => Blame::TooMany(ROWS),
+            Ordering::Greater => Blame::Common,
         }
     }
 }
@@ -49,7 +54,7 @@ impl Alike {
 pub(super) enum Blame {
     /// Something about this row.
     Row,
-    /// That so many rows in succession have a common cause: the run stops.
+    /// This many rows in succession have failed alike: the run stops.
     TooMany(u32),
     /// Nothing new: the row was in flight as the run stopped for the common cause.
     Common,

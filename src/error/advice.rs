@@ -103,7 +103,7 @@ fn in_place_of(service: &str, host: &str, status: &str, check: &str) -> Cow<'sta
     .into()
 }
 
-/// 502, 503, 504 (RFC 9110, 15.6.3 to 15.6.5): whoever answered is not to blame, and the cause may pass.
+/// 502, 503, 504 (RFC 9110, 15.6.3 to 15.6.5): the gateway that answered is not the cause, and the cause may pass.
 fn is_gateway_trouble(status: &str) -> bool {
     ["502", "503", "504"].iter().any(|trouble| status.starts_with(trouble))
 }

@@ -168,7 +168,7 @@ pub enum RunError {
     #[error("{0}{next}", next = disk_cause::tail(.0))]
     Disk(String),
     /// An outage lasted longer than `--max-outage`.
-    #[error("{service}{}{waited:.0?}: {what}. {}", advice::NOT_REACHED_FOR, advice::sentence(Some(*code), what))]
+    #[error("{}. {}", not_reached(*service, *waited, what), advice::sentence(Some(*code), what))]
     Outage {
         /// The service that could not be reached.
         service: Service,
@@ -205,6 +205,10 @@ pub enum RunError {
     /// A part of the program failed. Never expected.
     #[error("internal error: {0}; this is a defect of the program, please report it")]
     Internal(String),
+}
+
+fn not_reached(service: Service, waited: Duration, what: &str) -> String {
+    format!("{service}{}{waited:.0?}: {what}", advice::NOT_REACHED_FOR)
 }
 
 impl RunError {
@@ -247,9 +251,7 @@ impl RunError {
     /// What the reports say of the rows that wait for what stopped the run: the cause, without its advice.
     pub(crate) fn cause(&self) -> String {
         match self {
-            Self::Outage { service, waited, what, .. } => {
-                format!("{service}{}{waited:.0?}: {what}", advice::NOT_REACHED_FOR)
-            }
+            Self::Outage { service, waited, what, .. } => not_reached(*service, *waited, what),
             Self::RateLimited(what) => format!("the API's allowance is spent: {what}"),
             other => other.to_string(),
         }

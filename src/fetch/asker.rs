@@ -1,6 +1,6 @@
 //! The asker: one task that hands out the right to ask the API, one permit and one row at a time.
 //!
-//! The permit comes first, the row second: a row that waits holds nothing, and whoever is first in the ledger's order when
+//! The permit comes first, the row second: a row that waits holds nothing, and the row that is first in the ledger's order when
 //! the allowance has room gets the permit.
 
 use super::Fetcher;

@@ -3,7 +3,7 @@
 //!
 //! [`rows`] decides who is next, [`concurrency`] how many images may be in flight; both are pure. What a row gets is a
 //! guard. One task, the asker, hands out the turns: it takes a permit of the request limiter first and then the row that is
-//! the first in the ledger's order at that moment. So nobody holds anything while the allowance is waited for.
+//! the first in the ledger's order at that moment. So no row holds a slot or a URL while it waits for the allowance.
 
 mod ahead;
 mod concurrency;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::columns::{int, number};
+use crate::event::Progress;
 
 /// How many images are in flight, and what the other rows that were started wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,6 +23,21 @@ pub struct Pace {
     pub queued: u64,
     /// Rows that have their URL and wait for a place in flight.
     pub ready: u64,
+}
+
+impl Pace {
+    /// As it was sampled last.
+    #[must_use]
+    pub fn of(progress: &Progress) -> Self {
+        Self {
+            concurrency: Progress::get(&progress.concurrency),
+            downloading: Progress::get(&progress.downloading),
+            asking: Progress::get(&progress.asking),
+            waiting: Progress::get(&progress.waiting),
+            queued: Progress::get(&progress.queued),
+            ready: Progress::get(&progress.ready),
+        }
+    }
 }
 
 pub(super) fn write_pace(connection: &Connection, run: i64, pace: &Pace) -> rusqlite::Result<()> {

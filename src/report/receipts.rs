@@ -1,7 +1,7 @@
 //! `receipts.jsonl`: a line for each run, repair, adoption and merge, chained by their hashes.
 //!
 //! Each line holds the hash of the line before and that of `tagmanifest-sha256.txt`, which leads to every report and
-//! image. So whoever kept the hash of one line can tell later whether anything up to it was changed. The file is only
+//! image. So a user who kept the hash of one line can tell later whether anything up to it was changed. The file is only
 //! ever appended to. A line is first recorded in the ledger: one that a kill or a power cut kept from the file, whole or
 //! in part, is completed the next time a line is appended.
 

@@ -70,19 +70,7 @@ pub(super) fn counters<R>(fetcher: &Fetcher<R>, started: Instant) -> RunCounters
         api_requests: Progress::get(&progress.api_requests),
         api_429: Progress::get(&progress.api_429),
         retries: Progress::get(&progress.retries),
-        pace: pace(progress),
-    }
-}
-
-/// Images in flight as they were sampled last.
-fn pace(progress: &Progress) -> Pace {
-    Pace {
-        concurrency: Progress::get(&progress.concurrency),
-        downloading: Progress::get(&progress.downloading),
-        asking: Progress::get(&progress.asking),
-        waiting: Progress::get(&progress.waiting),
-        queued: Progress::get(&progress.queued),
-        ready: Progress::get(&progress.ready),
+        pace: Pace::of(progress),
     }
 }
 

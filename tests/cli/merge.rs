@@ -77,8 +77,8 @@ fn fill(workspace: &Workspace) {
     workspace.manifest(&text);
 }
 
-#[test]
-fn the_merged_reports_are_those_of_one_run_alone() {
+/// The same rows exported by one run, and by four shards that are not merged yet.
+fn alone_and_shared() -> (Workspace, Workspace) {
     let (alone, shared) = (Workspace::new(), Workspace::new());
     fill(&alone);
     fill(&shared);
@@ -86,6 +86,12 @@ fn the_merged_reports_are_those_of_one_run_alone() {
     for ran in run_all(&shared, 4) {
         assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
     }
+    (alone, shared)
+}
+
+#[test]
+fn the_merged_reports_are_those_of_one_run_alone() {
+    let (alone, shared) = alone_and_shared();
     merge(&shared, &[]).assert_code(3);
     assert_same_reports(&shared, &alone);
     // again: the same bytes
@@ -366,13 +372,7 @@ fn a_verification_beside_shards_calls_nothing_foreign_that_they_are_about_to_rec
 
 #[test]
 fn a_merge_that_is_killed_anywhere_is_made_again() {
-    let (alone, shared) = (Workspace::new(), Workspace::new());
-    fill(&alone);
-    fill(&shared);
-    alone.run(&[]).assert_code(3);
-    for ran in run_all(&shared, 4) {
-        assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
-    }
+    let (alone, shared) = alone_and_shared();
     for millis in (0..60).step_by(4) {
         let mut killed = shared.command(&["merge", "manifest.csv", "--finish"]).spawn().expect("started");
         std::thread::sleep(Duration::from_millis(millis));

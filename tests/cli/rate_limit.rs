@@ -43,7 +43,7 @@ fn the_allowance_is_used_and_never_overdrawn() {
 }
 
 /// When the API's requests arrived, in that order.
-fn asked_at(workspace: &Workspace) -> Vec<Instant> {
+pub fn asked_at(workspace: &Workspace) -> Vec<Instant> {
     let requests = workspace.sandbox.requests();
     let mut asked: Vec<Instant> =
         requests.iter().filter(|entry| entry.server == Server::Api).map(|entry| entry.at).collect();
@@ -52,7 +52,7 @@ fn asked_at(workspace: &Workspace) -> Vec<Instant> {
 }
 
 /// The most requests within any span of that length.
-fn most_within(asked: &[Instant], span: Duration) -> usize {
+pub fn most_within(asked: &[Instant], span: Duration) -> usize {
     let inside = |first: usize| asked[first..].iter().take_while(|at| **at < asked[first] + span).count();
     (0..asked.len()).map(inside).max().unwrap_or(0)
 }

@@ -11,6 +11,7 @@ use sandbox::log::Server;
 use sandbox::workspace::{Run, Workspace};
 
 use crate::inject::inject;
+use crate::rate_limit::{asked_at, most_within};
 
 /// `exporter run manifest.csv` at this rate into a folder of its own.
 fn command(workspace: &Workspace, rate: &str, out: &str) -> std::process::Command {
@@ -21,21 +22,6 @@ fn clock_file(workspace: &Workspace) -> Option<PathBuf> {
     let files = std::fs::read_dir(workspace.path("state/exporter")).ok()?;
     let mut paths = files.map(|file| file.expect("a file").path());
     paths.find(|path| path.extension().is_some_and(|end| end == "sqlite"))
-}
-
-/// When the API's requests arrived, in that order.
-fn asked_at(workspace: &Workspace) -> Vec<Instant> {
-    let requests = workspace.sandbox.requests();
-    let mut asked: Vec<Instant> =
-        requests.iter().filter(|entry| entry.server == Server::Api).map(|entry| entry.at).collect();
-    asked.sort_unstable();
-    asked
-}
-
-/// The most requests within any span of that length.
-fn most_within(asked: &[Instant], span: Duration) -> usize {
-    let inside = |first: usize| asked[first..].iter().take_while(|at| **at < asked[first] + span).count();
-    (0..asked.len()).map(inside).max().unwrap_or(0)
 }
 
 /// How many runs have been granted a request by the shared clock; 0 before there is one.

@@ -1,5 +1,5 @@
 //! A long line on loopback: a relay that holds every byte for a fixed time each way, lets a connection have only a
-//! window of bytes under way, and lets all connections together send only so many bytes a second. Most kernels that
+//! window of bytes under way, and limits the rate of all connections together. Most kernels that
 //! tests run on have no network emulation of their own, so it is done here.
 //!
 //! A connection waits a round trip before its first byte, as a TCP handshake would. Slow start and loss are left out: a

@@ -47,7 +47,7 @@ pub async fn pipe(
             let _ = receiver.send((Instant::now() + one_way, piece.len()));
         }
         let _ = to.shutdown().await;
-        // whoever waits for room waits no longer
+        // ends the wait of a task that waits for room
         window.close();
     };
     let acknowledge = async {
@@ -59,7 +59,8 @@ pub async fn pipe(
     tokio::join!(send, deliver, acknowledge);
 }
 
-/// As much as has come and the window has room for; empty at the end. `None` if nobody receives it any more.
+/// The bytes that have arrived, at most as many as the window has room for; empty at the end. `None` if the receiver is
+/// gone.
 async fn next_piece(from: &mut (impl AsyncRead + Unpin), window: &Semaphore) -> Option<Bytes> {
     let room = window.acquire().await.ok()?;
     let more = window.available_permits().min(PIECE_MAX - 1);
